@@ -1,0 +1,81 @@
+"""Distances, similarities, and the dense masks that stand for lists of pairs and triplets.
+
+Everything has a fixed shape and no branch on values, so that it runs under ``torch.func.vmap`` and ``torch.compile``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "NORM_FLOOR",
+    "cosine_similarities",
+    "euclidean_distances",
+    "masked_mean",
+    "negative_mask",
+    "normalize",
+    "positive_mask",
+    "squared_distances",
+]
+
+NORM_FLOOR = 1e-3  # a floor of 1e-12 gives gradients of 1e11 for embeddings near zero
+SQUARED_DISTANCE_FLOOR = 1e-12
+
+
+def normalize(embeddings: Tensor) -> Tensor:
+    """Return ``x / max(‖x‖, 1e-3)`` for each row of ``embeddings (…, D)``; zero rows stay zero, with finite gradients.
+
+    >>> normalize(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    tensor([[0.6000, 0.8000],
+            [0.0000, 0.0000]])
+    """
+    norms = torch.linalg.vector_norm(embeddings, dim=-1, keepdim=True)  # (…, 1)
+    return embeddings / norms.clamp_min(NORM_FLOOR)
+
+
+def cosine_similarities(a: Tensor, b: Tensor) -> Tensor:
+    """Return cos θ between the rows of ``a (N, D)`` and ``b (M, D)`` as ``(N, M)``, in [-1, 1] up to rounding."""
+    return normalize(a) @ normalize(b).T
+
+
+def squared_distances(embeddings: Tensor, normalized: bool) -> Tensor:
+    """Return squared Euclidean distances between all rows of ``embeddings (N, D)`` as ``(N, N)``, never below 1e-12.
+
+    ``normalized`` says that the rows have unit length, which gives ``2 − 2·xxᵀ``.
+    """
+    products = embeddings @ embeddings.T  # (N, N)
+    if normalized:
+        squares = 2 - 2 * products
+    else:
+        norms = embeddings.square().sum(1)  # (N,)
+        squares = norms[:, None] + norms[None, :] - 2 * products
+    return squares.clamp_min(SQUARED_DISTANCE_FLOOR)
+
+
+def euclidean_distances(embeddings: Tensor, normalized: bool) -> Tensor:
+    """Return Euclidean distances between all rows of ``embeddings (N, D)`` as ``(N, N)``; mask the diagonal yourself."""
+    return squared_distances(embeddings, normalized).sqrt()
+
+
+def positive_mask(labels: Tensor) -> Tensor:
+    """Return ``(N, N)`` booleans: same label, never a sample with itself.
+
+    >>> positive_mask(torch.tensor([0, 0, 1])).int()
+    tensor([[0, 1, 0],
+            [1, 0, 0],
+            [0, 0, 0]], dtype=torch.int32)
+    """
+    itself = torch.eye(labels.shape[0], dtype=torch.bool, device=labels.device)
+    return (labels[:, None] == labels[None, :]) & ~itself
+
+
+def negative_mask(labels: Tensor) -> Tensor:
+    """Return ``(N, N)`` booleans: different labels."""
+    return labels[:, None] != labels[None, :]
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of ``values`` where ``mask`` holds, as a scalar; 0 (with the graph kept) where it never holds."""
+    total = torch.where(mask, values, torch.zeros_like(values)).sum()
+    return total / mask.sum().clamp_min(1)

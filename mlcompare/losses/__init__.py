@@ -1,0 +1,7 @@
+"""Every loss of the field under one contract, one file for each idea. Importing this package registers them all."""
+
+from mlcompare.losses import contrastive, cosface, softmax
+from mlcompare.losses.base import Loss
+from mlcompare.losses.head import Head, MarginHead
+
+__all__ = ["Head", "Loss", "MarginHead", "contrastive", "cosface", "softmax"]

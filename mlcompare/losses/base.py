@@ -1,0 +1,154 @@
+"""The contract every loss keeps: ``loss(embeddings (B, D), labels (B,)) → scalar``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mlcompare.errors import InvalidValueError
+from mlcompare.registry import Hyperparameter, LossSpec, Option, declared
+
+__all__ = ["Loss"]
+
+
+class Loss(nn.Module):
+    """Base class of all losses.
+
+    A subclass declares :class:`~mlcompare.registry.Hyperparameter` s and :class:`~mlcompare.registry.Option` s in its
+    body, builds weights and buffers in :meth:`setup`, and computes a scalar in :meth:`compute`. Inside, each
+    hyperparameter is a 0-dim float64 buffer (a float32 embedding stays float32) and each option a plain attribute.
+
+    Args:
+        num_classes, embedding_dim: sizes; demanded where ``needs`` names them.
+        class_counts: ``(C,)`` training samples of each class; ``None`` means uniform.
+        generator: initialises the loss's own weights.
+        **values: hyperparameters and options, checked by the registry.
+    """
+
+    hyperparameters: ClassVar[Mapping[str, Hyperparameter]] = {}
+    options: ClassVar[Mapping[str, Option]] = {}
+    needs: ClassVar[tuple[str, ...]] = ()
+    kind: ClassVar[str] = ""
+    spec: ClassVar[LossSpec | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.hyperparameters = {**cls.hyperparameters, **declared(cls, Hyperparameter)}
+        cls.options = {**cls.options, **declared(cls, Option)}
+        for name in (*declared(cls, Hyperparameter), *declared(cls, Option)):
+            if name in vars(cls):
+                delattr(cls, name)  # the instance's buffer or attribute takes the name
+
+    def __init__(
+        self,
+        *,
+        num_classes: int | None = None,
+        embedding_dim: int | None = None,
+        class_counts: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        **values: Any,
+    ) -> None:
+        super().__init__()
+        for need, size in (("num_classes", num_classes), ("embedding_dim", embedding_dim)):
+            if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+                raise InvalidValueError(f"`{need}` must be a whole number, 1 or more", value=f"{need}={size!r}")
+        self.num_classes, self.embedding_dim = num_classes, embedding_dim
+        self.class_counts = _checked_counts(class_counts, num_classes)
+        for name, hyperparameter in self.hyperparameters.items():
+            number = hyperparameter.check(name, values.get(name, hyperparameter.default))
+            self.register_buffer(name, torch.tensor(number, dtype=torch.float64))
+        for name, option in self.options.items():
+            setattr(self, name, option.check(name, values.get(name, option.default)))
+        self.register_buffer("progress", torch.ones((), dtype=torch.float64))
+        self.setup(generator)
+
+    def setup(self, generator: torch.Generator | None) -> None:
+        """Build weights (``nn.Parameter``) and running state (buffers); ``generator`` draws what is random."""
+
+    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+        """Return the scalar loss of checked ``embeddings (B, D)`` in float32 or float64."""
+        raise NotImplementedError
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether the loss samples (and so takes ``noise``) with the options it has."""
+        return bool(self.spec and self.spec.stochastic)
+
+    def set_progress(self, progress: Tensor | float) -> None:
+        """Write how far training is, in [0, 1]: schedules (λ annealing, heated-up α) are functions of it."""
+        self.progress.fill_(progress) if isinstance(progress, float) else self.progress.copy_(progress)
+
+    def draw_noise(self, batch_size: int, *, generator: torch.Generator | None = None, device=None) -> Tensor | None:
+        """Return uniform noise ``(B, B)`` in [0, 1) for one forward pass of a stochastic loss, else ``None``."""
+        if not self.stochastic:
+            return None
+        where = generator.device if generator is not None else device
+        return torch.rand(batch_size, batch_size, generator=generator, device=where).to(device or where)
+
+    def forward(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return the loss.
+
+        Args:
+            embeddings: ``(B, D)``, floating point; half precisions are raised to float32 first.
+            labels: ``(B,)``, integers in [0, num_classes).
+            noise: ``(B, B)`` uniform in [0, 1), for stochastic losses; drawn here when left out.
+
+        Raises:
+            InvalidValueError: a shape or type is wrong (values are checked by :meth:`validate`).
+        """
+        self._check_shapes(embeddings, labels)
+        with torch.autocast(device_type=embeddings.device.type, enabled=False):
+            if embeddings.dtype in (torch.float16, torch.bfloat16):
+                embeddings = embeddings.float()
+            if noise is None:
+                noise = self.draw_noise(embeddings.shape[0], device=embeddings.device)
+            return self.compute(embeddings, labels, noise)
+
+    def _check_shapes(self, embeddings: Tensor, labels: Tensor) -> None:
+        place = type(self).__name__
+        if embeddings.ndim != 2 or not embeddings.is_floating_point() or embeddings.shape[0] == 0:
+            got = f"shape {tuple(embeddings.shape)}, {embeddings.dtype}"
+            raise InvalidValueError("`embeddings` must be floating point (B, D) with B >= 1", value=got, place=place)
+        if labels.shape != embeddings.shape[:1] or labels.is_floating_point() or labels.dtype == torch.bool:
+            got = f"shape {tuple(labels.shape)}, {labels.dtype} for {embeddings.shape[0]} embeddings"
+            raise InvalidValueError("`labels` must be integers (B,)", value=got, place=place)
+        if self.embedding_dim is not None and embeddings.shape[1] != self.embedding_dim:
+            got = f"D={embeddings.shape[1]}"
+            rule = f"`embeddings` must have D={self.embedding_dim} as the loss was built for"
+            raise InvalidValueError(rule, value=got, place=place)
+
+    def validate(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Check values as well as shapes: call it eagerly, once, on real data.
+
+        Raises:
+            InvalidValueError: a shape or type is wrong, an embedding is NaN or infinite, or a label is out of range.
+        """
+        self._check_shapes(embeddings, labels)
+        place = type(self).__name__
+        bad = ~torch.isfinite(embeddings).all(1)
+        if bad.any():
+            got = f"{int(bad.sum())} rows with NaN or inf, the first at {int(bad.nonzero()[0])}"
+            cure = "lower the learning rate, or check the encoder's input"
+            raise InvalidValueError("`embeddings` must be finite", value=got, cure=cure, place=place)
+        low, high = int(labels.min()), int(labels.max())
+        top = f" < {self.num_classes}" if self.num_classes is not None else ""
+        if low < 0 or (self.num_classes is not None and high >= self.num_classes):
+            cure = "encode the labels as 0 … num_classes − 1"
+            raise InvalidValueError(f"`0 <= labels{top}` must hold", value=f"{low} … {high}", cure=cure, place=place)
+
+    def extra_repr(self) -> str:
+        numbers = [f"{name}={float(getattr(self, name)):g}" for name in self.hyperparameters]
+        return ", ".join([*numbers, *(f"{name}={getattr(self, name)!r}" for name in self.options)])
+
+
+def _checked_counts(counts, num_classes: int | None) -> Tensor | None:
+    if counts is None:
+        return None
+    counts = torch.as_tensor(counts)
+    if counts.ndim != 1 or (num_classes is not None and counts.shape[0] != num_classes) or bool((counts < 0).any()):
+        got = f"shape {tuple(counts.shape)}"
+        raise InvalidValueError(f"`class_counts` must be {num_classes or 'C'} counts, none negative", value=got)
+    return counts.to(torch.int64)

@@ -1,0 +1,211 @@
+"""Sums of losses (arcface + λ·center), sums that papers named (``center``, ``ring``, …), and staged training."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mlcompare.errors import InvalidValueError
+from mlcompare.losses.base import Loss
+from mlcompare.registry import Hyperparameter, LossSpec, Option, get_spec, register
+
+__all__ = ["LossEntry", "Slot", "SumLoss", "Term", "register_sum", "slots"]
+
+TERM_WEIGHT = Hyperparameter(
+    1.0, low=1e-4, high=1.0, log=True, minimum=0.0, symbol="λ", description="weight of the term in the sum"
+)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a hyperparameter or option of a composed loss lives: ``name`` of term number ``term``."""
+
+    term: int
+    name: str
+    declaration: Hyperparameter | Option
+    of_sum: bool = False
+
+
+def slots(losses: Sequence[str], *, weighted: bool) -> dict[str, Slot]:
+    """Return the flat names of the terms' hyperparameters and options.
+
+    A name that two terms share is prefixed by the loss's name in both. With ``weighted``, every term after the first
+    that has no ``weight`` of its own is given one by the sum.
+
+    Raises:
+        InvalidValueError: a loss stands twice.
+
+    >>> sorted(slots(["softmax", "cosface"], weighted=True))
+    ['margin', 'scale', 'weight']
+    """
+    for loss, times in Counter(losses).items():
+        if times > 1:
+            raise InvalidValueError("a composed loss names each loss once", value=f"{loss} {times} times")
+    found: list[Slot] = []
+    for number, loss in enumerate(losses):
+        spec = get_spec(loss)
+        declarations = {**spec.hyperparameters, **spec.options}
+        found += [Slot(number, name, declaration) for name, declaration in declarations.items()]
+        if weighted and number > 0 and "weight" not in declarations:
+            found.append(Slot(number, "weight", TERM_WEIGHT, of_sum=True))
+    times = Counter(slot.name for slot in found)
+    return {slot.name if times[slot.name] == 1 else f"{losses[slot.term]}_{slot.name}": slot for slot in found}
+
+
+def _grouped(layout: Mapping[str, Slot], values: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+    """Split flat ``values`` into one dict for each term."""
+    parts: list[dict[str, Any]] = [{} for _ in range(count)]
+    for key, value in values.items():
+        parts[layout[key].term][layout[key].name] = value
+    return parts
+
+
+class SumLoss(Loss):
+    """``L = L_0 + Σ_{i≥1} λ_i · L_i``: a sum of registered losses, each with its own weights and state.
+
+    Built by :func:`~mlcompare.registry.create_loss` for the papers' own sums and by ``sum`` entries of a study. A term
+    that declares ``weight`` applies it itself; the others are weighted here.
+    """
+
+    kind = "sum"
+
+    def __init__(self, losses: Sequence[str], layout: Mapping[str, Slot], *, generator=None, **given: Any) -> None:
+        context = {key: given.pop(key, None) for key in ("num_classes", "embedding_dim", "class_counts")}
+        super().__init__(**context)
+        values = {name: given.get(name, slot.declaration.default) for name, slot in layout.items()}
+        parts = _grouped(layout, values, len(losses))
+        own = {(slot.term, slot.name) for slot in layout.values() if slot.of_sum}
+        terms = []
+        for number, (loss, part) in enumerate(zip(losses, parts)):
+            weight = part.pop("weight") if (number, "weight") in own else 1.0
+            self.register_buffer(f"term_weight_{number}", torch.tensor(float(weight), dtype=torch.float64))
+            terms.append(get_spec(loss).create(**context, generator=generator, **part))
+        self.terms = nn.ModuleList(terms)
+
+    @property
+    def stochastic(self) -> bool:
+        return any(term.stochastic for term in self.terms)
+
+    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+        total = embeddings.sum() * 0
+        for number, term in enumerate(self.terms):
+            weight = getattr(self, f"term_weight_{number}")
+            total = total + weight * term(embeddings, labels, noise if term.stochastic else None)
+        return total
+
+    def set_progress(self, progress: Tensor | float) -> None:
+        super().set_progress(progress)
+        for term in self.terms:
+            term.set_progress(progress)
+
+
+def register_sum(
+    name: str,
+    losses: Sequence[str],
+    *,
+    family: str,
+    reference: str,
+    doc: str,
+    overrides: Mapping[str, Hyperparameter] | None = None,
+    published: tuple[Mapping[str, float], ...] = (),
+    bibtex: str = "",
+) -> LossSpec:
+    """Register a paper's own sum of registered losses under ``name``.
+
+    ``overrides`` replaces declarations (a default, a range) by their flat names.
+    """
+    layout = slots(losses, weighted=True)
+    for key, hyperparameter in (overrides or {}).items():
+        old = layout[key]
+        layout[key] = Slot(old.term, old.name, hyperparameter, old.of_sum)
+    specs = [get_spec(loss) for loss in losses]
+    return register(
+        LossSpec(
+            name=name,
+            family=family,
+            kind="sum",
+            reference=reference,
+            factory=partial(SumLoss, tuple(losses), layout),
+            hyperparameters={k: s.declaration for k, s in layout.items() if isinstance(s.declaration, Hyperparameter)},
+            options={k: s.declaration for k, s in layout.items() if isinstance(s.declaration, Option)},
+            needs=tuple(sorted({need for spec in specs for need in spec.needs}, reverse=True)),
+            batched=all(spec.batched for spec in specs),
+            stochastic=any(spec.stochastic for spec in specs),
+            published=published,
+            doc=doc,
+            bibtex=bibtex,
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Term:
+    """One loss of a study entry, and its share of the steps where the entry is staged."""
+
+    loss: str
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class LossEntry:
+    """A study entry: one loss, a ``sum`` of terms, or ``stages`` trained one after the other.
+
+    Small, frozen and picklable: workers rebuild the losses from it.
+
+    >>> entry = LossEntry("both", "sum", (Term("softmax"), Term("cosface")))
+    >>> entry.family, sorted(entry.hyperparameters)
+    ('margin', ['margin', 'scale', 'weight'])
+    """
+
+    name: str
+    kind: str = "single"
+    terms: tuple[Term, ...] = field(default=())
+
+    @property
+    def layout(self) -> dict[str, Slot]:
+        """Flat names of everything that may be set."""
+        return slots([term.loss for term in self.terms], weighted=self.kind == "sum")
+
+    @property
+    def hyperparameters(self) -> dict[str, Hyperparameter]:
+        return {k: s.declaration for k, s in self.layout.items() if isinstance(s.declaration, Hyperparameter)}
+
+    @property
+    def options(self) -> dict[str, Option]:
+        return {k: s.declaration for k, s in self.layout.items() if isinstance(s.declaration, Option)}
+
+    @property
+    def specs(self) -> list[LossSpec]:
+        return [get_spec(term.loss) for term in self.terms]
+
+    @property
+    def family(self) -> str:
+        """That of the first term of a sum, of the last of the stages."""
+        return self.specs[-1 if self.kind == "stages" else 0].family
+
+    @property
+    def batched(self) -> bool:
+        """Whether a population of them trains as one program."""
+        return all(spec.batched for spec in self.specs)
+
+    @property
+    def published(self) -> tuple[Mapping[str, float], ...]:
+        return tuple(self.specs[0].published) if self.kind == "single" else ()
+
+    def build(self, values: Mapping[str, Any], *, generator=None, **context: Any) -> list[tuple[float, Loss]]:
+        """Return ``[(share of the steps, loss), …]``: one item unless the entry is staged."""
+        losses, layout = [term.loss for term in self.terms], self.layout
+        if self.kind == "sum":
+            return [(1.0, SumLoss(losses, layout, generator=generator, **context, **values))]
+        parts = _grouped(layout, values, len(losses))
+        total = sum(term.share for term in self.terms)
+        return [
+            (term.share / total, get_spec(term.loss).create(generator=generator, **context, **part))
+            for term, part in zip(self.terms, parts)
+        ]
