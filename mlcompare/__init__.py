@@ -23,7 +23,20 @@ _homes = {
     "load_results": "comparison",
     "compare": "comparison",
 }
-__all__ = ["__version__", *_homes]  # noqa: PLE0604  names resolved lazily below
+__all__ = [
+    "Hyperparameter",
+    "LossSpec",
+    "MLCompareError",
+    "Option",
+    "__version__",
+    "compare",
+    "create_loss",
+    "evaluate_embeddings",
+    "list_losses",
+    "load_results",
+    "register_loss",
+    "run_study",
+]
 
 if TYPE_CHECKING:
     from mlcompare.comparison import compare, load_results

@@ -54,7 +54,7 @@ def squared_distances(embeddings: Tensor, normalized: bool) -> Tensor:
 
 
 def euclidean_distances(embeddings: Tensor, normalized: bool) -> Tensor:
-    """Return Euclidean distances between all rows of ``embeddings (N, D)`` as ``(N, N)``; mask the diagonal yourself."""
+    """Return Euclidean distances between all rows of ``embeddings (N, D)`` as ``(N, N)``, the diagonal included."""
     return squared_distances(embeddings, normalized).sqrt()
 
 

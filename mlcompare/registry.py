@@ -136,9 +136,9 @@ class Option:
 class LossSpec:
     """One registered loss: what :func:`list_losses` returns.
 
-    ``family`` is ``metric`` or ``margin``; ``kind`` is finer (pair, triplet, proxy, softmax, margin, …); ``needs`` names
-    the context that :func:`create_loss` demands; ``published`` holds settings that papers report (enqueued as first
-    trials); ``term`` marks losses that mean nothing alone; ``broken`` says why a plug-in can't be used.
+    ``family`` is ``metric`` or ``margin``; ``kind`` is finer (pair, triplet, proxy, softmax, margin, …); ``needs``
+    names the context that :func:`create_loss` demands; ``published`` holds settings that papers report (enqueued as
+    first trials); ``term`` marks losses that mean nothing alone; ``broken`` says why a plug-in can't be used.
     """
 
     name: str

@@ -105,7 +105,7 @@ class Loss(nn.Module):
                 embeddings = embeddings.float()
             if noise is None:
                 noise = self.draw_noise(embeddings.shape[0], device=embeddings.device)
-            return self.compute(embeddings, labels, noise)
+            return self.compute(embeddings, labels, noise).to(embeddings.dtype)
 
     def _check_shapes(self, embeddings: Tensor, labels: Tensor) -> None:
         place = type(self).__name__
