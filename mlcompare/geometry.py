@@ -9,10 +9,14 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "FAR",
     "NORM_FLOOR",
     "cosine_similarities",
     "euclidean_distances",
+    "masked_logsumexp",
+    "masked_max",
     "masked_mean",
+    "masked_min",
     "negative_mask",
     "normalize",
     "positive_mask",
@@ -21,6 +25,7 @@ __all__ = [
 
 NORM_FLOOR = 1e-3  # a floor of 1e-12 gives gradients of 1e11 for embeddings near zero
 SQUARED_DISTANCE_FLOOR = 1e-12
+FAR = 1e30  # stands for infinity where gradients must stay finite; sums of a few of them still fit float32
 
 
 def normalize(embeddings: Tensor) -> Tensor:
@@ -79,3 +84,22 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Return the mean of ``values`` where ``mask`` holds, as a scalar; 0 (with the graph kept) where it never holds."""
     total = torch.where(mask, values, torch.zeros_like(values)).sum()
     return total / mask.sum().clamp_min(1)
+
+
+def masked_max(values: Tensor, mask: Tensor) -> Tensor:
+    """Return each row's largest of ``values (N, M)`` where ``mask`` holds, ``(N,)``; -1e30 where it never holds."""
+    return torch.where(mask, values, -FAR).amax(1)
+
+
+def masked_min(values: Tensor, mask: Tensor) -> Tensor:
+    """Return each row's smallest of ``values (N, M)`` where ``mask`` holds, ``(N,)``; 1e30 where it never holds."""
+    return torch.where(mask, values, FAR).amin(1)
+
+
+def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
+    """Return each row's ``log Σ e^v`` of ``values (N, M)`` where ``mask`` holds, ``(N,)``; -1e30 where it never holds.
+
+    >>> masked_logsumexp(torch.zeros(1, 3), torch.tensor([[True, True, False]])).exp()
+    tensor([2.])
+    """
+    return torch.where(mask, values, -FAR).logsumexp(1)

@@ -330,13 +330,15 @@ def get_spec(name: str) -> LossSpec:
     Raises:
         UnknownNameError: nothing is registered under it; the message suggests the nearest names.
     """
-    _discover()
-    if isinstance(name, str) and name.startswith(PML_PREFIX):
+    name = str(name)
+    if name.startswith(PML_PREFIX):
         return _pml().spec(name)
-    name = _aliases.get(name, name)
-    if name not in _specs:
+    if _aliases.get(name, name) not in _specs:  # a loss that is known needs no discovery: sums register during import
+        _discover()
+    found = _specs.get(_aliases.get(name, name))
+    if found is None:
         raise UnknownNameError(f"unknown loss {name!r}", cure=did_you_mean(name, [*_specs, *_aliases]))
-    return _specs[name]
+    return found
 
 
 def create_loss(

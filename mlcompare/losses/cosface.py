@@ -13,11 +13,45 @@ __all__ = ["CosFace"]
 @register_loss(
     "cosface",
     family="margin",
-    reference="Wang et al. 2018, arXiv:1801.09414",
+    reference="Wang et al. 2018, arXiv:1801.09414, eq. 4; AM-Softmax: Wang et al. 2018, arXiv:1801.05599",
     aliases=("am_softmax",),
+    published=(
+        {"margin": 0.35, "scale": 64.0},
+        {"margin": 0.62, "scale": 100.0},
+        {"margin": 0.43, "scale": 161.0},
+        {"margin": 0.34, "scale": 100.0},
+        {"margin": 0.41, "scale": 88.0},
+    ),
+    bibtex="""@inproceedings{wang2018cosface,
+  title = {CosFace: Large Margin Cosine Loss for Deep Face Recognition},
+  author = {Wang, Hao and Wang, Yitong and Zhou, Zheng and Ji, Xing and Gong, Dihong and Zhou, Jingchao and
+            Li, Zhifeng and Liu, Wei},
+  booktitle = {Proceedings of the IEEE Conference on Computer Vision and Pattern Recognition (CVPR)},
+  year = {2018}
+}
+
+@article{wang2018additive,
+  title = {Additive Margin Softmax for Face Verification},
+  author = {Wang, Feng and Cheng, Jian and Liu, Weiyang and Liu, Haijun},
+  journal = {IEEE Signal Processing Letters},
+  year = {2018}
+}""",
 )
 class CosFace(MarginHead):
-    """CosFace (large-margin cosine loss), the same as AM-Softmax."""
+    """CosFace (large-margin cosine loss), the same as AM-Softmax: ``CE`` over ``s(cos θ_y − m)`` and ``s·cos θ_j``.
+
+    The margin is subtracted from the cosine, not added to the angle (:class:`~mlcompare.losses.arcface.ArcFace`).
+    Embeddings ``(B, D)`` and class weights ``(C, D)`` are normalised; the defaults are AM-Softmax's, CosFace trained
+    with s = 64. The paper's bounds, as commonly stated: to reach probability P a scale of at least
+    ``(C−1)/C · log((C−1)P/(1−P))`` is needed; m can be met only up to ``C/(C−1)`` where D ≥ C−1, and up to
+    ``1 − cos(2π/C)`` where D = 2.
+
+    >>> import torch
+    >>> loss = CosFace(num_classes=2, embedding_dim=2, margin=0.25, scale=1.0)
+    >>> _ = loss.class_weights.data.copy_(torch.eye(2))
+    >>> round(loss(torch.tensor([[3.0, 0.0]]), torch.tensor([0])).item(), 4)  # log(1 + e^{−(1 − .25)})
+    0.3869
+    """
 
     margin: float = Hyperparameter(0.35, low=0.0, high=0.6, minimum=0.0, symbol="m", unit="cosine")
 

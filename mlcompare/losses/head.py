@@ -41,8 +41,12 @@ class MarginHead(Head):
         """Return ψ of the target cosines ``(B, 1)``."""
         raise NotImplementedError
 
+    def current_scale(self) -> Tensor:
+        """Return s; a schedule or a learned scale overrides it."""
+        return self.scale
+
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
         cosine = self.cosines(embeddings)  # (B, C)
-        target = labels[:, None]
+        target = labels[:, None]  # (B, 1)
         changed = self.target_cosine(cosine.gather(1, target))  # (B, 1)
-        return F.cross_entropy(self.scale * cosine.scatter(1, target, changed), labels)
+        return F.cross_entropy(self.current_scale() * cosine.scatter(1, target, changed), labels)

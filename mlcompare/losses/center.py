@@ -1,0 +1,75 @@
+"""Center loss: pull every embedding to a running center of its class."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mlcompare.losses.base import Loss
+from mlcompare.losses.compose import register_sum
+from mlcompare.losses.softmax import Softmax
+from mlcompare.registry import Hyperparameter, register_loss
+
+__all__ = ["CenterTerm"]
+
+REFERENCE = "Wen et al. 2016, A Discriminative Feature Learning Approach for Deep Face Recognition, ECCV"
+BIBTEX = """@inproceedings{wen2016discriminative,
+  title = {A Discriminative Feature Learning Approach for Deep Face Recognition},
+  author = {Wen, Yandong and Zhang, Kaipeng and Li, Zhifeng and Qiao, Yu},
+  booktitle = {European Conference on Computer Vision (ECCV)},
+  year = {2016}
+}"""
+
+
+@register_loss("center_term", family="margin", kind="term", reference=REFERENCE, term=True, bibtex=BIBTEX)
+class CenterTerm(Loss):
+    """Center loss, the term alone: ``(λ/2) · mean‖x − c_y‖²`` on raw embeddings ``(B, D)``.
+
+    The centers ``(C, D)`` are state, not weights. In train mode, after the loss is taken, each moves by the paper's own
+    rule (Wen et al. 2016, eq. 4): ``c_j ← c_j − α·Δc_j`` with ``Δc_j = Σ_i δ(y_i=j)(c_j − x_i) / (1 + Σ_i δ(y_i=j))``.
+    This is not the λ-scaled gradient step that many ports take; α and λ are independent. The paper sums over the
+    batch where this takes the mean (as the official solver's loss weight does). Centers start at 0.
+
+    >>> import torch
+    >>> loss = CenterTerm(num_classes=2, embedding_dim=2, weight=1.0, alpha=0.5)
+    >>> round(loss(torch.tensor([[2.0, 0.0]]), torch.tensor([1])).item(), 4)  # ½·‖x − 0‖²
+    2.0
+    >>> loss.centers  # moved by α·(2 − 0)/(1 + 1)
+    tensor([[0.0000, 0.0000],
+            [0.5000, 0.0000]])
+    """
+
+    needs = ("num_classes", "embedding_dim")
+    kind = "term"
+    weight: float = Hyperparameter(0.003, low=1e-4, high=1.0, log=True, minimum=0.0, symbol="λ")
+    alpha: float = Hyperparameter(
+        0.5, low=0.05, high=1.0, minimum=0.0, maximum=1.0, symbol="α", description="rate of the center update"
+    )
+
+    def setup(self, generator: torch.Generator | None) -> None:
+        self.register_buffer("centers", torch.zeros(self.num_classes, self.embedding_dim))  # (C, D)
+
+    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+        offset = embeddings - self.centers.to(embeddings.dtype)[labels]  # (B, D)
+        if self.training:
+            self._update(offset.detach(), labels)
+        return 0.5 * self.weight * offset.square().sum(1).mean()
+
+    @torch.no_grad()
+    def _update(self, offset: Tensor, labels: Tensor) -> None:
+        count = (labels[:, None] == labels[None, :]).sum(1, keepdim=True)  # (B, 1): Σ_i δ(y_i = y)
+        step = self.alpha * offset / (1 + count)  # Wen et al. 2016, eq. 4, one share for each sample
+        self.centers.index_add_(0, labels, step.to(self.centers.dtype))
+
+
+register_sum(
+    "center",
+    (Softmax.spec.name, CenterTerm.spec.name),
+    family="margin",
+    reference=REFERENCE,
+    bibtex=BIBTEX,
+    doc="""Center loss: softmax plus ``(λ/2) · mean‖x − c_y‖²``, with class centers that follow the embeddings.
+
+    The paper's joint supervision (Wen et al. 2016, eq. 5); see ``center_term`` for the update rule of the centers.
+    """,
+)

@@ -1,0 +1,80 @@
+"""Margin-based loss with distance-weighted sampling."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mlcompare.errors import InvalidValueError
+from mlcompare.losses.pair import SAMPLING, SampledLoss
+from mlcompare.registry import Hyperparameter, Option, register_loss
+
+__all__ = ["MarginBased"]
+
+
+@register_loss(
+    "margin_based",
+    family="metric",
+    reference="Wu et al. 2017, arXiv:1706.07567",
+    stochastic=True,
+    published=(
+        {"margin": 0.088, "beta": 0.78},
+        {"margin": 0.078, "beta": 1.32},
+        {"margin": 0.092, "beta": 1.11},
+        {"margin": 0.067, "beta": 0.98},
+    ),
+    bibtex="""@inproceedings{wu2017sampling,
+  title = {Sampling Matters in Deep Embedding Learning},
+  author = {Wu, Chao-Yuan and Manmatha, R. and Smola, Alexander J. and Kr{\\"a}henb{\\"u}hl, Philipp},
+  booktitle = {Proceedings of the IEEE International Conference on Computer Vision (ICCV)},
+  year = {2017}
+}""",
+)
+class MarginBased(SampledLoss):
+    """Margin-based loss: ``Σ ([m + (d_ap − β)]₊ + [m − (d_an − β)]₊) / #active hinges + ν·mean β``.
+
+    The sum runs over sampled (a, p, n); by default one negative for each positive pair, drawn by distance-weighted
+    sampling. β, the boundary between "same" and "different", is learned from ``beta`` on, one for all or one for each
+    class (``per_class``); ``nu`` presses it down, outside the division. m, β and d are Euclidean distances of the
+    normalised embeddings ``(B, D)``. Source: Wu et al. 2017, section 4, and the official code for the division by the
+    number of active hinges. It is not the triplet loss: d_ap is held against β, never against d_an.
+
+    >>> import torch
+    >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.6, 0.8]])  # d_ap = 0, d_an = √.8
+    >>> loss = MarginBased(margin=0.2, beta=1.2, sampling="all")(x, torch.tensor([0, 0, 1]))
+    >>> round(loss.item(), 4)  # m − (√.8 − β)
+    0.5056
+    """
+
+    kind = "pair"
+    margin: float = Hyperparameter(0.2, low=0.05, high=0.4, minimum=0.0, symbol="m", unit="distance")
+    beta: float = Hyperparameter(
+        1.2, low=0.6, high=1.4, symbol="β", unit="distance", description="where the learned boundary starts"
+    )
+    nu: float = Hyperparameter(0.0, minimum=0.0, symbol="ν", description="weight of the penalty on mean β")
+    sampling: str = Option("distance_weighted", choices=SAMPLING, description="which negatives meet each positive pair")
+    learn_beta: bool = Option(True, choices=(True, False), description="β is learned")
+    per_class: bool = Option(False, choices=(False, True), description="one β for each class (needs num_classes)")
+
+    def setup(self, generator: torch.Generator | None) -> None:
+        if self.per_class and self.num_classes is None:
+            cure = "pass num_classes=…"
+            raise InvalidValueError("`per_class` needs `num_classes`", value="num_classes=None", cure=cure)
+        boundary = self.beta.float().expand(self.num_classes if self.per_class else 1).clone()  # (C,) or (1,)
+        self.boundary = nn.Parameter(boundary, requires_grad=self.learn_beta)
+
+    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+        pairs = self.pairs(embeddings, labels)
+        boundary = self.boundary.to(embeddings.dtype)
+        beta = boundary[labels][:, None] if self.per_class else boundary  # (B, 1) or (1,): of the anchor
+        pull = (self.margin + (pairs.distances - beta)).clamp_min(0)  # (B, B)
+        if self.sampling == "all":
+            push = (self.margin - (pairs.distances - beta)).clamp_min(0)  # (B, B)
+            pulls = pairs.positives * pairs.negatives.sum(1, keepdim=True)  # in how many triplets each pair stands
+            pushes = pairs.negatives * pairs.positives.sum(1, keepdim=True)
+        else:
+            negative = self.chosen_distances(pairs, self.margin, embeddings.shape[1], noise)  # (B, B)
+            push = (self.margin - (negative - beta)).clamp_min(0)  # (B, B)
+            pulls = pushes = pairs.positives & pairs.negatives.any(1, keepdim=True)
+        active = (pulls * (pull > 0)).sum() + (pushes * (push > 0)).sum()
+        return (pulls * pull + pushes * push).sum() / active.clamp_min(1) + self.nu * boundary.mean()
