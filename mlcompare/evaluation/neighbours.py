@@ -1,0 +1,102 @@
+"""Exact ranked lists: for each query, which of its K most similar gallery samples share its class.
+
+Ties are broken against the embedding: **a negative as similar as a positive is ranked before it.** A collapsed
+embedding, where everything ties, therefore scores 0, and the order of the samples never matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mlcompare.errors import InvalidValueError
+from mlcompare.evaluation.inputs import GRID, Samples, cosines, select
+
+__all__ = ["Ranked", "Task", "ranked_lists", "retrieval_task"]
+
+CHUNK_ELEMENTS = 2**22  # similarities held at one time when no chunk size is given (32 MB in float64)
+NUDGE = GRID / 4  # a quarter of the least difference between two similarities
+
+
+@dataclass(frozen=True)
+class Task:
+    """Who is searched for among whom: index arrays into the samples, and R for each query.
+
+    ``positives (Q,)`` counts the gallery samples of the query's class, without the query itself. Queries that have none
+    (a class with one sample, in leave-one-out) are left out of ``query``: nothing can answer them.
+    """
+
+    query: np.ndarray
+    gallery: np.ndarray
+    positives: np.ndarray
+    candidates: int  # gallery size, less the query itself where queries stand in the gallery
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Ranked lists of ``b`` queries: ``rows (b,)`` into the task, ``hits (b, K)`` bool, ``first (b,)`` or None.
+
+    ``hits[:, i]`` says whether the neighbour of rank ``i + 1`` has the query's class; ``first`` is the exact rank of
+    the first hit, beyond K too.
+    """
+
+    rows: torch.Tensor
+    hits: torch.Tensor
+    first: torch.Tensor | None
+
+
+def retrieval_task(samples: Samples, query=None, gallery=None, *, place: str = "evaluate_embeddings") -> Task:
+    """Decide queries and gallery: leave-one-out over all samples, or the given indices or masks.
+
+    A sample that stands in both is never its own neighbour.
+
+    Raises:
+        InvalidValueError: no query has a sample of its class in the gallery.
+    """
+    codes = samples.codes.cpu().numpy()
+    queries = select(query, len(codes), place=f"{place}: query")
+    gallery = select(gallery, len(codes), place=f"{place}: gallery")
+    inside = np.zeros(len(codes), dtype=bool)
+    inside[gallery] = True
+    counts = np.bincount(codes[gallery], minlength=len(samples.classes))
+    positives = counts[codes[queries]] - inside[queries]  # (Q,)
+    answerable = positives > 0
+    if not answerable.any():
+        raise InvalidValueError(
+            "at least one query needs another sample of its class in the gallery", value="none", place=place,
+            cure="give two samples for some class, or check the labels",
+        )  # fmt: skip
+    overlap = bool(inside[queries[answerable]].any())
+    return Task(queries[answerable], gallery, positives[answerable], len(gallery) - overlap)
+
+
+def ranked_lists(
+    samples: Samples, task: Task, k: int, *, first: bool = False, chunk_size: int | None = None
+) -> Iterator[Ranked]:
+    """Yield the ranked lists of all queries, ``chunk_size`` of them at a time; memory is ``chunk_size × gallery``."""
+    k = min(k, task.candidates)
+    device = samples.vectors.device
+    query, gallery = torch.as_tensor(task.query, device=device), torch.as_tensor(task.gallery, device=device)
+    place = torch.full((len(samples),), -1, dtype=torch.int64, device=device)
+    place[gallery] = torch.arange(len(gallery), device=device)
+    targets = samples.vectors[gallery]  # (G, D)
+    step = chunk_size or max(1, CHUNK_ELEMENTS // len(gallery))
+    for start in range(0, len(query), step):
+        chosen = query[start : start + step]
+        similarity = cosines(samples.vectors[chosen], targets)  # (b, G)
+        positive = samples.codes[chosen, None] == samples.codes[gallery]  # (b, G)
+        similarity.add_(positive, alpha=-NUDGE)  # ties: the negative goes first
+        own = place[chosen]
+        inside = own >= 0
+        similarity[inside.nonzero()[:, 0], own[inside]] = -torch.inf
+        best = similarity.topk(k, dim=1).indices  # (b, K)
+        rank = _first_hit(similarity, positive) if first else None
+        yield Ranked(torch.arange(start, start + len(chosen), device=device), positive.gather(1, best), rank)
+
+
+def _first_hit(similarity: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+    best = similarity.masked_fill(~positive, -torch.inf).amax(dim=1, keepdim=True)  # (b, 1)
+    return 1 + (similarity > best).sum(dim=1)

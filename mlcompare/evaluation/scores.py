@@ -1,0 +1,158 @@
+"""The front door: names of metrics in, numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from mlcompare.errors import InvalidValueError
+from mlcompare.evaluation.clustering import clustering_scores
+from mlcompare.evaluation.identification import identification_scores
+from mlcompare.evaluation.inputs import Samples, as_labels, cosines, prepare
+from mlcompare.evaluation.names import DEFAULT_METRICS, parse_metric
+from mlcompare.evaluation.neighbours import retrieval_task
+from mlcompare.evaluation.retrieval import retrieval_scores
+from mlcompare.evaluation.roc import count_pairs
+from mlcompare.evaluation.verification import score_counts, verification_scores
+
+__all__ = ["closed_set_accuracy", "evaluate_embeddings", "per_class_scores"]
+
+
+def evaluate_embeddings(
+    embeddings, labels, metrics: Sequence[str] | None = None, *, query=None, gallery=None, pairs=None, seed: int = 0,
+    chunk_size: int | None = None, device=None,
+) -> dict[str, float]:  # fmt: skip
+    """Score embeddings by cosine similarity, exactly, in bounded memory.
+
+    Args:
+        embeddings: ``(N, D)``, torch or numpy, of any length (they are normalised here); zero vectors have cosine 0.
+        labels: ``(N,)``, numbers or strings.
+        metrics: names; by default ``recall_at_1, map_at_r, r_precision, auc, eer``. Any k and any false accept rate may
+            stand in a name: ``recall_at_10``, ``precision_at_5``, ``rank_1``, ``tar_at_far_1e-3``, ``dir_at_far_1e-2``;
+            further ``mrr``, ``verification_accuracy``, ``nmi``, ``ami``, ``ari``.
+        query, gallery: indices or boolean masks over the samples. Without both: leave-one-out over all samples. No
+            sample is compared with itself; queries with nothing to find in the gallery don't count. Both bear on
+            retrieval, identification and all-pairs verification, not on clustering and ``verification_accuracy``.
+        pairs: ``(index_a, index_b, same)`` for the verification metrics, instead of all pairs.
+        seed: of what is drawn: folds of ``verification_accuracy``, k-means starts, the ``dir_at_far`` protocol.
+        chunk_size: rows of the similarity matrix at a time; changes memory and speed, never a result.
+        device: where to compute; by default where the embeddings are.
+
+    Returns:
+        Metric name → value in the order asked for. ``tar_at_far_…`` and ``dir_at_far_…`` are NaN when fewer than
+        ``1 / FAR`` negatives exist: such a rate can't be measured.
+
+    Raises:
+        UnknownNameError: an unknown metric; the message suggests the nearest names.
+        InvalidValueError: NaN, wrong shapes, one class, no class with two samples, k larger than the gallery.
+
+    In ranked lists a negative as similar as a positive stands before it, so a collapsed embedding scores 0; ``auc``
+    counts ties by half.
+
+    >>> scores = evaluate_embeddings([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]], [0, 0, 1, 1])
+    >>> scores["recall_at_1"], scores["auc"], scores["eer"]
+    (1.0, 1.0, 0.0)
+    """
+    names = [metrics] if isinstance(metrics, str) else list(DEFAULT_METRICS if metrics is None else metrics)
+    parsed = [parse_metric(name) for name in names]
+    samples = prepare(embeddings, labels, device=device)
+    if chunk_size is not None and chunk_size < 1:
+        raise InvalidValueError("chunk_size must be at least 1", value=str(chunk_size), place="evaluate_embeddings")
+    protocol = {"query": query, "gallery": gallery}
+    scores: dict[str, float] = {}
+    for group in dict.fromkeys(metric.group for metric in parsed):
+        chosen = [metric for metric in parsed if metric.group == group]
+        match group:
+            case "retrieval":
+                task = retrieval_task(samples, **protocol)
+                values = retrieval_scores(samples, task, chosen, chunk_size=chunk_size)
+                scores |= {name: float(value.mean()) for name, value in values.items()}
+            case "verification":
+                options = {"pairs": pairs, "seed": seed, "chunk_size": chunk_size}
+                scores |= verification_scores(samples, chosen, **protocol, **options)
+            case "identification":
+                scores |= identification_scores(samples, chosen, **protocol, seed=seed, chunk_size=chunk_size)
+            case "clustering":
+                scores |= clustering_scores(samples, chosen, seed=seed)
+            case _:
+                raise InvalidValueError(
+                    "closed-set accuracy needs logits, not embeddings", value="accuracy", place="evaluate_embeddings",
+                    cure="call closed_set_accuracy(logits, labels)",
+                )  # fmt: skip
+    return {name: scores[name] for name in names}
+
+
+def per_class_scores(
+    embeddings, labels, metric: str, *, query=None, gallery=None, chunk_size: int | None = None, device=None
+) -> dict:
+    """Score each class by itself: class → value, the unit of the statistics in :mod:`mlcompare.comparison`.
+
+    Retrieval metrics: the mean over the class's queries. ``auc``, ``eer`` and ``tar_at_far_…``: from the pairs that the
+    class's queries form with the others. Classes without a query that can be answered are left out.
+
+    Raises:
+        InvalidValueError: a metric that isn't defined for one class; else as :func:`evaluate_embeddings`.
+
+    >>> per_class_scores([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]], ["a", "a", "b", "b"], "map_at_r")
+    {'a': 1.0, 'b': 1.0}
+    """
+    parsed = parse_metric(metric)
+    defined = parsed.group == "retrieval" or parsed.kind in ("auc", "eer", "tar_at_far")
+    if not defined:
+        raise InvalidValueError(
+            "must be a retrieval metric, auc, eer or tar_at_far", value=metric, place="per_class_scores"
+        )
+    samples = prepare(embeddings, labels, device=device, place="per_class_scores")
+    task = retrieval_task(samples, query, gallery, place="per_class_scores")
+    codes = samples.codes.cpu().numpy()[task.query]
+    if parsed.group == "retrieval":
+        values = retrieval_scores(samples, task, [parsed], chunk_size=chunk_size)[metric]
+        return {samples.classes[c].item(): float(values[codes == c].mean()) for c in np.unique(codes)}
+    return {samples.classes[c].item(): _class_pairs(samples, task, task.query[codes == c], parsed) for c in
+            np.unique(codes)}  # fmt: skip
+
+
+def _class_pairs(samples: Samples, task, queries: np.ndarray, metric) -> float:
+    """Score the pairs of one class's ``queries`` with the gallery."""
+    device = samples.vectors.device
+    left = samples.take(torch.as_tensor(queries, device=device))
+    right = samples.take(torch.as_tensor(task.gallery, device=device))
+    similarity = cosines(left.vectors, right.vectors).cpu().numpy()  # (Q, G)
+    same = (left.codes[:, None] == right.codes).cpu().numpy()
+    other = queries[:, None] != task.gallery
+    return score_counts(count_pairs(similarity[other], same[other]), metric)
+
+
+def closed_set_accuracy(logits, labels) -> float:
+    """Share of samples whose predicted class is the label.
+
+    Args:
+        logits: ``(N, C)`` scores, class indices as columns, or ``(N,)`` predicted labels.
+        labels: ``(N,)``; class indices when logits are given.
+
+    Ties between logits count as wrong unless the label is the only maximum, so constant logits score 0.
+
+    Raises:
+        InvalidValueError: NaN logits, shapes that don't match, or labels outside ``[0, C)``.
+
+    >>> closed_set_accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1])
+    0.5
+    """
+    scores = logits.detach().cpu().numpy() if isinstance(logits, torch.Tensor) else np.asarray(logits)
+    labels = as_labels(labels, len(scores), place="closed_set_accuracy")
+    if len(labels) == 0 or scores.ndim not in (1, 2):
+        raise InvalidValueError("logits must have shape (N, C) or (N,)", value=str(scores.shape), place="logits")
+    if scores.ndim == 1:
+        return float((scores == labels).mean())
+    if np.isnan(scores).any():
+        raise InvalidValueError("logits must not be NaN", value="NaN", place="closed_set_accuracy")
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= scores.shape[1]:
+        raise InvalidValueError(
+            f"labels must be class indices in [0, {scores.shape[1]})", value=f"{labels.min()} to {labels.max()}",
+            place="closed_set_accuracy",
+        )  # fmt: skip
+    target = scores[np.arange(len(labels)), labels]
+    rivals = (scores >= target[:, None]).sum(axis=1)  # itself included
+    return float((rivals == 1).mean())
