@@ -1,0 +1,49 @@
+"""Statistics on the results table: which losses lead, how sure that is, and what tuning bought."""
+
+from mlcompare.comparison.bootstrap import bootstrap_means, interval, probability_of_beating
+from mlcompare.comparison.bounds import at_bound, wider_range
+from mlcompare.comparison.compare import Comparison, compare
+from mlcompare.comparison.critical_difference import CriticalDifference, critical_difference
+from mlcompare.comparison.effects import effects
+from mlcompare.comparison.family import Contrast, FamilyAnswer, contrast, family_answer
+from mlcompare.comparison.importance import importance, trial_settings
+from mlcompare.comparison.pairwise import pairwise
+from mlcompare.comparison.permutation import holm, sign_flip_test
+from mlcompare.comparison.power import Separation, runs_to_separate
+from mlcompare.comparison.table import Scores, choose_metric, load_per_class, load_results, score_array
+from mlcompare.comparison.trials import BudgetSensitivity, best_so_far, budget_sensitivity, trial_scores
+from mlcompare.comparison.tunability import tunability
+
+__all__ = [
+    "BudgetSensitivity",
+    "Comparison",
+    "Contrast",
+    "CriticalDifference",
+    "FamilyAnswer",
+    "Scores",
+    "Separation",
+    "at_bound",
+    "best_so_far",
+    "bootstrap_means",
+    "budget_sensitivity",
+    "choose_metric",
+    "compare",
+    "contrast",
+    "critical_difference",
+    "effects",
+    "family_answer",
+    "holm",
+    "importance",
+    "interval",
+    "load_per_class",
+    "load_results",
+    "pairwise",
+    "probability_of_beating",
+    "runs_to_separate",
+    "score_array",
+    "sign_flip_test",
+    "trial_scores",
+    "trial_settings",
+    "tunability",
+    "wider_range",
+]

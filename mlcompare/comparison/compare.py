@@ -1,0 +1,220 @@
+"""The comparison of a study: one row for each loss or baseline, and the answers around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from mlcompare.comparison.bootstrap import bootstrap_means, interval
+from mlcompare.comparison.effects import effects
+from mlcompare.comparison.family import FamilyAnswer, family_answer
+from mlcompare.comparison.pairwise import indistinguishable, pairs_of, pairwise
+from mlcompare.comparison.power import Separation, runs_to_separate
+from mlcompare.comparison.rows import entry_row
+from mlcompare.comparison.table import (
+    CLASS_COLUMNS,
+    RESULT_COLUMNS,
+    Scores,
+    check_columns,
+    choose_metric,
+    higher_is_better,
+    score_array,
+)
+from mlcompare.comparison.trials import trial_scores
+from mlcompare.comparison.tunability import tunability
+from mlcompare.errors import DataError, InvalidValueError
+
+__all__ = ["Comparison", "compare"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a study found.
+
+    Attributes:
+        study, metric: whose results, and which metric.
+        best: the loss with the best mean on the sealed test classes; None if no loss has a score.
+        table: one row for each loss and baseline, best first; None where a field has no meaning (see :func:`compare`).
+        pairwise: one row for each pair of losses, and of a loss and a baseline.
+        tunability: one row for each loss: tuned against default.
+        family: margin against metric losses; None when a family has no score.
+        separation: loss → what it would take to separate it from the best, for those that aren't told apart.
+        unit: "class" or "run": what the p-values count.
+        confidence: of all intervals; tests reject at ``1 - confidence``.
+        notes: what a reader should know before trusting the numbers.
+    """
+
+    study: str
+    metric: str
+    best: str | None
+    table: pd.DataFrame
+    pairwise: pd.DataFrame
+    tunability: pd.DataFrame
+    family: FamilyAnswer | None
+    separation: dict[str, Separation]
+    unit: str
+    confidence: float
+    notes: tuple[str, ...] = field(default=())
+
+    def records(self) -> list[dict]:
+        """Return the table as plain dictionaries, ready for JSON."""
+        return self.table.to_dict("records")
+
+
+def compare(
+    results: pd.DataFrame, per_class: pd.DataFrame | None = None, *, metric: str | None = None, seed: int = 0,
+    confidence: float = 0.95, n_resamples: int = 10_000, spaces: Mapping[str, Mapping] | None = None,
+) -> Comparison:  # fmt: skip
+    """Compare the tuned losses of one study on its sealed test classes.
+
+    Args:
+        results: the results table (``results.parquet``), long form.
+        per_class: scores by test class (``per_class.parquet``). Without it, runs (fold × seed) are the unit of all
+            statistics; they share their test classes, so it says too little about new classes: a note says so.
+        metric: by default the study's objective, the metric of its trials.
+        seed: of the bootstrap and the sign flips.
+        spaces: loss → name → ``{"low", "high", "log"}``, the ranges searched, for ``at_bound``.
+
+    The table's fields: ``loss, family, metric``; ``mean`` over the successful final runs, with its bootstrap interval
+    ``ci_low, ci_high`` over classes and runs; ``default_mean`` of the untuned setting; ``difference_to_best`` (mean
+    minus the best's, over classes and common runs) with ``difference_low, difference_high``; ``p_value`` of that
+    difference, sign-flip by test class, Holm-corrected over all pairs; ``indistinguishable_from_best``;
+    ``hyperparameters`` selected;
+    ``at_bound``, names, and ``suggested_ranges``; ``trials``; ``seconds`` of training in all; ``runs, failed_trials,
+    failed_runs, peak_memory, reason``. A baseline is compared, but never the best. Nor is a loss that failed in more
+    than half of its final runs.
+
+    Raises:
+        DataError: an empty table, a missing column, several studies, or no measured metric.
+        UnknownNameError: a metric that wasn't measured.
+    """
+    _check(results, per_class, confidence, n_resamples)
+    metric = choose_metric(results, metric)
+    higher, generator = higher_is_better(metric), np.random.default_rng(seed)
+    options = {"confidence": confidence, "n_resamples": n_resamples}
+    scores = score_array(results, per_class, metric, source="selected")
+    names = dict.fromkeys(results["loss"].dropna())
+    rows = [entry_row(results, name, metric, (spaces or {}).get(name, {})) for name in names]
+    _add_intervals(rows, scores, generator, **options)
+    best = _best(rows, higher)
+    losses = [row["loss"] for row in rows if row["family"] != "baseline" and row["mean"] is not None]
+    baselines = [row["loss"] for row in rows if row["family"] == "baseline" and row["mean"] is not None]
+    pairs = pairwise(scores, pairs_of(losses, baselines), generator, higher=higher, **options)
+    _add_differences(rows, pairs, best, 1.0 - confidence)
+    untuned = score_array(results, per_class, metric, source="default")
+    gains = tunability(scores, untuned, losses, generator, **options)
+    families = {row["loss"]: row["family"] for row in rows}
+    validation = _selected_on_validation(results, metric, higher)
+    family = family_answer(scores, families, validation, generator, metric=metric, higher=higher, **options)
+    rows.sort(key=lambda row: _order(row, higher))
+    equals = [row["loss"] for row in rows if row["indistinguishable_from_best"] and row["loss"] != best]
+    separation = {name: runs_to_separate(scores.of(best) - scores.of(name)) for name in equals} if best else {}
+    return Comparison(
+        study=str(results["study"].iloc[0]), metric=metric, best=best, table=pd.DataFrame(rows, dtype=object),
+        pairwise=pairs, tunability=gains, family=family, separation=separation, unit=scores.unit,
+        confidence=confidence, notes=tuple(_notes(rows, scores, pairs, 1.0 - confidence, metric)),
+    )  # fmt: skip
+
+
+def _check(results, per_class, confidence: float, n_resamples: int) -> None:
+    check_columns(results, RESULT_COLUMNS, place="compare: results")
+    if per_class is not None:
+        check_columns(per_class, CLASS_COLUMNS, place="compare: per_class")
+    studies = results["study"].dropna().unique().tolist()
+    if len(studies) > 1:
+        raise DataError(
+            "one study is compared at a time", value=", ".join(map(str, studies)), place="compare: results",
+            cure="filter by `study`; critical_difference() compares over several",
+        )  # fmt: skip
+    if not 0.0 < confidence < 1.0 or n_resamples < 100:
+        raise InvalidValueError(
+            "confidence must be in (0, 1) and n_resamples at least 100", value=f"{confidence}, {n_resamples}",
+            place="compare",
+        )  # fmt: skip
+
+
+def _add_intervals(rows: list[dict], scores: Scores, generator, *, confidence: float, n_resamples: int) -> None:
+    """Fill in ``ci_low, ci_high``: the bootstrap's deviations around the mean of the results table.
+
+    Where classes differ in size, the mean over samples isn't the mean over classes; the interval belongs to the former.
+    """
+    scored = [row for row in rows if row["mean"] is not None and np.isfinite(scores.of(row["loss"])).any()]
+    if not scored:
+        return
+    parts = effects([scores.of(row["loss"]) for row in scored])
+    low, high = interval(bootstrap_means(parts, generator, n_resamples=n_resamples), confidence)
+    for row, mean, below, above in zip(scored, parts.mean, low, high):
+        row["ci_low"], row["ci_high"] = row["mean"] + float(below - mean), row["mean"] + float(above - mean)
+
+
+def _best(rows: list[dict], higher: bool) -> str | None:
+    """The loss of the best mean among those of which at least half of the final runs succeeded."""
+    sound = [r for r in rows if r["family"] != "baseline" and r["mean"] is not None and r["runs"] >= r["failed_runs"]]
+    sign = 1.0 if higher else -1.0
+    return max(sound, key=lambda row: sign * row["mean"])["loss"] if sound else None
+
+
+def _add_differences(rows: list[dict], pairs: pd.DataFrame, best: str | None, level: float) -> None:
+    names = [row["loss"] for row in rows if row["mean"] is not None]
+    equals = indistinguishable(pairs, best, names, level) if best else []
+    for row in rows:
+        if best is None or row["mean"] is None:
+            continue
+        row["indistinguishable_from_best"] = row["loss"] in equals
+        if row["loss"] == best:
+            row["difference_to_best"] = row["difference_low"] = row["difference_high"] = 0.0
+            continue
+        both = {best, row["loss"]}
+        pair = pairs[pairs["a"].isin(both) & pairs["b"].isin(both)]
+        if pair.empty or np.isnan(pair["difference"].iloc[0]):
+            row["indistinguishable_from_best"] = False  # nothing in common: nothing can be said
+            continue
+        found = pair.iloc[0]
+        mine_first = found["a"] == row["loss"]
+        ends = (found["ci_low"], found["ci_high"]) if mine_first else (-found["ci_high"], -found["ci_low"])
+        row["difference_to_best"] = float(found["difference"] if mine_first else -found["difference"])
+        row["difference_low"], row["difference_high"] = map(float, ends)
+        row["p_value"] = float(found["p_holm"])
+
+
+def _selected_on_validation(results: pd.DataFrame, metric: str, higher: bool) -> dict[str, float]:
+    """The validation score of each loss's best trial."""
+    if not ((results["kind"] == "trial") & (results["metric"] == metric)).any():
+        return {}
+    values = trial_scores(results, metric).groupby("loss")["value"]
+    return (values.max() if higher else values.min()).to_dict()
+
+
+def _order(row: dict, higher: bool) -> tuple:
+    if row["mean"] is None:
+        return (1, 0.0)
+    return (0, -row["mean"] if higher else row["mean"])
+
+
+def _notes(rows: list[dict], scores: Scores, pairs: pd.DataFrame, level: float, metric: str) -> list[str]:
+    notes = []
+    if scores.unit == "run":
+        notes.append(
+            f"No scores by test class for {metric}: intervals and p-values count runs (fold × seed), which share their "
+            "test classes, and so say too little about new classes."
+        )
+    units = len(scores.units)
+    floor = 2.0 ** (1 - units) * max(len(pairs), 1)
+    if units and floor > level:
+        kind = "test classes" if scores.unit == "class" else "runs"
+        notes.append(
+            f"With {units} {kind} and {len(pairs)} comparisons no corrected p-value can fall to {level:.2g}: "
+            "indistinguishable means untested here."
+        )
+    failed = [row["loss"] for row in rows if row["failed_runs"]]
+    if failed:
+        notes.append(
+            f"Some final runs failed ({', '.join(failed)}): differences are over the runs that both losses have."
+        )
+    edges = [f"{row['loss']} ({', '.join(row['at_bound'])})" for row in rows if row["at_bound"]]
+    if edges:
+        notes.append(f"Selected on the bound of its range, search wider: {'; '.join(edges)}.")
+    return notes

@@ -1,0 +1,80 @@
+"""Several datasets: mean ranks, Friedman's test, and which losses a critical-difference diagram joins (Demšar 2006)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mlcompare.errors import DataError
+
+__all__ = ["CriticalDifference", "critical_difference"]
+
+
+@dataclass(frozen=True)
+class CriticalDifference:
+    """The data of a critical-difference diagram.
+
+    Attributes:
+        ranks: loss → mean rank over the datasets (1 is best), best first.
+        critical_difference: mean ranks closer than this aren't told apart (Nemenyi); None for fewer than two datasets.
+        p_value: Friedman's test that all losses rank alike; None when it isn't defined.
+        p_values: ``losses × losses``, Nemenyi's pairwise p-values (scikit-posthocs); None likewise.
+        groups: maximal sets of losses that aren't told apart, each in rank order.
+        datasets: the datasets that count: those on which every loss has a score.
+    """
+
+    ranks: pd.Series
+    critical_difference: float | None
+    p_value: float | None
+    p_values: pd.DataFrame | None
+    groups: tuple[tuple[str, ...], ...]
+    datasets: tuple[str, ...]
+
+
+def critical_difference(scores: pd.DataFrame, *, higher: bool = True, level: float = 0.05) -> CriticalDifference:
+    """Rank losses over datasets.
+
+    Args:
+        scores: ``datasets × losses``, one mean score each; datasets with a missing score are left out.
+        higher: whether larger scores are better.
+
+    Raises:
+        DataError: fewer than two losses, or no dataset on which all of them have a score.
+    """
+    from scipy.stats import friedmanchisquare, studentized_range  # a second to import; the rest does without
+
+    complete = scores.dropna(axis=0)
+    if scores.shape[1] < 2 or complete.empty:
+        raise DataError(
+            "two losses and a dataset on which all of them have a score are needed",
+            value=f"{scores.shape[1]} losses, {len(complete)} complete datasets", place="critical_difference",
+        )  # fmt: skip
+    ranks = complete.rank(axis=1, ascending=not higher).mean().sort_values(kind="stable")
+    n, k = complete.shape
+    datasets = tuple(map(str, complete.index))
+    if n < 2:
+        return CriticalDifference(ranks, None, None, None, (tuple(ranks.index),), datasets)
+    width = float(studentized_range.ppf(1 - level, k, np.inf)) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
+    p_value = float(friedmanchisquare(*complete.to_numpy().T).pvalue) if k > 2 else None
+    return CriticalDifference(ranks, width, p_value, _nemenyi(complete), _groups(ranks, width), datasets)
+
+
+def _nemenyi(complete: pd.DataFrame) -> pd.DataFrame:
+    from scikit_posthocs import posthoc_nemenyi_friedman  # slow to import, and few comparisons span datasets
+
+    table = posthoc_nemenyi_friedman(complete.to_numpy())
+    table.index = table.columns = complete.columns
+    return table
+
+
+def _groups(ranks: pd.Series, width: float) -> tuple[tuple[str, ...], ...]:
+    names, values, groups, reached = list(ranks.index), ranks.to_numpy(), [], 0
+    for start in range(len(names)):
+        end = int(np.searchsorted(values, values[start] + width, side="right"))
+        if end > reached:  # not inside the group before it
+            groups.append(tuple(names[start:end]))
+            reached = end
+    return tuple(groups)

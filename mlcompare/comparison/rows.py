@@ -1,0 +1,94 @@
+"""One row of the leaderboard: what the results table says about one loss or baseline, before any statistics."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+
+from mlcompare.comparison.bounds import at_bound, wider_range
+
+__all__ = ["entry_row", "final_scores"]
+
+
+def entry_row(results: pd.DataFrame, name: str, metric: str, space: Mapping[str, Mapping]) -> dict:
+    """Summarise the rows of one loss or baseline; None where a field has no meaning."""
+    mine = results[results["loss"] == name]
+    family = _first(mine["family"])
+    is_loss = family != "baseline"
+    finals = final_scores(mine, metric, "selected")
+    setting = _setting(mine) if is_loss else None
+    total, failed = _final_runs(mine, is_loss)
+    mean = _number(finals["value"].mean())
+    trials = mine[mine["kind"] == "trial"]
+    return {
+        "loss": name,
+        "family": family,
+        "metric": metric,
+        "mean": mean,
+        "ci_low": None,
+        "ci_high": None,
+        "default_mean": _number(final_scores(mine, metric, "default")["value"].mean()) if is_loss else None,
+        "difference_to_best": None,
+        "difference_low": None,
+        "difference_high": None,
+        "p_value": None,
+        "indistinguishable_from_best": False,
+        "hyperparameters": setting,
+        "at_bound": at_bound(setting or {}, space),
+        "suggested_ranges": wider_range(setting or {}, space),
+        "trials": int(trials["trial"].nunique()) if is_loss else None,
+        "failed_trials": int(trials.loc[trials["status"] != "ok", "trial"].nunique()) if is_loss else None,
+        "runs": total - failed,
+        "failed_runs": failed,
+        "seconds": _number(_each_run_once(mine)["seconds"].sum(min_count=1)),
+        "peak_memory": _number(mine["peak_memory"].max()),
+        "reason": _reason(mine, mean, total, failed, is_loss),
+    }
+
+
+def final_scores(rows: pd.DataFrame, metric: str, source: str) -> pd.DataFrame:
+    """Return the successful final test rows of a metric with settings from ``source``, or of a baseline."""
+    final = ((rows["kind"] == "final") & (rows["source"] == source)) | (
+        (rows["kind"] == "baseline") & (source == "selected")
+    )
+    return rows[final & (rows["split"] == "test") & (rows["metric"] == metric) & (rows["status"] == "ok")]
+
+
+def _final_runs(mine: pd.DataFrame, is_loss: bool) -> tuple[int, int]:
+    """How many final runs of the selected setting there are, and how many of them failed."""
+    finals = mine[(mine["kind"] == "final") & (mine["source"] == "selected")] if is_loss else mine
+    runs = finals.groupby(["fold", "seed"], dropna=False)["status"].agg(lambda status: (status == "ok").all())
+    return len(runs), int((~runs.astype(bool)).sum())
+
+
+def _each_run_once(mine: pd.DataFrame) -> pd.DataFrame:
+    """A run stands in the table once for each metric and split; its seconds count once."""
+    return mine.drop_duplicates(["kind", "source", "trial", "fold", "seed"])
+
+
+def _setting(mine: pd.DataFrame) -> dict | None:
+    chosen = mine[(mine["source"] == "selected") & (mine["kind"] == "final") & mine["hyperparameters"].notna()]
+    if chosen.empty:
+        return None
+    value = chosen["hyperparameters"].iloc[0]
+    return json.loads(value) if isinstance(value, str) else dict(value)
+
+
+def _reason(mine: pd.DataFrame, mean: float | None, total: int, failed: int, is_loss: bool) -> str | None:
+    reasons = mine.loc[(mine["status"] != "ok") & mine["reason"].notna(), "reason"]
+    told = str(reasons.mode().iloc[0]) if len(reasons) else None
+    if mean is None:
+        return told or ("no final run of the selected setting" if is_loss else "no score")
+    return f"{failed} of {total} final runs failed: {told or 'no reason given'}" if failed else None
+
+
+def _first(values: pd.Series) -> str | None:
+    known = values.dropna()
+    return known.iloc[0] if len(known) else None
+
+
+def _number(value) -> float | None:
+    return None if value is None or pd.isna(value) or not math.isfinite(value) else float(value)

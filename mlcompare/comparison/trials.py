@@ -1,0 +1,101 @@
+"""The search itself: best-so-far curves, and whether half the budget would have told the same story."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mlcompare.comparison.table import choose_metric, higher_is_better
+
+__all__ = ["BudgetSensitivity", "best_so_far", "budget_sensitivity", "kendall_tau", "trial_scores"]
+
+
+def trial_scores(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
+    """Return one row for each trial: ``loss, trial, value, source, hyperparameters``, in trial order.
+
+    ``value`` is the mean over the trial's validation folds (and seeds); NaN when a fold of it failed.
+    """
+    metric = choose_metric(results, metric)
+    trials = results[results["kind"] == "trial"]
+    keys = ["loss", "trial"]
+    frame = trials.groupby(keys, sort=False, as_index=False).agg(
+        source=("source", "first"), hyperparameters=("hyperparameters", "first")
+    )
+    measured = trials[(trials["metric"] == metric) & (trials["split"] == "validation") & (trials["status"] == "ok")]
+    values = measured.groupby(keys)["value"].mean()
+    failed = trials[trials["status"] != "ok"].groupby(keys).size()
+    index = pd.MultiIndex.from_frame(frame[keys])
+    frame["value"] = values.reindex(index).to_numpy()
+    frame.loc[index.isin(failed.index), "value"] = float("nan")
+    order = {name: i for i, name in enumerate(dict.fromkeys(frame["loss"]))}
+    frame = frame.sort_values(["loss", "trial"], key=lambda s: s.map(order) if s.name == "loss" else s)
+    return frame[["loss", "trial", "value", "source", "hyperparameters"]].reset_index(drop=True)
+
+
+def best_so_far(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
+    """Return ``loss, trial, value, best``, the best validation score up to each trial; failed trials change nothing."""
+    metric = choose_metric(results, metric)
+    frame = trial_scores(results, metric)[["loss", "trial", "value"]]
+    values = frame.groupby("loss", sort=False)["value"]
+    frame["best"] = values.cummax() if higher_is_better(metric) else values.cummin()
+    frame["best"] = frame.groupby("loss", sort=False)["best"].ffill()
+    return frame
+
+
+@dataclass(frozen=True)
+class BudgetSensitivity:
+    """What a share of the trials would have said.
+
+    Attributes:
+        trials: how many trials of each loss the share is.
+        leader, leader_with_share: the best loss on validation after all trials and after the share.
+        rank_correlation: Kendall's τ of the two rankings (1: the same order), None for fewer than two losses.
+        table: ``loss, best, best_with_share, gain``, what the other trials still brought.
+        sentence: the answer in words.
+    """
+
+    trials: int
+    leader: str | None
+    leader_with_share: str | None
+    rank_correlation: float | None
+    table: pd.DataFrame
+    sentence: str
+
+
+def budget_sensitivity(results: pd.DataFrame, metric: str | None = None, *, share: float = 0.5) -> BudgetSensitivity:
+    """Ask whether the ranking on validation would change with a ``share`` of the trials (the first ones, in order)."""
+    metric = choose_metric(results, metric)
+    sign = 1.0 if higher_is_better(metric) else -1.0
+    curves = best_so_far(results, metric)
+    rows, kept = [], 0
+    for name, curve in curves.groupby("loss", sort=False):
+        part = curve.iloc[: max(1, int(len(curve) * share))]
+        kept = max(kept, len(part))
+        rows.append((name, curve["best"].iloc[-1], part["best"].iloc[-1]))
+    table = pd.DataFrame(rows, columns=["loss", "best", "best_with_share"])
+    table["gain"] = sign * (table["best"] - table["best_with_share"])
+    known = table.dropna()
+    if len(known) < 2:
+        leader = known["loss"].iloc[0] if len(known) else None
+        return BudgetSensitivity(kept, leader, leader, None, table, "Fewer than two losses have trials to compare.")
+    leader = known["loss"].iloc[int((sign * known["best"]).argmax())]
+    early = known["loss"].iloc[int((sign * known["best_with_share"]).argmax())]
+    tau = kendall_tau(known["best"].to_numpy(), known["best_with_share"].to_numpy())
+    agrees = f"The leader on validation, {leader}, led after {kept} trials already"
+    differs = f"After {kept} trials {early} led on validation; all trials put {leader} first"
+    sentence = agrees if early == leader else differs
+    sentence += "." if tau is None else f" (Kendall's τ of the rankings {tau:.2f})."
+    return BudgetSensitivity(kept, leader, early, tau, table, sentence)
+
+
+def kendall_tau(x: np.ndarray, y: np.ndarray) -> float | None:
+    """Kendall's τ-b of two score lists ``(n,)``; None when one of them is constant.
+
+    >>> kendall_tau(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0]))
+    0.3333333333333333
+    """
+    signs = [np.sign(part[:, None] - part)[np.triu_indices(len(part), 1)] for part in (x, y)]
+    scale = np.sqrt(np.abs(signs[0]).sum() * np.abs(signs[1]).sum())
+    return float(signs[0] @ signs[1] / scale) if scale else None
