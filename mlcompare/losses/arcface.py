@@ -5,22 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mlcompare.losses.angular import add_angle, monotone_angle
+from mlcompare.losses.citation import cite
 from mlcompare.losses.head import MarginHead
 from mlcompare.registry import Hyperparameter, Option, register_loss
 
-__all__ = ["ArcFace", "add_angle"]
+__all__ = ["ArcFace"]
 
-SQUARED_SINE_FLOOR = 1e-12
-
-
-def add_angle(cosine: Tensor, margin: Tensor) -> Tensor:
-    """Return cos(θ + m) from cos θ without acos, whose gradient is infinite at cos θ = ±1.
-
-    >>> add_angle(torch.tensor([1.0, 0.0]), torch.tensor(0.5))  # cos .5, −sin .5
-    tensor([ 0.8776, -0.4794])
-    """
-    sine = (1 - cosine.square()).clamp_min(SQUARED_SINE_FLOOR).sqrt()
-    return cosine * margin.cos() - sine * margin.sin()
+BIBTEX = cite(
+    "deng2019arcface",
+    "Deng, Jiankang and Guo, Jia and Xue, Niannan and Zafeiriou, Stefanos",
+    "ArcFace: Additive Angular Margin Loss for Deep Face Recognition",
+    venue="Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)",
+    year=2019,
+    arxiv="1801.07698",
+)
 
 
 @register_loss(
@@ -33,12 +32,7 @@ def add_angle(cosine: Tensor, margin: Tensor) -> Tensor:
         {"margin": 0.3246, "scale": 220.0},
         {"margin": 0.4032, "scale": 78.9},
     ),
-    bibtex="""@inproceedings{deng2019arcface,
-  title = {ArcFace: Additive Angular Margin Loss for Deep Face Recognition},
-  author = {Deng, Jiankang and Guo, Jia and Xue, Niannan and Zafeiriou, Stefanos},
-  booktitle = {Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)},
-  year = {2019}
-}""",
+    bibtex=BIBTEX,
 )
 class ArcFace(MarginHead):
     """ArcFace: ``CE`` over ``s·cos(θ_y + m)`` for the target and ``s·cos θ_j`` for the other classes; m in radians.
@@ -62,11 +56,13 @@ class ArcFace(MarginHead):
     easy_margin: bool = Option(False, choices=(False, True), description="add the margin only where cos θ > 0")
     gradient: str = Option("exact", choices=("exact", "detached"), description="of the formula, or straight through")
 
+    def moved(self, cosine: Tensor) -> Tensor:
+        """Return cos(θ + m), Deng et al. 2019, eq. 3, whatever θ."""
+        return add_angle(cosine, self.margin)
+
     def target_cosine(self, cosine: Tensor) -> Tensor:
-        moved = add_angle(cosine, self.margin)  # Deng et al. 2019, eq. 3: cos(θ + m)
         if self.easy_margin:
-            moved = torch.where(cosine > 0, moved, cosine)
+            target = torch.where(cosine > 0, self.moved(cosine), cosine)
         else:
-            fallback = cosine - self.margin * self.margin.sin()
-            moved = torch.where(cosine > -self.margin.cos(), moved, fallback)  # θ < π − m
-        return cosine + (moved - cosine).detach() if self.gradient == "detached" else moved
+            target = monotone_angle(cosine, self.margin)
+        return cosine + (target - cosine).detach() if self.gradient == "detached" else target

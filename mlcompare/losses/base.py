@@ -32,12 +32,13 @@ class Loss(nn.Module):
     options: ClassVar[Mapping[str, Option]] = {}
     needs: ClassVar[tuple[str, ...]] = ()
     kind: ClassVar[str] = ""
+    uses_class_weights: ClassVar[bool] = False  # a term that a sum hands its head's class weights
     spec: ClassVar[LossSpec | None] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.hyperparameters = {**cls.hyperparameters, **declared(cls, Hyperparameter)}
-        cls.options = {**cls.options, **declared(cls, Option)}
+        cls.hyperparameters = {**_merged(cls, "hyperparameters"), **declared(cls, Hyperparameter)}
+        cls.options = {**_merged(cls, "options"), **declared(cls, Option)}
         for name in (*declared(cls, Hyperparameter), *declared(cls, Option)):
             if name in vars(cls):
                 delattr(cls, name)  # the instance's buffer or attribute takes the name
@@ -142,6 +143,14 @@ class Loss(nn.Module):
     def extra_repr(self) -> str:
         numbers = [f"{name}={float(getattr(self, name)):g}" for name in self.hyperparameters]
         return ", ".join([*numbers, *(f"{name}={getattr(self, name)!r}" for name in self.options)])
+
+
+def _merged(cls: type, attribute: str) -> dict[str, Any]:
+    """Return what all bases declared, nearest last."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        found.update(vars(base).get(attribute, {}))
+    return found
 
 
 def _checked_counts(counts, num_classes: int | None) -> Tensor | None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mlcompare.losses.base import Loss
+from mlcompare.losses.citation import cite
 from mlcompare.losses.compose import register_sum
 from mlcompare.losses.softmax import Softmax
 from mlcompare.registry import Hyperparameter, register_loss
@@ -13,12 +14,13 @@ from mlcompare.registry import Hyperparameter, register_loss
 __all__ = ["CenterTerm"]
 
 REFERENCE = "Wen et al. 2016, A Discriminative Feature Learning Approach for Deep Face Recognition, ECCV"
-BIBTEX = """@inproceedings{wen2016discriminative,
-  title = {A Discriminative Feature Learning Approach for Deep Face Recognition},
-  author = {Wen, Yandong and Zhang, Kaipeng and Li, Zhifeng and Qiao, Yu},
-  booktitle = {European Conference on Computer Vision (ECCV)},
-  year = {2016}
-}"""
+BIBTEX = cite(
+    "wen2016discriminative",
+    "Wen, Yandong and Zhang, Kaipeng and Li, Zhifeng and Qiao, Yu",
+    "A Discriminative Feature Learning Approach for Deep Face Recognition",
+    venue="European Conference on Computer Vision (ECCV)",
+    year=2016,
+)
 
 
 @register_loss("center_term", family="margin", kind="term", reference=REFERENCE, term=True, bibtex=BIBTEX)

@@ -93,11 +93,24 @@ class SumLoss(Loss):
         return any(term.stochastic for term in self.terms)
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        total = embeddings.sum() * 0
+        total = torch.zeros((), dtype=embeddings.dtype, device=embeddings.device)
         for number, term in enumerate(self.terms):
-            weight = getattr(self, f"term_weight_{number}")
-            total = total + weight * term(embeddings, labels, noise if term.stochastic else None)
+            given = {"class_weights": self.class_weights} if term.uses_class_weights else {}
+            value = term(embeddings, labels, noise if term.stochastic else None, **given)
+            total = total + getattr(self, f"term_weight_{number}") * value
         return total
+
+    @property
+    def class_weights(self) -> Tensor | None:
+        """Those of the first term that owns a head."""
+        return next((term.class_weights for term in self.terms if hasattr(term, "class_weights")), None)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return the class scores ``(B, C)`` of the first term that owns a head."""
+        heads = [term for term in self.terms if hasattr(term, "logits")]
+        if not heads:
+            raise InvalidValueError("`logits` needs a term with a head", place=type(self).__name__)
+        return heads[0].logits(embeddings)
 
     def set_progress(self, progress: Tensor | float) -> None:
         super().set_progress(progress)

@@ -1,28 +1,85 @@
-"""Contrastive loss over pairs."""
+"""Contrastive loss over pairs, alone and beside identification (DeepID2)."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from mlcompare.geometry import euclidean_distances, masked_mean, negative_mask, normalize, positive_mask
-from mlcompare.losses.base import Loss
-from mlcompare.registry import Hyperparameter, Option, register_loss
+from mlcompare.geometry import masked_mean
+from mlcompare.losses.citation import cite
+from mlcompare.losses.compose import register_sum
+from mlcompare.losses.pair import SampledLoss
+from mlcompare.losses.softmax import Softmax
+from mlcompare.registry import Hyperparameter, register_loss
 
 __all__ = ["Contrastive"]
 
 
-@register_loss("contrastive", family="metric", reference="Hadsell et al. 2006; Sun et al. 2014, arXiv:1406.4773")
-class Contrastive(Loss):
-    """Contrastive loss: ``mean_P ½[d − m_p]₊² + mean_N ½[m − d]₊²``."""
+@register_loss(
+    "contrastive",
+    family="metric",
+    reference="Hadsell et al. 2006, Dimensionality Reduction by Learning an Invariant Mapping, CVPR",
+    published=(
+        {"margin": 0.54, "positive_margin": 0.27},
+        {"margin": 0.51, "positive_margin": 0.29},
+        {"margin": 0.77, "positive_margin": 0.22},
+    ),
+    bibtex=cite(
+        "hadsell2006dimensionality",
+        "Hadsell, Raia and Chopra, Sumit and LeCun, Yann",
+        "Dimensionality Reduction by Learning an Invariant Mapping",
+        venue="IEEE Computer Society Conference on Computer Vision and Pattern Recognition (CVPR)",
+        year=2006,
+    ),
+)
+class Contrastive(SampledLoss):
+    """Contrastive loss: ``mean_P ½[d − m_p]₊² + mean_N ½[m − d]₊²`` over positive and over negative pairs.
 
-    kind = "pair"
+    d is the Euclidean distance of the normalised embeddings ``(B, D)``; with m_p = 0 the hinges are Hadsell et al.'s
+    (and DeepID2's). Both means are over all pairs of their side, zeros included: not the unsquared hinges with
+    separate non-zero means of pytorch-metric-learning. With ``sampling`` other than ``all``, the negative pairs are
+    those chosen for the positive ones, one each.
+
+    >>> import torch
+    >>> x = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6]])  # d² = .8 in P; .4 and .08 in N
+    >>> loss = Contrastive(margin=0.4)(x, torch.tensor([0, 0, 1]))
+    >>> round(loss.item(), 4)  # ½·.8 + mean(0, ½(.4 − √.08)²)
+    0.4034
+    """
+
     margin: float = Hyperparameter(0.5, low=0.3, high=1.6, minimum=0.0, symbol="m", unit="distance")
     positive_margin: float = Hyperparameter(0.0, low=0.0, high=0.5, minimum=0.0, symbol="m_p", unit="distance")
-    normalize: bool = Option(True, choices=(True, False), description="L2-normalise the embeddings first")
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        embeddings = normalize(embeddings) if self.normalize else embeddings
-        distances = euclidean_distances(embeddings, normalized=self.normalize)  # (B, B)
-        pull = 0.5 * (distances - self.positive_margin).clamp_min(0).square()
-        push = 0.5 * (self.margin - distances).clamp_min(0).square()
-        return masked_mean(pull, positive_mask(labels)) + masked_mean(push, negative_mask(labels))
+        pairs = self.pairs(embeddings, labels)
+        away, met = pairs.distances, pairs.negatives
+        if self.sampling != "all":
+            away = self.chosen_distances(pairs, self.margin, embeddings.shape[1], noise)  # (B, B)
+            met = pairs.positives & pairs.negatives.any(1, keepdim=True)
+        pull = 0.5 * (pairs.distances - self.positive_margin).clamp_min(0).square()
+        push = 0.5 * (self.margin - away).clamp_min(0).square()
+        return masked_mean(pull, pairs.positives) + masked_mean(push, met)
+
+
+register_sum(
+    "deepid2",
+    (Softmax.spec.name, Contrastive.spec.name),
+    family="metric",
+    reference="Sun et al. 2014, arXiv:1406.4773",
+    overrides={
+        "weight": Hyperparameter(
+            0.05, low=0.001, high=1.0, log=True, minimum=0.0, symbol="λ", description="weight of verification"
+        )
+    },
+    bibtex=cite(
+        "sun2014deep",
+        "Sun, Yi and Chen, Yuheng and Wang, Xiaogang and Tang, Xiaoou",
+        "Deep Learning Face Representation by Joint Identification-Verification",
+        venue="Advances in Neural Information Processing Systems (NeurIPS)",
+        year=2014,
+        arxiv="1406.4773",
+    ),
+    doc="""DeepID2: softmax (identification) plus λ times the contrastive loss (verification).
+
+    The verification term is ``contrastive`` with its hyperparameters; λ as commonly stated.
+    """,
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from mlcompare.losses.citation import cite
 from mlcompare.losses.head import MarginHead
 from mlcompare.registry import Hyperparameter, register_loss
 
@@ -22,20 +23,23 @@ __all__ = ["CosFace"]
         {"margin": 0.34, "scale": 100.0},
         {"margin": 0.41, "scale": 88.0},
     ),
-    bibtex="""@inproceedings{wang2018cosface,
-  title = {CosFace: Large Margin Cosine Loss for Deep Face Recognition},
-  author = {Wang, Hao and Wang, Yitong and Zhou, Zheng and Ji, Xing and Gong, Dihong and Zhou, Jingchao and
-            Li, Zhifeng and Liu, Wei},
-  booktitle = {Proceedings of the IEEE Conference on Computer Vision and Pattern Recognition (CVPR)},
-  year = {2018}
-}
-
-@article{wang2018additive,
-  title = {Additive Margin Softmax for Face Verification},
-  author = {Wang, Feng and Cheng, Jian and Liu, Weiyang and Liu, Haijun},
-  journal = {IEEE Signal Processing Letters},
-  year = {2018}
-}""",
+    bibtex=cite(
+        "wang2018cosface",
+        "Wang, Hao and Wang, Yitong and Zhou, Zheng and Ji, Xing and Gong, Dihong and Zhou, Jingchao and Li, Zhifeng "
+        "and Liu, Wei",
+        "CosFace: Large Margin Cosine Loss for Deep Face Recognition",
+        venue="Proceedings of the IEEE Conference on Computer Vision and Pattern Recognition (CVPR)",
+        year=2018,
+        arxiv="1801.09414",
+    )
+    + "\n\n"
+    + cite(
+        "wang2018additive",
+        "Wang, Feng and Cheng, Jian and Liu, Weiyang and Liu, Haijun",
+        "Additive Margin Softmax for Face Verification",
+        year=2018,
+        arxiv="1801.05599",
+    ),
 )
 class CosFace(MarginHead):
     """CosFace (large-margin cosine loss), the same as AM-Softmax: ``CE`` over ``s(cos θ_y − m)`` and ``s·cos θ_j``.

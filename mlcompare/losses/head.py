@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mlcompare.geometry import cosine_similarities
+from mlcompare.geometry import normalize
 from mlcompare.losses.base import Loss
 from mlcompare.registry import Hyperparameter
 
-__all__ = ["Head", "MarginHead"]
+__all__ = ["CosineHead", "Head", "MarginHead"]
 
 
 class Head(Loss):
@@ -23,30 +23,46 @@ class Head(Loss):
         weights = torch.randn(self.num_classes, self.embedding_dim, generator=generator)
         self.class_weights = nn.Parameter(weights / self.embedding_dim**0.5)  # (C, D)
 
-    def cosines(self, embeddings: Tensor) -> Tensor:
-        """Return cos θ between embeddings and class weights, ``(B, C)``."""
-        return cosine_similarities(embeddings, self.class_weights.to(embeddings.dtype))
+    def cosines(self, embeddings: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+        """Return s·cos θ between embeddings and class weights, ``(B, C)``; s goes in before the product (B·D work)."""
+        return (scale * normalize(embeddings)) @ normalize(self.class_weights.to(embeddings.dtype)).T
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Return what a prediction ranks the classes by, ``(B, C)``: no margin, no scale."""
+        return self.cosines(embeddings)
 
 
-class MarginHead(Head):
+class CosineHead(Head):
     """Cross-entropy over ``s · cos θ`` in which a subclass changes the target's cosine alone.
 
-    ``L = −log e^{s·ψ(cos θ_y)} / (e^{s·ψ(cos θ_y)} + Σ_{j≠y} e^{s·cos θ_j})`` with ψ = :meth:`target_cosine`.
+    ``L = −log e^{s·ψ(cos θ_y)} / (e^{s·ψ(cos θ_y)} + Σ_{j≠y} e^{s·cos θ_j})`` with ψ = :meth:`target_cosine` and
+    s = :meth:`current_scale`.
     """
+
+    def current_scale(self) -> Tensor:
+        """Return s, 0-dim."""
+        raise NotImplementedError
+
+    def target_cosine(self, cosine: Tensor) -> Tensor:
+        """Return ψ of the target cosines ``(B, 1)``."""
+        return cosine
+
+    def margin_logits(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Return the logits ``(B, C)`` with the target's changed."""
+        scale, target = self.current_scale(), labels[:, None]  # (), (B, 1)
+        logits = self.cosines(embeddings, scale)  # (B, C)
+        changed = self.target_cosine(logits.gather(1, target) / scale)  # (B, 1)
+        return logits.scatter(1, target, scale * changed)
+
+    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+        return F.cross_entropy(self.margin_logits(embeddings, labels), labels)
+
+
+class MarginHead(CosineHead):
+    """A :class:`CosineHead` with a fixed scale, which is where margins live."""
 
     kind = "margin"
     scale: float = Hyperparameter(30.0, low=4.0, high=128.0, log=True, positive=True, symbol="s")
 
-    def target_cosine(self, cosine: Tensor) -> Tensor:
-        """Return ψ of the target cosines ``(B, 1)``."""
-        raise NotImplementedError
-
     def current_scale(self) -> Tensor:
-        """Return s; a schedule or a learned scale overrides it."""
         return self.scale
-
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        cosine = self.cosines(embeddings)  # (B, C)
-        target = labels[:, None]  # (B, 1)
-        changed = self.target_cosine(cosine.gather(1, target))  # (B, 1)
-        return F.cross_entropy(self.current_scale() * cosine.scatter(1, target, changed), labels)

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from mlcompare.geometry import masked_logsumexp, masked_mean
+from mlcompare.losses.citation import cite
 from mlcompare.losses.pair import PairLoss
+from mlcompare.losses.triplet import HERMANS_BIBTEX
 from mlcompare.registry import Hyperparameter, register_loss
 
 __all__ = ["GeneralizedLiftedStructure", "LiftedStructure"]
@@ -16,12 +18,14 @@ __all__ = ["GeneralizedLiftedStructure", "LiftedStructure"]
     "lifted_structure",
     family="metric",
     reference="Oh Song et al. 2016, arXiv:1511.06452, eq. 4",
-    bibtex="""@inproceedings{ohsong2016deep,
-  title = {Deep Metric Learning via Lifted Structured Feature Embedding},
-  author = {Oh Song, Hyun and Xiang, Yu and Jegelka, Stefanie and Savarese, Silvio},
-  booktitle = {Proceedings of the IEEE Conference on Computer Vision and Pattern Recognition (CVPR)},
-  year = {2016}
-}""",
+    bibtex=cite(
+        "ohsong2016deep",
+        "Oh Song, Hyun and Xiang, Yu and Jegelka, Stefanie and Savarese, Silvio",
+        "Deep Metric Learning via Lifted Structured Feature Embedding",
+        venue="Proceedings of the IEEE Conference on Computer Vision and Pattern Recognition (CVPR)",
+        year=2016,
+        arxiv="1511.06452",
+    ),
 )
 class LiftedStructure(PairLoss):
     """Lifted structured loss: ``1/(2|P|) Σ_{(i,j)∈P} [log(Σ_{k∈N_i} e^{m−D_ik} + Σ_{l∈N_j} e^{m−D_jl}) + D_ij]₊²``.
@@ -51,12 +55,7 @@ class LiftedStructure(PairLoss):
     "generalized_lifted_structure",
     family="metric",
     reference="Hermans et al. 2017, arXiv:1703.07737, eq. 7",
-    bibtex="""@article{hermans2017defense,
-  title = {In Defense of the Triplet Loss for Person Re-Identification},
-  author = {Hermans, Alexander and Beyer, Lucas and Leibe, Bastian},
-  journal = {arXiv preprint arXiv:1703.07737},
-  year = {2017}
-}""",
+    bibtex=HERMANS_BIBTEX,
 )
 class GeneralizedLiftedStructure(PairLoss):
     """Generalised lifted structured loss: the mean over anchors of ``[log Σ_p e^{D_ap} + log Σ_n e^{m−D_an}]₊``.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mlcompare.errors import InvalidValueError
+from mlcompare.losses.citation import cite
 from mlcompare.losses.pair import SAMPLING, SampledLoss
 from mlcompare.registry import Hyperparameter, Option, register_loss
 
@@ -23,12 +24,14 @@ __all__ = ["MarginBased"]
         {"margin": 0.092, "beta": 1.11},
         {"margin": 0.067, "beta": 0.98},
     ),
-    bibtex="""@inproceedings{wu2017sampling,
-  title = {Sampling Matters in Deep Embedding Learning},
-  author = {Wu, Chao-Yuan and Manmatha, R. and Smola, Alexander J. and Kr{\\"a}henb{\\"u}hl, Philipp},
-  booktitle = {Proceedings of the IEEE International Conference on Computer Vision (ICCV)},
-  year = {2017}
-}""",
+    bibtex=cite(
+        "wu2017sampling",
+        "Wu, Chao-Yuan and Manmatha, R. and Smola, Alexander J. and Krähenbühl, Philipp",
+        "Sampling Matters in Deep Embedding Learning",
+        venue="Proceedings of the IEEE International Conference on Computer Vision (ICCV)",
+        year=2017,
+        arxiv="1706.07567",
+    ),
 )
 class MarginBased(SampledLoss):
     """Margin-based loss: ``Σ ([m + (d_ap − β)]₊ + [m − (d_an − β)]₊) / #active hinges + ν·mean β``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mlcompare.losses.citation import cite
 from mlcompare.losses.head import MarginHead
 from mlcompare.registry import Hyperparameter, Option, register_loss
 
@@ -21,12 +22,14 @@ LEARNED_START = 10.0
     reference="Wang et al. 2017, arXiv:1704.06369",
     aliases=("normalized_softmax",),
     published=({"scale": 1 / 0.109}, {"scale": 1 / 0.089}, {"scale": 1 / 0.063}, {"scale": 1 / 0.071}),
-    bibtex="""@inproceedings{wang2017normface,
-  title = {NormFace: L2 Hypersphere Embedding for Face Verification},
-  author = {Wang, Feng and Xiang, Xiang and Cheng, Jian and Yuille, Alan L.},
-  booktitle = {Proceedings of the ACM International Conference on Multimedia},
-  year = {2017}
-}""",
+    bibtex=cite(
+        "wang2017normface",
+        "Wang, Feng and Xiang, Xiang and Cheng, Jian and Yuille, Alan L.",
+        "NormFace: L2 Hypersphere Embedding for Face Verification",
+        venue="Proceedings of the ACM International Conference on Multimedia",
+        year=2017,
+        arxiv="1704.06369",
+    ),
 )
 class NormFace(MarginHead):
     """NormFace (normalised softmax): ``CE(s · cos θ_j)``, embeddings and class weights both normalised.

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from mlcompare.geometry import masked_max, masked_mean, masked_min
 from mlcompare.losses.pair import PairLoss
+from mlcompare.losses.triplet import HERMANS_BIBTEX
 from mlcompare.registry import Hyperparameter, Option, register_loss
 
 __all__ = ["TriHard"]
@@ -17,12 +18,7 @@ __all__ = ["TriHard"]
     family="metric",
     reference="Hermans et al. 2017, arXiv:1703.07737, eq. 5",
     aliases=("batch_hard",),
-    bibtex="""@article{hermans2017defense,
-  title = {In Defense of the Triplet Loss for Person Re-Identification},
-  author = {Hermans, Alexander and Beyer, Lucas and Leibe, Bastian},
-  journal = {arXiv preprint arXiv:1703.07737},
-  year = {2017}
-}""",
+    bibtex=HERMANS_BIBTEX,
 )
 class TriHard(PairLoss):
     """TriHard (batch-hard triplet): the mean over anchors of ``[m + max_p d_ap − min_n d_an]₊``.

@@ -6,10 +6,19 @@ import torch
 from torch import Tensor
 
 from mlcompare.geometry import FAR
+from mlcompare.losses.citation import cite
 from mlcompare.losses.pair import Pairs, SampledLoss
 from mlcompare.registry import Hyperparameter, register_loss
 
-__all__ = ["Triplet", "batch_all_triplet"]
+__all__ = ["HERMANS_BIBTEX", "Triplet", "batch_all_triplet"]
+
+HERMANS_BIBTEX = cite(
+    "hermans2017defense",
+    "Hermans, Alexander and Beyer, Lucas and Leibe, Bastian",
+    "In Defense of the Triplet Loss for Person Re-Identification",
+    year=2017,
+    arxiv="1703.07737",
+)
 
 
 def batch_all_triplet(pairs: Pairs, margin: Tensor) -> Tensor:
@@ -34,12 +43,7 @@ def batch_all_triplet(pairs: Pairs, margin: Tensor) -> Tensor:
     family="metric",
     reference="Weinberger & Saul 2009; batch-all form of Hermans et al. 2017, arXiv:1703.07737",
     published=({"margin": 0.096}, {"margin": 0.119}, {"margin": 0.045}, {"margin": 0.137}),
-    bibtex="""@article{hermans2017defense,
-  title = {In Defense of the Triplet Loss for Person Re-Identification},
-  author = {Hermans, Alexander and Beyer, Lucas and Leibe, Bastian},
-  journal = {arXiv preprint arXiv:1703.07737},
-  year = {2017}
-}""",
+    bibtex=HERMANS_BIBTEX,
 )
 class Triplet(SampledLoss):
     """Triplet loss, batch-all: the mean of the active ``[d_ap − d_an + m]₊`` over all triplets.

@@ -1,0 +1,73 @@
+"""AdaFace: margins that follow image quality, measured by the embedding's norm within its batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mlcompare.losses.angular import add_angle
+from mlcompare.losses.citation import cite
+from mlcompare.losses.head import MarginHead
+from mlcompare.losses.running import blend
+from mlcompare.registry import Hyperparameter, register_loss
+
+__all__ = ["AdaFace"]
+
+DEVIATION_FLOOR = 1e-3
+
+
+@register_loss(
+    "adaface",
+    family="margin",
+    reference="Kim et al. 2022, arXiv:2204.00964",
+    bibtex=cite(
+        "kim2022adaface",
+        "Kim, Minchul and Jain, Anil K. and Liu, Xiaoming",
+        "AdaFace: Quality Adaptive Margin for Face Recognition",
+        venue="Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)",
+        year=2022,
+        arxiv="2204.00964",
+    ),
+)
+class AdaFace(MarginHead):
+    """AdaFace: the target cosine is ``cos(θ_y − m·z) − (m + m·z)`` with ``z = clip(h·(‖x‖ − μ)/(σ + .001), −1, 1)``.
+
+    z, the quality, carries no gradient: low-quality samples (z = −1) meet ArcFace's margin, high-quality ones (z = 1)
+    a cosine margin that spares them. μ and σ are moving averages of the batches' mean and standard deviation of
+    ``‖x‖`` (1 % of each train-mode batch, updated before use); they start at the first train-mode batch, where the
+    official code starts at 20 and 100, numbers made for 512 dimensions. ``(B, D)`` embeddings, ``(C, D)`` weights.
+
+    >>> loss = AdaFace(num_classes=2, embedding_dim=2, margin=0.25, scale=1.0).eval()
+    >>> _ = loss.class_weights.data.copy_(torch.eye(2)), loss.mean_norm.fill_(3.0)
+    >>> round(loss(torch.tensor([[3.0, 0.0]]), torch.tensor([0])).item(), 4)  # z = 0: log(1 + e^{−(1 − .25)})
+    0.3869
+    """
+
+    margin: float = Hyperparameter(0.4, low=0.0, high=0.6, minimum=0.0, maximum=3.1415, symbol="m")
+    h: float = Hyperparameter(0.333, positive=True, symbol="h", description="concentration of the quality")
+    scale: float = Hyperparameter(64.0, low=4.0, high=128.0, log=True, positive=True, symbol="s")
+    momentum: float = Hyperparameter(0.99, minimum=0.0, maximum=1.0, unit="share that stays")
+
+    def setup(self, generator: torch.Generator | None) -> None:
+        super().setup(generator)
+        self.register_buffer("mean_norm", torch.tensor(20.0))
+        self.register_buffer("norm_deviation", torch.tensor(100.0))
+        self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
+
+    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+        norms = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True).detach()  # (B, 1)
+        if self.training:
+            self._update(norms)
+        quality = (self.h * (norms - self.mean_norm) / (self.norm_deviation + DEVIATION_FLOOR)).clamp(-1, 1)  # z
+        logits, target = self.cosines(embeddings, self.scale), labels[:, None]  # (B, C), (B, 1)
+        cosine = logits.gather(1, target) / self.scale
+        changed = add_angle(cosine, -self.margin * quality) - (self.margin + self.margin * quality)
+        return F.cross_entropy(logits.scatter(1, target, self.scale * changed), labels)
+
+    @torch.no_grad()
+    def _update(self, norms: Tensor) -> None:
+        keep = torch.where(self.initialised, self.momentum, 0.0)  # the first batch replaces the start
+        blend(self.mean_norm, norms.mean(), keep)
+        blend(self.norm_deviation, norms.std(correction=1 if len(norms) > 1 else 0), keep)
+        self.initialised.fill_(True)

@@ -1,0 +1,59 @@
+"""MagFace: the margin grows with the embedding's norm, which becomes a quality."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mlcompare.losses.angular import monotone_angle
+from mlcompare.losses.citation import cite
+from mlcompare.losses.head import MarginHead
+from mlcompare.registry import Hyperparameter, register_loss
+
+__all__ = ["MagFace"]
+
+NORMS_AT_512 = (10.0, 110.0)  # l_a and u_a of the paper, for 512-dimensional embeddings
+
+
+@register_loss(
+    "magface",
+    family="margin",
+    reference="Meng et al. 2021, arXiv:2103.06627",
+    bibtex=cite(
+        "meng2021magface",
+        "Meng, Qiang and Zhao, Shichao and Huang, Zhida and Zhou, Feng",
+        "MagFace: A Universal Representation for Face Recognition and Quality Assessment",
+        venue="Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)",
+        year=2021,
+        arxiv="2103.06627",
+    ),
+)
+class MagFace(MarginHead):
+    """MagFace: ArcFace with margin ``m(a) = l_m + (u_m − l_m)(a − l_a)/(u_a − l_a)``, plus ``λ_g·mean g(a)``.
+
+    a = ‖x‖ clipped to [l_a, u_a] and ``g(a) = a/u_a² + 1/a``, which rewards large norms. The paper's bounds of a,
+    10 and 110, are for D = 512; both are scaled by √(D/512), because outside them the norm has no gradient. Margins in
+    radians, with ArcFace's fallback past θ = π − m(a); gradients flow through m(a). It is not AdaFace, which adapts
+    to the norm relative to the batch and stops its gradient.
+
+    >>> loss = MagFace(num_classes=2, embedding_dim=512, lower_margin=0.0, upper_margin=0.0, scale=1.0, weight=1.0)
+    >>> _ = loss.class_weights.data.copy_(torch.eye(2, 512))
+    >>> x = 110 * torch.eye(1, 512)
+    >>> round(loss(x, torch.tensor([0])).item(), 4)  # log(1 + e^{−1}) + 1/110 + 1/110
+    0.3314
+    """
+
+    lower_margin: float = Hyperparameter(0.45, low=0.0, high=0.6, minimum=0.0, maximum=3.1415, symbol="m", unit="rad")
+    upper_margin: float = Hyperparameter(0.8, low=0.6, high=1.0, minimum=0.0, maximum=3.1415, symbol="m", unit="rad")
+    scale: float = Hyperparameter(64.0, low=4.0, high=128.0, log=True, positive=True, symbol="s")
+    weight: float = Hyperparameter(35.0, low=1.0, high=100.0, log=True, minimum=0.0, symbol="λ", description="λ_g")
+
+    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+        low, high = (norm * (self.embedding_dim / 512) ** 0.5 for norm in NORMS_AT_512)
+        norms = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True).clamp(low, high)  # (B, 1)
+        margin = self.lower_margin + (self.upper_margin - self.lower_margin) * (norms - low) / (high - low)  # (B, 1)
+        logits, target = self.cosines(embeddings, self.scale), labels[:, None]  # (B, C), (B, 1)
+        changed = monotone_angle(logits.gather(1, target) / self.scale, margin)  # (B, 1)
+        loss = F.cross_entropy(logits.scatter(1, target, self.scale * changed), labels)
+        return loss + self.weight * (norms / high**2 + 1 / norms).mean()

@@ -1,0 +1,83 @@
+"""Multi-similarity loss."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from mlcompare.geometry import (
+    cosine_similarities,
+    masked_logsumexp,
+    masked_max,
+    masked_min,
+    negative_mask,
+    positive_mask,
+)
+from mlcompare.losses.base import Loss
+from mlcompare.losses.citation import cite
+from mlcompare.registry import Hyperparameter, Option, register_loss
+
+__all__ = ["MultiSimilarity"]
+
+EXACT = 50.0  # softplus turns linear only where it can't be told apart
+
+
+@register_loss(
+    "multi_similarity",
+    family="metric",
+    kind="pair",
+    reference="Wang et al. 2019, arXiv:1904.06627",
+    published=(
+        {"alpha": 0.01, "beta": 50.6, "base": 0.56},
+        {"alpha": 14.4, "beta": 75.8, "base": 0.66},
+        {"alpha": 8.5, "beta": 57.4, "base": 0.41},
+        {"alpha": 0.01, "beta": 46.9, "base": 0.82},
+    ),
+    bibtex=cite(
+        "wang2019multi",
+        "Wang, Xun and Han, Xintong and Huang, Weilin and Dong, Dengke and Scott, Matthew R.",
+        "Multi-Similarity Loss with General Pair Weighting for Deep Metric Learning",
+        venue="Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)",
+        year=2019,
+        arxiv="1904.06627",
+    ),
+)
+class MultiSimilarity(Loss):
+    """Multi-similarity: the mean over anchors of ``(1/α)log(1 + Σ_p e^{−α(s−λ)}) + (1/β)log(1 + Σ_n e^{β(s−λ)})``.
+
+    s are cosines of embeddings ``(B, D)``; λ (``base``) is a similarity, not a weight. Pairs are mined first: a
+    negative stays if ``s_an + ε > min_p s_ap``, a positive if ``s_ap − ε < max_n s_an`` (``mining=False`` keeps
+    all). The mean is over all anchors, those without a mined pair included as 0.
+
+    >>> import torch
+    >>> loss = MultiSimilarity(alpha=1.0, beta=1.0, base=0.0)
+    >>> x, y = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 0, 1])
+    >>> round(loss(x, y).item(), 3)  # ⅔·(log(1 + e^{−1}) + log(1 + e)); sample 2 has no positive
+    1.084
+    """
+
+    kind = "pair"
+    alpha: float = Hyperparameter(
+        2.0, low=0.1, high=20.0, log=True, positive=True, symbol="α", description="sharpness for positives"
+    )
+    beta: float = Hyperparameter(
+        50.0, low=10.0, high=100.0, log=True, positive=True, symbol="β", description="sharpness for negatives"
+    )
+    base: float = Hyperparameter(
+        0.5, low=0.0, high=1.0, minimum=-1.0, maximum=1.0, unit="cosine", description="the paper's λ, a similarity"
+    )
+    epsilon: float = Hyperparameter(0.1, minimum=0.0, symbol="ε", unit="cosine", description="slack of the mining")
+    mining: bool = Option(True, choices=(True, False), description="drop easy pairs first")
+
+    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+        cosine = cosine_similarities(embeddings, embeddings)  # (B, B)
+        positives, negatives = positive_mask(labels), negative_mask(labels)
+        if self.mining:
+            hardest_positive = masked_min(cosine, positives)[:, None]  # (B, 1)
+            hardest_negative = masked_max(cosine, negatives)[:, None]
+            positives = positives & (cosine - self.epsilon < hardest_negative)
+            negatives = negatives & (cosine + self.epsilon > hardest_positive)
+        offset = cosine - self.base
+        pull = F.softplus(masked_logsumexp(-self.alpha * offset, positives), threshold=EXACT) / self.alpha  # (B,)
+        push = F.softplus(masked_logsumexp(self.beta * offset, negatives), threshold=EXACT) / self.beta
+        return (pull + push).mean()

@@ -1,0 +1,101 @@
+"""Proxy losses: learned points stand for classes, and samples are compared with them instead of each other."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mlcompare.errors import InvalidValueError
+from mlcompare.geometry import FAR
+from mlcompare.losses.citation import cite
+from mlcompare.losses.head import Head
+from mlcompare.registry import Hyperparameter, register_loss
+
+__all__ = ["ProxyAnchor", "ProxyNCA"]
+
+
+def own_class(labels: Tensor, num_classes: int) -> Tensor:
+    """Return ``(B, C)`` booleans: column j is the sample's class."""
+    return labels[:, None] == torch.arange(num_classes, device=labels.device)
+
+
+@register_loss(
+    "proxy_nca",
+    family="metric",
+    reference="Movshovitz-Attias et al. 2017, arXiv:1703.07464, eq. 4",
+    published=({"scale": 14.0}, {"scale": 8.0}, {"scale": 10.7}, {"scale": 10.0}),
+    bibtex=cite(
+        "movshovitz2017no",
+        "Movshovitz-Attias, Yair and Toshev, Alexander and Leung, Thomas K. and Ioffe, Sergey and Singh, Saurabh",
+        "No Fuss Distance Metric Learning Using Proxies",
+        venue="Proceedings of the IEEE International Conference on Computer Vision (ICCV)",
+        year=2017,
+        arxiv="1703.07464",
+    ),
+)
+class ProxyNCA(Head):
+    """Proxy-NCA: the batch mean of ``−log(e^{−s·d²(x,p_y)} / Σ_{j≠y} e^{−s·d²(x,p_j)})``.
+
+    One proxy for each class (``class_weights (C, D)``); embeddings and proxies are normalised, d² is their squared
+    Euclidean distance. The denominator leaves the own proxy out, as in the paper, so the loss may be negative; with
+    it included (many ports) this would be NormFace at scale 2s.
+
+    >>> loss = ProxyNCA(num_classes=2, embedding_dim=2, scale=1.0)
+    >>> _ = loss.class_weights.data.copy_(torch.eye(2))
+    >>> round(loss(torch.tensor([[3.0, 0.0]]), torch.tensor([0])).item(), 4)  # 0 − 2
+    -2.0
+    """
+
+    kind = "proxy"
+    scale: float = Hyperparameter(8.0, low=1.0, high=32.0, log=True, positive=True, symbol="s")
+
+    def setup(self, generator: torch.Generator | None) -> None:
+        if self.num_classes < 2:
+            raise InvalidValueError("`num_classes >= 2` must hold", value=f"num_classes={self.num_classes}")
+        super().setup(generator)
+
+    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+        near = 2 * self.cosines(embeddings, self.scale)  # (B, C): 2s − s·d²
+        target = labels[:, None]  # (B, 1)
+        others = near.scatter(1, target, -FAR).logsumexp(1)  # (B,): over j ≠ y
+        return (others - near.gather(1, target).squeeze(1)).mean()
+
+
+@register_loss(
+    "proxy_anchor",
+    family="metric",
+    reference="Kim et al. 2020, arXiv:2003.13911, eq. 4",
+    bibtex=cite(
+        "kim2020proxy",
+        "Kim, Sungyeon and Kim, Dongwon and Cho, Minsu and Kwak, Suha",
+        "Proxy Anchor Loss for Deep Metric Learning",
+        venue="Proceedings of the IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)",
+        year=2020,
+        arxiv="2003.13911",
+    ),
+)
+class ProxyAnchor(Head):
+    """Proxy-Anchor: ``1/|P⁺| Σ_{p∈P⁺} log(1 + Σ_{x∈X_p⁺} e^{−α(s−δ)}) + 1/|P| Σ_p log(1 + Σ_{x∈X_p⁻} e^{α(s+δ)})``.
+
+    s is the cosine of embeddings ``(B, D)`` to proxies ``(C, D)``; each proxy is an anchor for the whole batch. P⁺ are
+    the proxies of classes in the batch, P all of them. Not Proxy-NCA, where each sample is the anchor.
+
+    >>> loss = ProxyAnchor(num_classes=2, embedding_dim=2, alpha=1.0, margin=0.0)
+    >>> _ = loss.class_weights.data.copy_(torch.eye(2))
+    >>> round(loss(torch.tensor([[3.0, 0.0]]), torch.tensor([0])).item(), 4)  # log(1 + e^{−1}) + ½·log(1 + e^0)
+    0.6598
+    """
+
+    kind = "proxy"
+    alpha: float = Hyperparameter(32.0, low=8.0, high=64.0, log=True, positive=True, symbol="α", description="a scale")
+    margin: float = Hyperparameter(0.1, low=0.0, high=0.4, minimum=0.0, symbol="m", unit="cosine", description="δ")
+
+    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+        scaled, shift = self.cosines(embeddings, self.alpha), self.alpha * self.margin  # (B, C), ()
+        own = own_class(labels, self.num_classes)  # (B, C)
+        pull = torch.where(own, shift - scaled, -FAR).logsumexp(0)  # (C,)
+        push = torch.where(own, -FAR, scaled + shift).logsumexp(0)  # (C,)
+        present = own.any(0)  # (C,)
+        pulls = F.softplus(pull, threshold=50.0).sum() / present.sum()  # absent proxies add log(1 + 0)
+        return pulls + F.softplus(push, threshold=50.0).mean()

@@ -1,0 +1,75 @@
+"""SphereFace2: face recognition as C binary classifications."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mlcompare.losses.citation import cite
+from mlcompare.losses.head import Head
+from mlcompare.registry import Hyperparameter, register_loss
+
+__all__ = ["SphereFace2"]
+
+
+@register_loss(
+    "sphereface2",
+    family="margin",
+    reference="Wen et al. 2022, arXiv:2108.01513",
+    bibtex=cite(
+        "wen2022sphereface2",
+        "Wen, Yandong and Liu, Weiyang and Weller, Adrian and Raj, Bhiksha and Singh, Rita",
+        "SphereFace2: Binary Classification is All You Need for Deep Face Recognition",
+        venue="International Conference on Learning Representations (ICLR)",
+        year=2022,
+        arxiv="2108.01513",
+    ),
+)
+class SphereFace2(Head):
+    """SphereFace2: ``α·log(1 + e^{−a_y}) + (1−α)·Σ_{j≠y} log(1 + e^{a_j})``, a binary problem for each class.
+
+    ``a_j = r·(g(cos θ_j) − m·(2·1[j=y] − 1)) + b`` with ``g(z) = 2((z+1)/2)^t − 1``, which widens the range that
+    similarities use. The bias b (one for all classes, learned) starts where positives and negatives pull equally hard
+    at cos θ = 0. The sum runs over the classes, the mean over the batch; the paper divides by r as well, which only
+    rescales the learning rate. There is no softmax: classes don't compete.
+
+    >>> loss = SphereFace2(num_classes=2, embedding_dim=2, margin=0.0, scale=1.0, alpha=0.5, t=1.0)
+    >>> _ = loss.class_weights.data.copy_(torch.eye(2))
+    >>> round(loss(torch.tensor([[1.0, 0.0]]), torch.tensor([0])).item(), 4)  # ½·log(1 + e^{−1}) + ½·log 2
+    0.5032
+    """
+
+    kind = "margin"
+    margin: float = Hyperparameter(0.4, low=0.0, high=0.6, minimum=0.0, symbol="m", unit="similarity")
+    scale: float = Hyperparameter(40.0, low=10.0, high=60.0, log=True, positive=True, symbol="s", description="r")
+    alpha: float = Hyperparameter(
+        0.7, low=0.5, high=0.95, minimum=0.01, maximum=0.99, symbol="α", description="weight of positives"
+    )
+    t: float = Hyperparameter(3.0, minimum=1.0, symbol="t", description="exponent that stretches similarities")
+
+    def setup(self, generator: torch.Generator | None) -> None:
+        super().setup(generator)
+        self.bias = nn.Parameter(torch.tensor(self._balanced_bias(), dtype=torch.float32))
+
+    def _balanced_bias(self) -> float:
+        """Return b at which α·σ(−a_y) = (1−α)(C−1)·σ(a_j) where every cosine is 0."""
+        r, m, alpha = float(self.scale), float(self.margin), float(self.alpha)
+        ratio = alpha / ((1 - alpha) * max(self.num_classes - 1, 1))
+        zero = 2 * 0.5 ** float(self.t) - 1  # g(0)
+        own, other = r * (zero - m), r * (zero + m)
+        root = math.sqrt((1 - ratio) ** 2 + 4 * ratio * math.exp(own - other))  # a quadratic in e^b
+        if ratio < 1:
+            return math.log(2 * ratio) - other - math.log(1 - ratio + root)
+        return math.log((ratio - 1 + root) / 2) - own
+
+    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+        base = (0.5 * (self.cosines(embeddings) + 1)).clamp_min(1e-6)  # (B, C)
+        similarity = 2 * base**self.t - 1  # g(cos θ)
+        own = torch.arange(self.num_classes, device=labels.device) == labels[:, None]  # (B, C)
+        sign = torch.where(own, -1.0, 1.0)
+        logits = self.scale * (similarity + self.margin * sign) + self.bias.to(embeddings.dtype)
+        weight = torch.where(own, self.alpha, 1 - self.alpha)  # (B, C)
+        return (weight * F.softplus(sign * logits, threshold=50.0)).sum(1).mean()
