@@ -80,12 +80,11 @@ def compare(
 
     The table's fields: ``loss, family, metric``; ``mean`` over the successful final runs, with its bootstrap interval
     ``ci_low, ci_high`` over classes and runs; ``default_mean`` of the untuned setting; ``difference_to_best`` (mean
-    minus the best's, over classes and common runs) with ``difference_low, difference_high``; ``p_value`` of that
-    difference, sign-flip by test class, Holm-corrected over all pairs; ``indistinguishable_from_best``;
-    ``hyperparameters`` selected;
-    ``at_bound``, names, and ``suggested_ranges``; ``trials``; ``seconds`` of training in all; ``runs, failed_trials,
-    failed_runs, peak_memory, reason``. A baseline is compared, but never the best. Nor is a loss that failed in more
-    than half of its final runs.
+    minus the best's, on their common runs) with ``difference_low, difference_high``; ``p_value`` of that difference,
+    sign-flip by test class, Holm-corrected over all pairs; ``indistinguishable_from_best``; the selected
+    ``hyperparameters``; ``at_bound``, names, and ``suggested_ranges``; ``trials``; ``seconds`` of training in all;
+    ``runs, failed_trials, failed_runs, peak_memory, reason``. A baseline is compared, but never the best. Nor is a loss
+    that failed in more than half of its final runs.
 
     Raises:
         DataError: an empty table, a missing column, several studies, or no measured metric.
@@ -103,7 +102,8 @@ def compare(
     losses = [row["loss"] for row in rows if row["family"] != "baseline" and row["mean"] is not None]
     baselines = [row["loss"] for row in rows if row["family"] == "baseline" and row["mean"] is not None]
     pairs = pairwise(scores, pairs_of(losses, baselines), generator, higher=higher, **options)
-    _add_differences(rows, pairs, best, 1.0 - confidence)
+    by_run = score_array(results, None, metric, source="selected")
+    _add_differences(rows, pairs, by_run, best, 1.0 - confidence)
     untuned = score_array(results, per_class, metric, source="default")
     gains = tunability(scores, untuned, losses, generator, **options)
     families = {row["loss"]: row["family"] for row in rows}
@@ -157,27 +157,24 @@ def _best(rows: list[dict], higher: bool) -> str | None:
     return max(sound, key=lambda row: sign * row["mean"])["loss"] if sound else None
 
 
-def _add_differences(rows: list[dict], pairs: pd.DataFrame, best: str | None, level: float) -> None:
+def _add_differences(rows: list[dict], pairs: pd.DataFrame, by_run: Scores, best: str | None, level: float) -> None:
     names = [row["loss"] for row in rows if row["mean"] is not None]
     equals = indistinguishable(pairs, best, names, level) if best else []
     for row in rows:
-        if best is None or row["mean"] is None:
-            continue
-        row["indistinguishable_from_best"] = row["loss"] in equals
         if row["loss"] == best:
             row["difference_to_best"] = row["difference_low"] = row["difference_high"] = 0.0
-            continue
-        both = {best, row["loss"]}
-        pair = pairs[pairs["a"].isin(both) & pairs["b"].isin(both)]
-        if pair.empty or np.isnan(pair["difference"].iloc[0]):
-            row["indistinguishable_from_best"] = False  # nothing in common: nothing can be said
-            continue
+            row["indistinguishable_from_best"] = True
+        pair = pairs[pairs["a"].isin({best, row["loss"]}) & pairs["b"].isin({best, row["loss"]})]
+        if row["loss"] == best or pair.empty or np.isnan(pair["difference"].iloc[0]):
+            continue  # itself, or nothing in common: nothing can be said
         found = pair.iloc[0]
-        mine_first = found["a"] == row["loss"]
-        ends = (found["ci_low"], found["ci_high"]) if mine_first else (-found["ci_high"], -found["ci_low"])
-        row["difference_to_best"] = float(found["difference"] if mine_first else -found["difference"])
-        row["difference_low"], row["difference_high"] = map(float, ends)
-        row["p_value"] = float(found["p_holm"])
+        sign = 1.0 if found["a"] == row["loss"] else -1.0
+        ends = sorted((sign * found["ci_low"], sign * found["ci_high"]))
+        difference = float(np.nanmean(by_run.of(row["loss"]) - by_run.of(best)))
+        shift = difference - sign * found["difference"]  # as in _add_intervals
+        row["difference_to_best"] = difference
+        row["difference_low"], row["difference_high"] = (float(end + shift) for end in ends)
+        row["p_value"], row["indistinguishable_from_best"] = float(found["p_holm"]), row["loss"] in equals
 
 
 def _selected_on_validation(results: pd.DataFrame, metric: str, higher: bool) -> dict[str, float]:

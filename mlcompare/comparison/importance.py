@@ -2,7 +2,7 @@
 
 The trials of a search are few and crowd around the optimum, so these are descriptions, not effects: a monotone trend
 (Spearman's ρ with a permutation p-value) and the share of the variance that a parabola in the one hyperparameter
-predicts for trials it hasn't seen (leave-one-out R²). Ranges searched on a log scale are seen on a log scale.
+predicts for trials it hasn't seen (leave-one-out R²). What was searched on a log scale is seen on a log scale.
 """
 
 from __future__ import annotations
@@ -55,12 +55,20 @@ def importance(
             rows.append((loss, name, len(values), np.nan, np.nan, np.nan, best))
             continue
         searched = spaces.get(loss, {}).get(name, {})
-        log = searched.get("log", settings.min() > 0 and settings.max() / settings.min() > 20)
-        axis = np.log(settings) if log and settings.min() > 0 else settings
+        axis = np.log(settings) if searched.get("log", _looks_logarithmic(settings)) else settings
         trend, p_value = rank_trend(axis, values, generator, n_resamples=n_resamples)
         rows.append((loss, name, len(values), trend, p_value, leave_one_out_r2(axis, values), best))
     frame = pd.DataFrame(rows, columns=COLUMNS)
     return frame.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
+
+
+def _looks_logarithmic(settings: np.ndarray) -> bool:
+    """Whether the settings tried are spread more evenly on a log scale (for callers that don't know the ranges)."""
+    return bool(settings.min() > 0) and abs(_skewness(np.log(settings))) < abs(_skewness(settings))
+
+
+def _skewness(values: np.ndarray) -> float:
+    return float((((values - values.mean()) / values.std()) ** 3).mean())
 
 
 def rank_trend(

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
-from conftest import make
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
 
 from mlcompare.evaluation import evaluate_embeddings
+
+from .samples import make
 
 
 def test_equals_scikit_learn_and_follows_the_seed():

@@ -3,11 +3,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import make
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation import class_weight_norms, embedding_geometry, norm_statistics, spectrum
 from mlcompare.evaluation import diagnostics as module
+
+from .samples import make
 
 
 def test_alignment_and_uniformity_equal_their_definitions(monkeypatch):

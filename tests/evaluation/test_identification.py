@@ -2,12 +2,13 @@ import math
 
 import numpy as np
 import pytest
-from conftest import make
-from reference import cosine, rank_k
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation import evaluate_embeddings
 from mlcompare.evaluation.identification import enrolment
+
+from .reference import cosine, rank_k
+from .samples import make
 
 
 @pytest.mark.parametrize("k", [1, 2, 6])

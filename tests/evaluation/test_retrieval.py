@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from conftest import make
-from reference import retrieval
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation import evaluate_embeddings, per_class_scores
+
+from .reference import retrieval
+from .samples import make
 
 KINDS = [("recall_at", 1), ("recall_at", 7), ("precision_at", 1), ("precision_at", 5)]
 KINDS += [("map_at_r", None), ("r_precision", None), ("mrr", None)]

@@ -3,12 +3,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import make
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlcompare.errors import InvalidValueError, UnknownNameError
 from mlcompare.evaluation import closed_set_accuracy, evaluate_embeddings, higher_is_better, metric_names, parse_metric
+
+from .samples import make
 
 NAMES = [
     "recall_at_1",

@@ -2,8 +2,6 @@ import math
 
 import numpy as np
 import pytest
-from conftest import make
-from reference import auc, pairs, tar_at_far
 from scipy.interpolate import interp1d
 from scipy.optimize import brentq
 from sklearn.metrics import roc_auc_score
@@ -11,6 +9,9 @@ from sklearn.metrics import roc_curve as sklearn_roc
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation import evaluate_embeddings, per_class_scores, verification
+
+from .reference import auc, pairs, tar_at_far
+from .samples import make
 
 
 def test_auc_equals_brute_force_and_scikit_learn(data):
@@ -102,7 +103,7 @@ def test_class_auc_uses_the_pairs_of_that_class():
 
 
 def one_against_all(vectors, labels, i):
-    from reference import cosine
+    from .reference import cosine
 
     return [(cosine(vectors[i], vectors[j]), labels[i] == labels[j]) for j in range(len(labels)) if j != i]
 

@@ -1,0 +1,220 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+
+from mlcompare.comparison import Scores, compare, load_per_class, load_results, pairwise
+from mlcompare.comparison.pairwise import indistinguishable, pairs_of
+from mlcompare.errors import DataError, InvalidValueError, StoreError, UnknownNameError
+
+from .simulate import crossed, row, study
+
+FIELDS = {"loss", "family", "metric", "mean", "ci_low", "ci_high", "default_mean", "difference_to_best", "p_value"}
+FIELDS |= {"indistinguishable_from_best", "hyperparameters", "at_bound", "trials", "seconds"}
+SPACE = {"margin": {"low": 0.0, "high": 0.5}, "scale": {"low": 4.0, "high": 64.0, "log": True}}
+
+
+def records(*arguments, **options):
+    comparison = compare(*arguments, n_resamples=1000, **options)
+    return comparison, {record["loss"]: record for record in comparison.records()}
+
+
+def test_table_of_a_clear_study():
+    results, per_class = study()
+    comparison, table = records(results, per_class, spaces={"cosface": SPACE})
+    assert [r["loss"] for r in comparison.records()] == ["arcface", "cosface", "triplet", "contrastive", "pixels"]
+    assert all(set(record) >= FIELDS for record in table.values())
+    final = results[(results.loss == "triplet") & (results.kind == "final")].groupby("source")["value"].mean()
+    row = table["triplet"]
+    assert row["mean"] == pytest.approx(final["selected"])
+    assert row["default_mean"] == pytest.approx(final["default"])
+    assert row["ci_low"] < row["mean"] < row["ci_high"]
+    assert row["difference_to_best"] == pytest.approx(row["mean"] - table["arcface"]["mean"])
+    assert row["difference_low"] < row["difference_to_best"] < row["difference_high"] < 0
+    assert row["p_value"] < 0.05
+    assert not row["indistinguishable_from_best"]
+    assert (row["trials"], row["failed_trials"], row["runs"]) == (6, 0, 8)
+    assert row["seconds"] == 2.0 * (6 * 4 + 2 * 8)
+    assert table["cosface"]["hyperparameters"] == {"margin": 0.499, "scale": 16.0}
+    assert table["cosface"]["at_bound"] == ["margin"]
+    assert table["cosface"]["suggested_ranges"] == {"margin": {"low": 0.0, "high": 1.0, "log": False}}
+    assert table["triplet"]["at_bound"] == []
+    json.dumps(comparison.records(), allow_nan=False)
+
+
+def test_the_best_has_no_p_value_and_a_baseline_no_setting():
+    comparison, table = records(*study())
+    best, baseline = table[comparison.best], table["pixels"]
+    assert comparison.best == "arcface"
+    assert best["p_value"] is None
+    assert best["difference_to_best"] == 0.0
+    assert best["indistinguishable_from_best"] is True
+    assert baseline["family"] == "baseline"
+    assert baseline["default_mean"] is baseline["hyperparameters"] is baseline["trials"] is None
+    assert baseline["p_value"] < 0.05
+    assert baseline["ci_low"] < baseline["mean"] < baseline["ci_high"]
+
+
+def test_a_baseline_is_never_the_best():
+    results, per_class = study(means={"triplet": 0.1, "contrastive": 0.1, "cosface": 0.1, "arcface": 0.12})
+    comparison, table = records(results, per_class)
+    assert comparison.records()[0]["loss"] == "pixels"
+    assert comparison.best == "arcface"
+    assert table["pixels"]["difference_to_best"] > 0
+
+
+@pytest.mark.parametrize("of_run", [0.0, 0.02])
+def test_equal_losses_are_rarely_told_apart(of_run):
+    """The family-wise rate: in how many studies of five equal losses is any loss set apart from the best?"""
+    rng, flagged, studies, names = np.random.default_rng(2), 0, 300, tuple("abcde")
+    for _ in range(studies):
+        difficulty = 0.1 * rng.normal(size=(20, 1))
+        values = np.stack([difficulty + crossed(rng, of_run=of_run) for _ in names])
+        table = pairwise(Scores(names, tuple(range(20)), values, "class"), pairs_of(names), rng, n_resamples=400)
+        best = names[int(values.mean(axis=(1, 2)).argmax())]
+        flagged += len(indistinguishable(table, best, names, 0.05)) < len(names)
+    assert flagged <= binom.ppf(0.999, studies, 0.05)
+
+
+def test_without_class_scores_runs_are_the_unit_and_it_says_so():
+    comparison, table = records(study(folds=8)[0])
+    assert comparison.unit == "run"
+    assert "fold × seed" in comparison.notes[0]
+    assert table["triplet"]["p_value"] < 0.05
+    assert compare(*study(), n_resamples=500).unit == "class"
+    results, per_class = study()
+    assert compare(results, per_class.assign(metric="mrr"), n_resamples=500).unit == "run"
+
+
+def test_too_few_units_are_named():
+    comparison = compare(study(folds=2, seeds=1)[0], n_resamples=500)
+    assert any("no corrected p-value can fall to" in note for note in comparison.notes)
+    assert all(r["indistinguishable_from_best"] for r in comparison.records())
+
+
+def test_a_loss_that_failed_everywhere_stays_in_the_table():
+    results, per_class = study()
+    lost = (results.loss == "cosface") & (results.kind == "final")
+    results.loc[lost, ["value", "status", "reason"]] = np.nan, "failed", "loss is NaN at step 3"
+    per_class = per_class[per_class.loss != "cosface"]
+    comparison, table = records(results, per_class)
+    assert comparison.records()[-1]["loss"] == "cosface"
+    assert table["cosface"]["mean"] is None
+    assert table["cosface"]["reason"] == "loss is NaN at step 3"
+    assert table["cosface"]["indistinguishable_from_best"] is None
+    assert table["cosface"]["failed_runs"] == 8
+    json.dumps(comparison.records(), allow_nan=False)
+
+
+def test_missing_runs_are_left_out_of_both_sides():
+    results, per_class = study()
+    lost = (results.loss == "cosface") & (results.source == "selected") & (results.fold == 0)
+    results.loc[lost & (results.kind == "final"), ["value", "status", "reason"]] = np.nan, "failed", "diverged"
+    per_class = per_class[~((per_class.loss == "cosface") & (per_class.source == "selected") & (per_class.fold == 0))]
+    comparison, table = records(results, per_class)
+    final = results[(results.kind == "final") & (results.source == "selected") & (results.fold != 0)]
+    means = final.groupby("loss")["value"].mean()
+    assert table["cosface"]["difference_to_best"] == pytest.approx(means["cosface"] - means["arcface"])
+    assert table["cosface"]["reason"] == "2 of 8 final runs failed: diverged"
+    assert any("cosface" in note for note in comparison.notes)
+
+
+def test_a_loss_that_mostly_failed_is_not_the_best():
+    results, per_class = study()
+    lost = (results.loss == "arcface") & (results.kind == "final") & (results.fold < 3)
+    results.loc[lost, ["value", "status"]] = np.nan, "failed"
+    assert compare(results, per_class, n_resamples=500).best == "cosface"
+
+
+def test_all_failed():
+    results, _ = study()
+    results.loc[results.kind == "final", ["value", "status", "reason"]] = np.nan, "failed", "out of memory"
+    comparison, table = records(results[results.kind != "baseline"])
+    assert comparison.best is None
+    assert comparison.family is None
+    assert all(r["mean"] is None and r["reason"] == "out of memory" for r in table.values())
+
+
+def test_smaller_is_better_for_the_error_rate():
+    results, per_class = study()
+    flipped = results.assign(metric="eer", value=1 - results.value)
+    comparison, table = records(flipped, per_class.assign(metric="eer", value=1 - per_class.value))
+    assert comparison.best == "arcface"
+    assert table["triplet"]["difference_to_best"] > 0
+    assert comparison.family.best_margin == "arcface"
+    assert "best tuned margin loss, arcface, beats" in comparison.family.sentence
+    assert comparison.family.chosen_on == "validation"
+
+
+def test_classes_of_different_sizes_keep_the_mean_of_the_results():
+    results, per_class = study()
+    results["value"] = results["value"] + 0.05  # as if large classes scored better
+    _, table = records(results, per_class)
+    row = table["cosface"]
+    assert row["ci_low"] < row["mean"] < row["ci_high"]
+    assert row["difference_to_best"] == pytest.approx(row["mean"] - table["arcface"]["mean"])
+
+
+def test_seed_and_row_order():
+    results, per_class = study()
+    first, again = (compare(results, per_class, seed=1, n_resamples=500) for _ in range(2))
+    pd.testing.assert_frame_equal(first.table, again.table)
+    shuffled = compare(results.sample(frac=1.0, random_state=0), per_class.sample(frac=1.0, random_state=0), seed=1)
+    assert shuffled.best == first.best
+    means = {r["loss"]: r["mean"] for r in first.records()}
+    assert {r["loss"]: r["mean"] for r in shuffled.records()} == pytest.approx(means)
+
+
+def test_other_metrics():
+    results, per_class = study()
+    both = pd.concat([results, results.assign(metric="recall_at_1", value=results.value + 0.1)])
+    assert compare(both, per_class, n_resamples=500).metric == "map_at_r"
+    assert compare(both, per_class, metric="recall_at_1", n_resamples=500).unit == "run"
+    with pytest.raises(UnknownNameError, match="did you mean recall_at_1"):
+        compare(both, metric="recall_at_2")
+
+
+def test_faults(tmp_path):
+    results, _ = study()
+    with pytest.raises(DataError, match="rows"):
+        compare(results.iloc[:0])
+    with pytest.raises(DataError, match="columns"):
+        compare(results.drop(columns="fold"))
+    with pytest.raises(DataError, match="one study"):
+        compare(pd.concat([results, results.assign(study="other")]))
+    with pytest.raises(InvalidValueError):
+        compare(results, confidence=95)
+    with pytest.raises(DataError, match="every run failed"):
+        compare(results.assign(metric=None))
+    with pytest.raises(StoreError, match="check the path"):
+        load_results(tmp_path / "nowhere")
+    with pytest.raises(StoreError, match="run the study first"):
+        load_results(tmp_path)
+    (tmp_path / "results.parquet").write_bytes(b"PAR1 broken")
+    with pytest.raises(StoreError, match="readable parquet"):
+        load_results(tmp_path)
+
+
+def test_stores_round_trip(tmp_path):
+    results, per_class = study()
+    assert load_per_class(tmp_path) is None
+    results.to_parquet(tmp_path / "results.parquet")
+    per_class.to_parquet(tmp_path / "per_class.parquet")
+    stored = compare(load_results(tmp_path), load_per_class(tmp_path), n_resamples=500)
+    pd.testing.assert_frame_equal(stored.table, compare(results, per_class, n_resamples=500).table)
+
+
+def test_one_loss_alone():
+    comparison, table = records(*study(families={"triplet": "metric"}, means={"triplet": 0.5}))
+    assert comparison.best == "triplet"
+    assert table["triplet"]["ci_low"] < table["triplet"]["mean"]
+    assert row("a", "metric", "final", "selected", None, 0, 0, "test", 0.5, None)["hyperparameters"] is None
+
+
+def test_imports_nothing_heavy():
+    code = "import sys, mlcompare.comparison; print(*{'torch', 'optuna', 'mlflow', 'matplotlib'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
