@@ -1,0 +1,21 @@
+"""Datasets, splits and batches."""
+
+from mlcompare.data import digits, faces
+from mlcompare.data.dataset import Dataset, DatasetSpec, list_datasets, load_dataset, register_dataset
+from mlcompare.data.sampling import pk_batches
+from mlcompare.data.splits import PROTOCOLS, Fold, Splits, draw_splits
+
+__all__ = [
+    "PROTOCOLS",
+    "Dataset",
+    "DatasetSpec",
+    "Fold",
+    "Splits",
+    "digits",
+    "draw_splits",
+    "faces",
+    "list_datasets",
+    "load_dataset",
+    "pk_batches",
+    "register_dataset",
+]

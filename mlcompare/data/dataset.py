@@ -1,0 +1,136 @@
+"""A dataset in memory: one array, one label for each row; and the register of readers."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mlcompare.errors import DataError, InvalidValueError, UnknownNameError, did_you_mean
+
+__all__ = ["Dataset", "DatasetSpec", "list_datasets", "load_dataset", "register_dataset"]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled images or features, decoded once.
+
+    Args:
+        name: the registered name.
+        samples: ``(N, C, H, W)`` uint8 images or ``(N, F)`` float32 features; may be memory-mapped.
+        labels: ``(N,)`` int64 in [0, number of classes).
+        class_names: the name of each label.
+        split: ``(N,)`` text, an official split (``train``, ``test``), where there is one.
+        credit: whom to thank for the data.
+
+    Raises:
+        DataError: shapes or types don't fit, or a feature is not finite.
+    """
+
+    name: str
+    samples: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    split: np.ndarray | None = None
+    credit: str = ""
+    fingerprint: str = field(default="")
+
+    def __post_init__(self) -> None:
+        images = self.samples.ndim == 4 and self.samples.dtype == np.uint8
+        features = self.samples.ndim == 2 and self.samples.dtype == np.float32
+        if not (images or features):
+            got = f"{self.samples.dtype} {self.samples.shape}"
+            raise DataError("samples must be uint8 (N, C, H, W) or float32 (N, F)", value=got, place=self.name)
+        if self.labels.shape != self.samples.shape[:1] or self.labels.dtype != np.int64:
+            got = f"{self.labels.dtype} {self.labels.shape} for {len(self.samples)} samples"
+            raise DataError("labels must be int64 (N,)", value=got, place=self.name)
+        if len(self.labels) == 0:
+            raise DataError("a dataset holds at least one sample", value="none", place=self.name)
+        if self.labels.min() < 0 or self.labels.max() >= len(self.class_names):
+            got = f"{self.labels.min()} … {self.labels.max()} for {len(self.class_names)} classes"
+            raise DataError("labels must count the classes from 0", value=got, place=self.name)
+        if features and not np.isfinite(self.samples).all():
+            bad = int((~np.isfinite(self.samples)).any(1).argmax())
+            raise DataError("features must be finite", value=f"NaN or inf in row {bad}", place=self.name)
+        if not self.fingerprint:
+            object.__setattr__(self, "fingerprint", self._hash())
+
+    def _hash(self) -> str:
+        digest = hashlib.sha256(repr((self.samples.shape, self.samples.dtype.str)).encode())
+        for start in range(0, len(self.samples), 4096):
+            digest.update(np.ascontiguousarray(self.samples[start : start + 4096]))
+        digest.update(np.ascontiguousarray(self.labels))
+        return digest.hexdigest()
+
+    @property
+    def is_images(self) -> bool:
+        return self.samples.ndim == 4
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """``(C, H, W)`` or ``(F,)``."""
+        return self.samples.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A registered reader: ``options`` are its keyword arguments with their defaults."""
+
+    name: str
+    read: Callable[..., Dataset]
+    options: dict[str, Any]
+    doc: str
+
+    @property
+    def summary(self) -> str:
+        return self.doc.strip().splitlines()[0] if self.doc.strip() else ""
+
+
+_readers: dict[str, DatasetSpec] = {}
+
+
+def register_dataset(name: str) -> Callable[[Callable[..., Dataset]], Callable[..., Dataset]]:
+    """File a reader (a function that returns a :class:`Dataset`) under ``name``."""
+
+    def decorate(read: Callable[..., Dataset]) -> Callable[..., Dataset]:
+        options = {key: parameter.default for key, parameter in inspect.signature(read).parameters.items()}
+        _readers[name] = DatasetSpec(name, read, options, read.__doc__ or "")
+        return read
+
+    return decorate
+
+
+def list_datasets() -> list[DatasetSpec]:
+    """Return the registered readers, sorted by name.
+
+    >>> "orl_faces" in [spec.name for spec in list_datasets()]
+    True
+    """
+    return sorted(_readers.values(), key=lambda spec: spec.name)
+
+
+def load_dataset(name: str, **options: Any) -> Dataset:
+    """Read a dataset.
+
+    Raises:
+        UnknownNameError: no such dataset or option.
+        InvalidValueError: an option that the reader demands is missing.
+        DataError: files are missing or broken.
+    """
+    if name not in _readers:
+        raise UnknownNameError(f"unknown dataset {name!r}", cure=did_you_mean(name, _readers))
+    spec = _readers[name]
+    for key in options:
+        if key not in spec.options:
+            raise UnknownNameError(f"unknown option {key!r}", cure=did_you_mean(key, spec.options), place=name)
+    for key, default in spec.options.items():
+        if default is inspect.Parameter.empty and key not in options:
+            raise InvalidValueError(f"`{key}` is needed", cure=f"add {key}: … to the dataset", place=name)
+    return spec.read(**options)

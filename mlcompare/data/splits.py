@@ -1,0 +1,131 @@
+"""Who trains, who validates, who is sealed: drawn once from a seed, hashed, shared by every loss."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlcompare.errors import DataError, InvalidValueError
+
+__all__ = ["PROTOCOLS", "Fold", "Splits", "draw_splits"]
+
+PROTOCOLS = ("class_disjoint", "closed_set")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Row numbers of one fold's training and validation samples."""
+
+    train: np.ndarray
+    validation: np.ndarray
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The folds and the sealed test samples; ``hash`` identifies the draw."""
+
+    kind: str
+    folds: tuple[Fold, ...]
+    test: np.ndarray
+    hash: str
+
+    @property
+    def development(self) -> np.ndarray:
+        """Every row that is not sealed."""
+        return np.union1d(self.folds[0].train, self.folds[0].validation)
+
+
+def draw_splits(
+    labels: np.ndarray,
+    *,
+    kind: str = "class_disjoint",
+    test_classes: float = 0.5,
+    test_share: float = 0.2,
+    folds: int = 4,
+    seed: int = 0,
+    official: np.ndarray | None = None,
+) -> Splits:
+    """Draw the splits of a study.
+
+    ``class_disjoint`` seals a share of the *classes* and cuts the rest into class-disjoint folds with equally many
+    validation classes (a remainder always trains, so that head shapes match). ``closed_set`` seals a share of each
+    class's *samples* (or the official test split) and cuts the rest into stratified folds.
+
+    Args:
+        labels: ``(N,)`` int64.
+        test_classes: share of the classes that are sealed (``class_disjoint``).
+        test_share: share of each class's samples that is sealed (``closed_set``).
+        official: ``(N,)`` text; where ``closed_set`` finds ``test`` in it, that is the sealed part.
+
+    Raises:
+        InvalidValueError: an argument is out of its range.
+        DataError: too few classes or samples for it.
+    """
+    if kind not in PROTOCOLS:
+        raise InvalidValueError(f"`kind` must be one of {', '.join(PROTOCOLS)}", value=f"kind={kind!r}")
+    if not 2 <= folds <= 100:
+        raise InvalidValueError("`2 <= folds <= 100` must hold", value=f"folds={folds}")
+    generator = np.random.default_rng([seed, len(labels)])
+    if kind == "class_disjoint":
+        drawn, test = _class_disjoint(labels, test_classes, folds, generator)
+    else:
+        drawn, test = _closed_set(labels, test_share, folds, generator, official)
+    return Splits(kind, drawn, test, _hash(kind, drawn, test))
+
+
+def _class_disjoint(labels, test_classes, folds, generator):
+    if not 0 < test_classes < 1:
+        raise InvalidValueError("`0 < test_classes < 1` must hold", value=f"test_classes={test_classes}")
+    classes = generator.permutation(np.unique(labels))
+    sealed, rest = np.split(classes, [round(len(classes) * test_classes)])
+    held_out = len(rest) // folds
+    if len(sealed) < 2 or held_out < 2:
+        raise DataError(
+            "each fold must validate on 2 classes or more, and 2 must be sealed",
+            value=f"{len(classes)} classes: {len(sealed)} sealed, {len(rest)} for {folds} folds",
+            cure="use fewer folds or another share of test classes",
+        )
+    drawn = []
+    for number in range(folds):
+        validation = rest[number * held_out : (number + 1) * held_out]
+        train = np.setdiff1d(rest, validation)
+        drawn.append(Fold(_rows(labels, train), _rows(labels, validation)))
+    return tuple(drawn), _rows(labels, sealed)
+
+
+def _rows(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(np.isin(labels, classes))
+
+
+def _closed_set(labels, test_share, folds, generator, official):
+    if not 0 < test_share < 1:
+        raise InvalidValueError("`0 < test_share < 1` must hold", value=f"test_share={test_share}")
+    fixed = official is not None and bool((official == "test").any())
+    test, parts = [], [[] for _ in range(folds)]
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        if fixed:
+            sealed, rest = rows[official[rows] == "test"], generator.permutation(rows[official[rows] != "test"])
+        else:
+            sealed, rest = np.split(generator.permutation(rows), [max(1, round(len(rows) * test_share))])
+        if len(rest) < folds:
+            raise DataError(
+                "each class must have a sample for each fold",
+                value=f"class {label}: {len(rest)} samples for {folds} folds",
+                cure="use fewer folds or drop small classes",
+            )
+        test.append(sealed)
+        for number, part in enumerate(np.array_split(rest, folds)):
+            parts[number].append(part)
+    cut = [np.sort(np.concatenate(part)) for part in parts]
+    everything = np.sort(np.concatenate(cut))
+    drawn = tuple(Fold(np.setdiff1d(everything, validation), validation) for validation in cut)
+    return drawn, np.sort(np.concatenate(test))
+
+
+def _hash(kind: str, folds: tuple[Fold, ...], test: np.ndarray) -> str:
+    rows = [kind, test.tolist(), [[fold.train.tolist(), fold.validation.tolist()] for fold in folds]]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

@@ -1,0 +1,170 @@
+"""The study file as frozen, checked data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from mlcompare.data import PROTOCOLS
+from mlcompare.errors import MLCompareError, StudyFileError, did_you_mean
+from mlcompare.study.reading import read_yaml
+from mlcompare.training.optimizers import OPTIMIZERS, SCHEDULES
+
+__all__ = ["FinalConfig", "ProtocolConfig", "SearchConfig", "StudyConfig", "read_study", "validated"]
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ProtocolConfig(_Frozen):
+    """``protocol:`` who trains, who validates, who is sealed."""
+
+    kind: Literal[PROTOCOLS] = "class_disjoint"
+    test_classes: float = Field(0.5, gt=0, lt=1)
+    test_share: float = Field(0.2, gt=0, lt=1)
+    folds: int = Field(4, ge=2, le=100)
+    seed: int = Field(0, ge=0)
+
+
+class EncoderSection(_Frozen):
+    """``encoder:`` a registered name, the embedding dimension, and the encoder's own options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    name: str = "conv4"
+    embedding_dim: int = Field(64, ge=1, le=100_000)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class TrainingSection(_Frozen):
+    """``training:`` how every loss is trained alike."""
+
+    steps: Count = 100
+    classes_per_batch: Count = 8
+    samples_per_class: Count = 4
+    optimizer: Literal[tuple(OPTIMIZERS)] = "adamw"
+    lr: float | None = Field(None, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    head_lr_ratio: float = Field(1.0, gt=0)
+    schedule: Literal[SCHEDULES] = "constant"
+    milestones: Annotated[tuple[float, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)] = (
+        0.6,
+        0.8,
+    )
+    step_factor: float = Field(0.1, gt=0, le=1)
+
+
+class SearchConfig(_Frozen):
+    """``search:`` the budget, the same for every loss."""
+
+    trials: int = Field(20, ge=1, le=100_000)
+    parallel: int = Field(2, ge=1, le=10_000)
+    objective: str = "map_at_r"
+    startup_trials: int | None = Field(None, ge=0)
+    seed: int = Field(0, ge=0)
+    space: dict[str, Any] = Field(default_factory=dict)
+
+
+class FinalConfig(_Frozen):
+    """``final:`` how often selected and default settings are retrained on each fold."""
+
+    seeds: int = Field(2, ge=1, le=1000)
+    metrics: Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)] = ()
+
+
+def _dataset(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class DatasetSection(_Frozen):
+    """``dataset:`` a registered name and the reader's options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class StudyConfig(_Frozen):
+    """A whole study file.
+
+    >>> StudyConfig(name="tiny", dataset="digits", losses={"cosface": None}).search.trials
+    20
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    question: str = ""
+    decision_rule: str = ""
+    dataset: Annotated[DatasetSection, BeforeValidator(_dataset)]
+    protocol: ProtocolConfig = ProtocolConfig()
+    encoder: EncoderSection = EncoderSection()
+    training: TrainingSection = TrainingSection()
+    search: SearchConfig = SearchConfig()
+    final: FinalConfig = FinalConfig()
+    losses: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _some_losses(self) -> StudyConfig:
+        if not self.losses:
+            raise ValueError("at least one loss must be named")
+        return self
+
+    def replaced(self, *, trials: int | None = None, steps: int | None = None, seeds: int | None = None):
+        """Return the study with another budget; the arguments are those of the command line."""
+        changes = {"search": ("trials", trials), "training": ("steps", steps), "final": ("seeds", seeds)}
+        dump = self.model_dump()
+        for section, (key, value) in changes.items():
+            if value is not None:
+                dump[section][key] = value
+        return validated(dump, "command line")
+
+
+def read_study(path: str | Path) -> StudyConfig:
+    """Read and check a study file.
+
+    Raises:
+        StudyFileError: with file and key, rule, value and cure.
+    """
+    return validated(read_yaml(path), str(path))
+
+
+def validated(raw: dict[str, Any], place: str) -> StudyConfig:
+    try:
+        return StudyConfig.model_validate(raw)
+    except ValidationError as error:
+        raise _study_error(error, place) from None
+    except MLCompareError as error:
+        raise StudyFileError(error.rule, value=error.value, cure=error.cure, place=place) from None
+
+
+def _study_error(error: ValidationError, place: str) -> StudyFileError:
+    first, count = error.errors()[0], error.error_count()
+    where = ".".join(str(part) for part in first["loc"])
+    more = f" ({count - 1} more to mend after it)" if count > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(first["loc"][:-1])
+        name = str(first["loc"][-1])
+        return StudyFileError(f"unknown key {name!r}", cure=did_you_mean(name, known) + more, place=f"{place}: {where}")
+    if first["type"] == "missing":
+        cure = f"add `{first['loc'][-1]}: …`{more}"
+        return StudyFileError("this key is needed", value="none", cure=cure, place=f"{place}: {where}")
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    value = None if isinstance(first["input"], dict | StudyConfig) else repr(first["input"])[:80]
+    return StudyFileError(message, value=value, cure=more.strip() or None, place=f"{place}: {where}".rstrip(": "))
+
+
+def _keys_at(path: tuple) -> list[str]:
+    model: Any = StudyConfig
+    for part in path:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

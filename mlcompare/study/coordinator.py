@@ -1,0 +1,214 @@
+"""The coordinator: asks, hands out jobs, and writes down what comes back. One for each store."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from mlcompare.evaluation import higher_is_better
+from mlcompare.study.executors import Executor
+from mlcompare.study.plan import StudyPlan
+from mlcompare.study.search import Told, propose
+from mlcompare.study.store import Store
+from mlcompare.training import TrainingJob, TrainingResult
+
+__all__ = ["Coordinator", "Observer"]
+
+
+class Observer(Protocol):
+    """Whoever wants to know how a study goes: the progress bar, the trackers."""
+
+    def job_done(self, record: dict[str, Any]) -> None: ...
+
+    def trial_done(self, loss: str, trial: int, objective: float | None, records: list[dict[str, Any]]) -> None: ...
+
+
+class Coordinator:
+    """Runs a plan in a store until nothing is left to do.
+
+    The journal decides what is left: a job that stands in it is never run again. ``search.parallel`` trials are asked
+    at a time and told in number order, so the numbers depend neither on the executor nor on who finishes first.
+    """
+
+    def __init__(self, plan: StudyPlan, store: Store, executor: Executor, observers: list[Observer]) -> None:
+        self.plan, self.store, self.executor, self.observers = plan, store, executor, observers
+        self.done = {r["key"]: r for r in store.records if r["type"] == "job"}
+        self.asked = {(r["loss"], r["trial"]): r for r in store.records if r["type"] == "ask"}
+        self.opened = {r["loss"]: r for r in store.records if r["type"] == "opening"}
+        self.resumed = len(self.done)
+        self._waiting: dict[str, set[str]] = {}  # loss → keys of the jobs its next step waits for
+
+    def run(self) -> None:
+        """Run to the end; an interruption leaves a store that the same call completes."""
+        queue: deque[TrainingJob] = deque(j for j in self.plan.baseline_jobs() if j.key not in self.done)
+        for loss in self.plan.losses:
+            queue.extend(self._advance(loss))
+        try:
+            while queue or self.executor.active:
+                while queue and self.executor.active < self.executor.workers:
+                    self.executor.submit(queue.popleft())
+                for job, result in self.executor.wait():
+                    queue.extend(self._finish(job, result))
+        finally:
+            self.executor.close()
+
+    def _finish(self, job: TrainingJob, result: TrainingResult) -> Iterator[TrainingJob]:
+        record = self._record(job, result)
+        self.store.append(record)
+        self.done[job.key] = record
+        for observer in self.observers:
+            observer.job_done(record)
+        loss = record["loss"]
+        waiting = self._waiting.get(loss, set())
+        waiting.discard(job.key)
+        if job.kind == "trial":
+            self._report_trial(loss, record["trial"])
+        if job.kind != "baseline" and not waiting:
+            yield from self._advance(loss)
+
+    def _record(self, job: TrainingJob, result: TrainingResult) -> dict[str, Any]:
+        baseline = job.kind == "baseline"
+        kind, name, *rest = job.key.split("/")
+        if result.artifacts:
+            self._keep(job, result.artifacts)
+        raw = baseline and job.baseline == "raw_pixels"
+        seed = int(job.key.rsplit("/seed", 1)[1]) if "/seed" in job.key else None
+        return {
+            "type": "job",
+            "key": job.key,
+            "kind": kind,
+            "loss": name,
+            "family": "baseline" if baseline else job.loss.family,
+            "trial": None if baseline else int(rest[0]),
+            "fold": None if raw else job.fold,
+            "seed": None if raw else seed,
+            "split": job.split,
+            "hyperparameters": dict(job.hyperparameters),
+            "status": result.status,
+            "reason": result.reason,
+            "metrics": {k: v for k, v in result.metrics.items() if np.isfinite(v)},
+            "per_class": result.per_class,
+            "history": _finite_history(result.history),
+            "health": {k: v for k, v in result.health.items() if np.isfinite(v)},
+            "seconds": round(result.seconds, 4),
+            "peak_memory": result.peak_memory,
+            "device": result.device,
+            "time": round(time.time(), 3),
+        }
+
+    def _keep(self, job: TrainingJob, artifacts: dict[str, Any]) -> None:
+        import torch
+
+        path = self.store.artifact(*job.key.split("/")[:-2], "-".join(job.key.split("/")[-2:]))
+        arrays = {key: artifacts[key] for key in ("embeddings", "labels", "rows")}
+        with path.with_suffix(".npz").open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        if "weights" in artifacts:
+            torch.save(artifacts["weights"], path.with_suffix(".pt"))
+
+    # ------------------------------------------------------------------ the search of one loss, step by step
+
+    def _advance(self, loss: str) -> Iterator[TrainingJob]:
+        """Yield the jobs of the loss's next step that are not done yet: a round of trials, then the finals."""
+        total, parallel = self.plan.config.search.trials, self.plan.config.search.parallel
+        for first in range(0, total, parallel):
+            numbers = range(first, min(first + parallel, total))
+            asks = self._ask(loss, numbers)
+            jobs = [job for ask in asks for job in self.plan.trial_jobs(loss, ask["trial"], ask["hyperparameters"])]
+            missing = [job for job in jobs if job.key not in self.done]
+            if missing:
+                yield from self._wait_for(loss, missing)
+                return
+        yield from self._wait_for(loss, self._open(loss))
+
+    def _wait_for(self, loss: str, jobs: list[TrainingJob]) -> list[TrainingJob]:
+        self._waiting[loss] = {job.key for job in jobs}
+        return jobs
+
+    def _ask(self, loss: str, numbers: range) -> list[dict[str, Any]]:
+        missing = [number for number in numbers if (loss, number) not in self.asked]
+        if missing:
+            plan, search = self.plan.losses[loss], self.plan.config.search
+            proposals = propose(
+                plan.space,
+                [self._told(loss, number) for number in range(numbers.start)],
+                missing,
+                seed_parts=("search", search.seed, self.plan.config.name, loss),
+                published=plan.entry.published,
+                trials=search.trials,
+                startup_trials=search.startup_trials,
+                maximize=higher_is_better(self.plan.objective),
+            )
+            for proposal in proposals:
+                record = {
+                    "type": "ask",
+                    "loss": loss,
+                    "trial": proposal.number,
+                    "source": proposal.source,
+                    "hyperparameters": proposal.values,
+                }
+                self.store.append(record)
+                self.asked[loss, proposal.number] = record
+        return [self.asked[loss, number] for number in numbers]
+
+    def trial_records(self, loss: str, trial: int) -> list[dict[str, Any]]:
+        """Return the finished folds of a trial, in fold order."""
+        keys = [f"trial/{loss}/{trial}/fold{fold}" for fold in self.plan.folds]
+        return [self.done[key] for key in keys if key in self.done]
+
+    def _told(self, loss: str, trial: int) -> Told:
+        values = self.asked[loss, trial]["hyperparameters"]
+        return Told(trial, values, self._objective(self.trial_records(loss, trial)))
+
+    def _objective(self, records: list[dict[str, Any]]) -> float | None:
+        """The mean over the folds; ``None`` where a fold failed."""
+        values = [record["metrics"].get(self.plan.objective) for record in records]
+        if len(values) < len(self.plan.folds) or any(value is None for value in values):
+            return None
+        return float(np.mean(values))
+
+    def _report_trial(self, loss: str, trial: int) -> None:
+        records = self.trial_records(loss, trial)
+        if len(records) == len(self.plan.folds):
+            for observer in self.observers:
+                observer.trial_done(loss, trial, self._objective(records), records)
+
+    def told(self, loss: str) -> list[Told]:
+        """Return every finished trial of a loss, in number order."""
+        numbers = range(self.plan.config.search.trials)
+        return [
+            self._told(loss, n)
+            for n in numbers
+            if (loss, n) in self.asked and len(self.trial_records(loss, n)) == len(self.plan.folds)
+        ]
+
+    def _open(self, loss: str) -> list[TrainingJob]:
+        """Open the sealed classes for the default and the selected setting; record it; return what is not done.
+
+        A study extended by more trials selects, and so opens, anew.
+        """
+        total = self.plan.config.search.trials
+        if loss not in self.opened or self.opened[loss]["trials"] != total:
+            settings = {"default": 0, "selected": self._select(loss)}
+            record = {"type": "opening", "loss": loss, "trials": total, "settings": settings}
+            self.store.append(record)
+            self.opened[loss] = record
+        trials = sorted({trial for trial in self.opened[loss]["settings"].values() if trial is not None})
+        jobs = []
+        for trial in trials:
+            jobs += self.plan.final_jobs(loss, trial, self.asked[loss, trial]["hyperparameters"])
+        return [job for job in jobs if job.key not in self.done]
+
+    def _select(self, loss: str) -> int | None:
+        """The best trial by the objective, the first of equals; ``None`` where every trial failed."""
+        sign = 1 if higher_is_better(self.plan.objective) else -1
+        good = [trial for trial in self.told(loss) if trial.objective is not None]
+        return max(good, key=lambda t: (sign * t.objective, -t.number)).number if good else None
+
+
+def _finite_history(history: dict[str, list[float]]) -> dict[str, list[float | None]]:
+    return {name: [v if np.isfinite(v) else None for v in values] for name, values in history.items()}

@@ -1,0 +1,89 @@
+"""Loss entries of a study file: one loss, a ``sum`` of terms, or ``stages``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlcompare.errors import InvalidValueError, MLCompareError, StudyFileError, UnknownNameError, did_you_mean
+from mlcompare.losses.compose import LossEntry, Term
+from mlcompare.study.space import TRAINING_NUMBERS, Space, loss_space, training_space
+
+__all__ = ["parse_entry"]
+
+
+def parse_entry(name: str, given: Any, *, training: Space, base: Mapping[str, float]) -> tuple[LossEntry, Space]:
+    """Return a study entry and its search space (training numbers first, then the loss's own).
+
+    ``training`` is the space that the study searches for every loss; an entry may override its dimensions.
+
+    Raises:
+        StudyFileError: with the key, the rule, the value and the cure.
+    """
+    try:
+        given = _mapping(given)
+        kind = "sum" if "sum" in given else "stages" if "stages" in given else "single"
+        build = _single if kind == "single" else _composed
+        entry, values = build(name, given, kind)
+        own = {key: value for key, value in values.items() if key in TRAINING_NUMBERS}
+        rest = {key: value for key, value in values.items() if key not in TRAINING_NUMBERS}
+        space = {**training, **training_space(own, base), **loss_space(entry, rest)}
+    except MLCompareError as error:
+        place = f"losses.{name}" + (f".{error.place}" if error.place else "")
+        raise StudyFileError(error.rule, value=error.value, cure=error.cure, place=place) from None
+    if entry.kind == "single" and entry.specs[0].term:
+        cure = f"add it to a sum: {{sum: [{{loss: softmax}}, {{loss: {entry.terms[0].loss}}}]}}"
+        raise StudyFileError("this term means nothing alone", cure=cure, place=f"losses.{name}")
+    return entry, space
+
+
+def _mapping(given: Any) -> Mapping[str, Any]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        rule = "must be empty or a mapping of hyperparameters"
+        raise InvalidValueError(rule, value=repr(given)[:80], cure="write `margin: 0.3` below it")
+    return given
+
+
+def _single(name: str, given: Mapping[str, Any], _kind: str) -> tuple[LossEntry, dict[str, Any]]:
+    values = dict(given)
+    loss = values.pop("loss", name)
+    return LossEntry(name, "single", (Term(loss),)), values
+
+
+def _composed(name: str, given: Mapping[str, Any], kind: str) -> tuple[LossEntry, dict[str, Any]]:
+    values = {key: value for key, value in given.items() if key != kind}
+    for key in values:
+        if key not in TRAINING_NUMBERS:
+            raise UnknownNameError(
+                f"unknown key {key!r} beside {kind}", cure=did_you_mean(key, TRAINING_NUMBERS), place=key
+            )
+    items = given[kind]
+    if not isinstance(items, list) or len(items) < 2:
+        raise InvalidValueError(f"`{kind}` must list two losses or more", value=repr(items)[:80], place=kind)
+    terms, parts = [], []
+    for number, item in enumerate(items):
+        term, part = _term(item, kind, f"{kind}[{number}]")
+        terms.append(term)
+        parts.append(part)
+    entry = LossEntry(name, kind, tuple(terms))
+    flat = {(slot.term, slot.name): key for key, slot in entry.layout.items()}
+    for number, part in enumerate(parts):
+        for key, value in part.items():
+            if (number, key) not in flat:
+                known = [slot_name for term, slot_name in flat if term == number]
+                cure = did_you_mean(key, known)
+                raise UnknownNameError(f"unknown hyperparameter {key!r}", cure=cure, place=f"{kind}[{number}].{key}")
+            values[flat[number, key]] = value
+    return entry, values
+
+
+def _term(item: Any, kind: str, place: str) -> tuple[Term, dict[str, Any]]:
+    if not isinstance(item, Mapping) or "loss" not in item:
+        raise InvalidValueError("must name a loss", value=repr(item)[:80], cure="write {loss: softmax}", place=place)
+    part = dict(item)
+    loss, share = part.pop("loss"), part.pop("share", 1.0) if kind == "stages" else 1.0
+    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share <= 1:
+        raise InvalidValueError("`0 < share <= 1` must hold", value=f"share={share!r}", place=f"{place}.share")
+    return Term(loss, float(share)), part

@@ -1,0 +1,250 @@
+"""Where jobs run: in this process, or each in a process of its own. Results don't depend on it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from mlcompare.data import Dataset
+from mlcompare.errors import InvalidValueError
+from mlcompare.training import TrainingData, TrainingJob, TrainingResult, run_baseline, train
+
+__all__ = ["Executor", "InProcessExecutor", "ProcessExecutor", "create_executor", "run_job"]
+
+Finished = tuple[TrainingJob, TrainingResult]
+
+
+class Executor(Protocol):
+    """What a coordinator needs: hand in jobs while there is room, and wait for some to finish."""
+
+    name: str
+    workers: int
+
+    @property
+    def active(self) -> int:
+        """How many jobs were handed in and have not come back."""
+
+    def submit(self, job: TrainingJob) -> None:
+        """Hand in a job."""
+
+    def wait(self) -> list[Finished]:
+        """Return one or more finished jobs; wait for the first."""
+
+    def close(self) -> None:
+        """Stop whatever runs."""
+
+
+def run_job(job: TrainingJob, data: TrainingData) -> TrainingResult:
+    """Run a job of any kind."""
+    return run_baseline(job, data) if job.kind == "baseline" else train(job, data)
+
+
+class InProcessExecutor:
+    """One job at a time, here."""
+
+    name, workers = "in-process", 1
+
+    def __init__(self, data: TrainingData) -> None:
+        self._data = data
+        self._queue: deque[TrainingJob] = deque()
+
+    @property
+    def active(self) -> int:
+        return len(self._queue)
+
+    def submit(self, job: TrainingJob) -> None:
+        self._queue.append(job)
+
+    def wait(self) -> list[Finished]:
+        job = self._queue.popleft()
+        return [(job, run_job(job, self._data))]
+
+    def close(self) -> None:
+        self._queue.clear()
+
+
+@dataclass
+class _Worker:
+    job: TrainingJob
+    process: multiprocessing.process.BaseProcess
+    pipe: Connection
+    attempt: int
+    started: float = field(default_factory=time.monotonic)
+
+
+class ProcessExecutor:
+    """One process for each job, forked from a server that has torch loaded.
+
+    A worker that dies is tried again, twice; then the job fails with the reason. A worker whose coordinator dies ends
+    itself. The data travel as a memory-mapped file in ``folder``.
+
+    Args:
+        workers: how many at a time.
+        folder: where the data are laid out for the workers.
+        timeout: seconds after which a worker counts as hung; ``None`` never.
+    """
+
+    name = "processes"
+    attempts = 3
+
+    def __init__(self, data: TrainingData, *, workers: int, folder: Path, timeout: float | None = None) -> None:
+        self.workers, self._timeout = workers, timeout
+        self._source = _lay_out(data, folder)
+        self._running: dict[Connection, _Worker] = {}
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["mlcompare.study.executors", "mlcompare.losses"])
+
+    @property
+    def active(self) -> int:
+        return len(self._running)
+
+    def submit(self, job: TrainingJob) -> None:
+        self._start(job, attempt=1)
+
+    def _start(self, job: TrainingJob, attempt: int) -> None:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(theirs, job, self._source), daemon=True)
+        with _pinned_environment(job.threads):
+            process.start()
+        theirs.close()
+        self._running[ours] = _Worker(job, process, ours, attempt)
+
+    def wait(self) -> list[Finished]:
+        finished: list[Finished] = []
+        while not finished:
+            for pipe in wait(list(self._running), timeout=1.0):
+                finished += self._receive(self._running.pop(pipe))
+            finished += self._stop_hung()
+        return finished
+
+    def _receive(self, worker: _Worker) -> list[Finished]:
+        try:
+            result = worker.pipe.recv()
+        except (EOFError, OSError, pickle.UnpicklingError):
+            worker.process.join()
+            return self._again(worker, f"the worker died ({_exit_reason(worker.process.exitcode)})")
+        worker.pipe.close()
+        worker.process.join()
+        return [(worker.job, result)]
+
+    def _again(self, worker: _Worker, reason: str) -> list[Finished]:
+        worker.pipe.close()
+        if worker.attempt < self.attempts:
+            self._start(worker.job, worker.attempt + 1)
+            return []
+        reason = f"{reason}, {worker.attempt} times"
+        return [(worker.job, TrainingResult(worker.job.key, "failed", reason, device=worker.job.device))]
+
+    def _stop_hung(self) -> list[Finished]:
+        if self._timeout is None:
+            return []
+        now = time.monotonic()
+        finished = []
+        for pipe, worker in list(self._running.items()):
+            if now - worker.started > self._timeout:
+                del self._running[pipe]
+                worker.process.kill()
+                worker.process.join()
+                pipe.close()
+                seconds = now - worker.started
+                reason = f"timed out: the worker was stopped after {seconds:.0f} s"
+                failed = TrainingResult(worker.job.key, "failed", reason, seconds=seconds, device=worker.job.device)
+                finished.append((worker.job, failed))
+        return finished
+
+    def close(self) -> None:
+        for worker in self._running.values():
+            worker.process.kill()
+        for worker in self._running.values():
+            worker.process.join()
+            worker.pipe.close()
+        self._running.clear()
+
+
+def _exit_reason(code: int | None) -> str:
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        return f"{name}, perhaps out of memory" if name == "SIGKILL" else name
+    return f"exit code {code}"
+
+
+class _pinned_environment:
+    """Threads are counted when the fork server starts: pin them in its environment."""
+
+    def __init__(self, threads: int) -> None:
+        self._wanted = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+
+    def __enter__(self) -> None:
+        self._before = {name: os.environ.get(name) for name in self._wanted}
+        os.environ.update(self._wanted)
+
+    def __exit__(self, *_exc: object) -> None:
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _lay_out(data: TrainingData, folder: Path) -> tuple[str, bytes]:
+    """Write the samples where workers can map them; return the path and everything else, pickled."""
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset = data.dataset
+    path = folder / f"{dataset.fingerprint[:32]}.npy"
+    if not path.exists():
+        temporary = folder / f".{path.name}.{os.getpid()}"
+        with temporary.open("wb") as file:
+            np.save(file, dataset.samples)
+        temporary.replace(path)
+    rest = (dataset.name, dataset.labels, dataset.class_names, dataset.split, dataset.credit, dataset.fingerprint)
+    return str(path), pickle.dumps((rest, data.splits))
+
+
+def _load(source: tuple[str, bytes]) -> TrainingData:
+    path, pickled = source
+    (name, *rest), splits = pickle.loads(pickled)  # our own parent's bytes
+    return TrainingData(Dataset(name, np.load(path, mmap_mode="r"), *rest), splits)
+
+
+def _work(pipe: Connection, job: TrainingJob, source: tuple[str, bytes]) -> None:
+    """The life of a worker: one job, then the end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
+    threading.Thread(target=_die_with_parent, args=(pipe,), daemon=True).start()
+    pipe.send(run_job(job, _load(source)))
+
+
+def _die_with_parent(pipe: Connection) -> None:
+    try:
+        pipe.recv()
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def create_executor(
+    name: str, data: TrainingData, *, workers: int | None, folder: Path, device: str, timeout: float | None = None
+) -> Executor:
+    """Return the executor called ``name``; ``auto`` takes processes where more than one worker helps.
+
+    Raises:
+        InvalidValueError: the name or the number of workers makes no sense.
+    """
+    known = ("auto", "processes", "in-process")
+    if name not in known:
+        raise InvalidValueError(f"`--executor` must be one of {', '.join(known)}", value=name)
+    if workers is not None and workers < 1:
+        raise InvalidValueError("`--workers` must be 1 or more", value=str(workers))
+    count = workers or (1 if device.startswith("cuda") else len(os.sched_getaffinity(0)))
+    if name == "in-process" or (name == "auto" and count == 1):
+        return InProcessExecutor(data)
+    return ProcessExecutor(data, workers=count, folder=folder, timeout=timeout)

@@ -1,0 +1,220 @@
+"""A study made concrete: data, splits, spaces, and every job it consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mlcompare import __version__
+from mlcompare.data import draw_splits, load_dataset
+from mlcompare.encoders import create_encoder
+from mlcompare.errors import DataError, MLCompareError, StudyFileError
+from mlcompare.evaluation import parse_metric
+from mlcompare.losses.compose import LossEntry
+from mlcompare.study.config import StudyConfig
+from mlcompare.study.entries import parse_entry
+from mlcompare.study.space import Space, training_space
+from mlcompare.training import BASELINES, EncoderConfig, TrainingConfig, TrainingData, TrainingJob, derive_seed
+
+__all__ = ["LossPlan", "StudyPlan", "make_plan"]
+
+REPORTED = ("map_at_r", "recall_at_1", "r_precision", "auc", "eer")
+
+
+@dataclass(frozen=True)
+class LossPlan:
+    """One loss of the study and its search space."""
+
+    entry: LossEntry
+    space: Space
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """Everything a coordinator needs; made by :func:`make_plan`."""
+
+    config: StudyConfig
+    data: TrainingData
+    losses: Mapping[str, LossPlan]
+    device: str = "cpu"
+    threads: int = 1
+    place: str = "study"
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def encoder(self) -> EncoderConfig:
+        section = self.config.encoder
+        return EncoderConfig(section.name, section.embedding_dim, section.options)
+
+    @property
+    def training(self) -> TrainingConfig:
+        values = self.config.training.model_dump()
+        if values["lr"] is None:
+            values["lr"] = TrainingConfig.lr
+        return TrainingConfig(**values)
+
+    @property
+    def objective(self) -> str:
+        return self.config.search.objective
+
+    @property
+    def test_metrics(self) -> tuple[str, ...]:
+        """The objective first, then the metrics of every report, then those the study adds."""
+        return tuple(dict.fromkeys((self.objective, *REPORTED, *self.config.final.metrics)))
+
+    @property
+    def folds(self) -> range:
+        return range(self.config.protocol.folds)
+
+    def trial_jobs(self, loss: str, trial: int, values: Mapping[str, Any]) -> list[TrainingJob]:
+        """One job for each fold; every loss and trial shares the fold's seed, so that they are compared in pairs."""
+        metrics = tuple(dict.fromkeys((self.objective, "recall_at_1")))
+        return [
+            self._job(
+                f"trial/{loss}/{trial}/fold{fold}", "trial", loss, values, fold,
+                derive_seed("search", self.config.search.seed, fold), "validation", metrics,
+            )
+            for fold in self.folds
+        ]  # fmt: skip
+
+    def final_jobs(self, loss: str, trial: int, values: Mapping[str, Any]) -> list[TrainingJob]:
+        """Retrain a setting on every fold × seed and score it on the sealed test samples."""
+        return [
+            self._job(
+                f"final/{loss}/{trial}/fold{fold}/seed{seed}", "final", loss, values, fold,
+                derive_seed("final", self.config.search.seed, fold, seed), "test", self.test_metrics, keep=seed == 0,
+            )
+            for fold in self.folds
+            for seed in range(self.config.final.seeds)
+        ]  # fmt: skip
+
+    def baseline_jobs(self) -> list[TrainingJob]:
+        """The baselines, scored as the losses are: raw once, PCA for each fold, the untrained encoder fold × seed."""
+        jobs = []
+        for name in BASELINES:
+            folds = self.folds if name != "raw_pixels" else range(1)
+            seeds = range(self.config.final.seeds) if name == "untrained_encoder" else range(1)
+            for fold in folds:
+                for seed in seeds:
+                    drawn = derive_seed("final", self.config.search.seed, fold, seed)
+                    key = f"baseline/{name}/fold{fold}/seed{seed}"
+                    jobs.append(
+                        self._job(key, "baseline", None, {}, fold, drawn, "test", self.test_metrics, baseline=name)
+                    )
+        return jobs
+
+    def _job(self, key, kind, loss, values, fold, seed, split, metrics, **more) -> TrainingJob:
+        entry = self.losses[loss].entry if loss else None
+        return TrainingJob(
+            key, kind, entry, dict(values), self.encoder, self.training, fold, seed, split, metrics,
+            device=self.device, threads=self.threads, **more,
+        )  # fmt: skip
+
+    def count(self) -> dict[str, int]:
+        """How many trainings of each kind the study consists of (at most: a selected default is trained once)."""
+        folds, losses = len(self.folds), len(self.losses)
+        trials = self.config.search.trials
+        settings = 1 if trials == 1 else 2
+        return {
+            "trial": losses * trials * folds,
+            "final": losses * settings * folds * self.config.final.seeds,
+            "baseline": len(self.baseline_jobs()),
+        }
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the numbers: a store belongs to one fingerprint."""
+        import torch
+
+        return {
+            "study": self.config.model_dump(mode="json"),
+            "dataset": self.data.dataset.fingerprint,
+            "splits": self.data.splits.hash,
+            "spaces": {name: describe_space(plan.space) for name, plan in self.losses.items()},
+            "device": self.device,
+            "threads": self.threads,
+            "versions": {"mlcompare": __version__, "torch": torch.__version__, "numpy": np.__version__},
+        }
+
+
+def describe_space(space: Space) -> dict[str, Any]:
+    """Return a space as plain data: ranges and choices as mappings, fixed values as they are."""
+    return {name: _described(dimension) for name, dimension in space.items()}
+
+
+def _described(dimension: Any) -> Any:
+    return asdict(dimension) if hasattr(dimension, "contains") else dimension
+
+
+def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu", threads: int = 1) -> StudyPlan:
+    """Check a study against registry and data, and return the plan. Nothing is written.
+
+    Raises:
+        StudyFileError: with file and key, rule, value and cure.
+    """
+    losses = _plan_losses(config, place)
+    with _section(place, "search.objective"):
+        parse_metric(config.search.objective)
+    with _section(place, "final.metrics"):
+        for metric in config.final.metrics:
+            parse_metric(metric)
+    with _section(place, "dataset"):
+        dataset = load_dataset(config.dataset.name, **config.dataset.options)
+    with _section(place, "protocol"):
+        options = config.protocol.model_dump()
+        splits = draw_splits(dataset.labels, official=dataset.split, **options)
+        classes = min(len(np.unique(dataset.labels[fold.train])) for fold in splits.folds)
+        if classes < config.training.classes_per_batch:
+            raise DataError(
+                f"a fold must train on `training.classes_per_batch` = {config.training.classes_per_batch} classes",
+                value=f"{classes} classes", cure="lower classes_per_batch, or the share of test classes",
+            )  # fmt: skip
+    with _section(place, "encoder"):
+        options = config.encoder.options
+        create_encoder(
+            config.encoder.name, input_shape=dataset.sample_shape, embedding_dim=config.encoder.embedding_dim, **options
+        )
+    return StudyPlan(config, TrainingData(dataset, splits), losses, device, threads, place)
+
+
+def _plan_losses(config: StudyConfig, place: str) -> dict[str, LossPlan]:
+    base = {key: value for key, value in config.training.model_dump().items() if value is not None}
+    with _section(place, "search.space"):
+        given = dict(config.search.space)
+        if "lr" not in given and config.training.lr is None:
+            given["lr"] = {"low": 1e-4, "high": 1e-1, "log": True}
+        shared = training_space(given, base)
+    losses = {}
+    for name, value in config.losses.items():
+        with _section(place, ""):
+            entry, space = parse_entry(name, value, training=shared, base=base)
+            for spec in entry.specs:
+                if spec.broken is not None:
+                    spec.create()  # raises, with the reason
+        losses[name] = LossPlan(entry, space)
+    return losses
+
+
+class _section:
+    """Turn any error of ours into a :class:`StudyFileError` that names file and key."""
+
+    def __init__(self, place: str, key: str) -> None:
+        self.place = f"{place}: {key}" if key else f"{place}: "
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind, error, _trace) -> None:
+        if isinstance(error, MLCompareError):
+            inner = error.place or ""
+            joint = "." if inner and not self.place.endswith(" ") else ""
+            where = f"{self.place}{joint}{inner}".rstrip(": ")
+            raise StudyFileError(error.rule, value=error.value, cure=error.cure, place=where) from None
+        if isinstance(error, TypeError | ValueError):  # a dataset or encoder option of the wrong type
+            raise StudyFileError("its options must fit", value=str(error), place=self.place.rstrip(": ")) from None

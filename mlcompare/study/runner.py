@@ -1,0 +1,147 @@
+"""Run a study from a file or a configuration: plan, store, executor, views."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mlcompare.errors import InvalidValueError
+from mlcompare.evaluation import higher_is_better
+from mlcompare.study.config import StudyConfig, read_study
+from mlcompare.study.coordinator import Coordinator
+from mlcompare.study.executors import create_executor
+from mlcompare.study.plan import StudyPlan, make_plan
+from mlcompare.study.progress import ProgressObserver
+from mlcompare.study.runs import artifacts_of, describe, job_run, runs_of, sources_of, trial_run
+from mlcompare.study.store import Store
+from mlcompare.study.views import write_tables
+from mlcompare.tracking import Tracker, local_uri
+
+__all__ = ["StudyOutcome", "default_store", "resolve_device", "run_study"]
+
+
+@dataclass(frozen=True)
+class StudyOutcome:
+    """What a call of :func:`run_study` did: ``resumed`` trainings were found done, ``trained`` were run now."""
+
+    store: Path
+    resumed: int
+    trained: int
+    seconds: float
+    tracking_fault: str | None = None
+
+
+def default_store(name: str) -> Path:
+    """Return ``runs/<study name>``."""
+    return Path("runs") / name
+
+
+def resolve_device(device: str) -> str:
+    """Return ``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        InvalidValueError: another name, or no CUDA device where one is asked for.
+    """
+    import torch
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise InvalidValueError("`--device` must be auto, cpu or cuda", value=device)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InvalidValueError("`--device cuda` needs a CUDA device", value="none found", cure="use --device auto")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+class _Tracking:
+    """Observer that turns finished work into MLflow runs."""
+
+    def __init__(self, tracker: Tracker, coordinator: Coordinator) -> None:
+        self._tracker, self._coordinator = tracker, coordinator
+
+    def job_done(self, record: dict[str, Any]) -> None:
+        if record["kind"] != "trial":
+            openings = {loss: opened["settings"] for loss, opened in self._coordinator.opened.items()}
+            store = self._coordinator.store.path
+            self._tracker.log(job_run(record, sources_of(record, openings), artifacts_of(record, openings, store)))
+
+    def trial_done(self, loss: str, trial: int, objective: float | None, records: list[dict[str, Any]]) -> None:
+        source = self._coordinator.asked[loss, trial]["source"]
+        self._tracker.log(trial_run(records, source, self._coordinator.plan.objective))
+
+
+def run_study(
+    study: StudyConfig | dict[str, Any] | str | Path,
+    store: str | Path | None = None,
+    *,
+    trials: int | None = None,
+    steps: int | None = None,
+    seeds: int | None = None,
+    executor: str = "auto",
+    workers: int | None = None,
+    device: str = "auto",
+    tracking_uri: str | None = None,
+    extend: bool = False,
+    console: Console | None = None,
+) -> StudyOutcome:
+    """Run a study, or finish one that was interrupted.
+
+    Args:
+        study: a study file, or its content.
+        store: the directory; ``runs/<study name>`` by default.
+        trials, steps, seeds: a budget that replaces the file's.
+        executor, workers, device: where jobs run; the numbers don't depend on the first two.
+        tracking_uri: an MLflow server; the store's own database by default.
+        extend: allow more trials, seeds or losses than the store was made with.
+        console: where progress is shown; nowhere by default.
+
+    Raises:
+        StudyFileError: the study contradicts itself, its data or the registry; nothing is written.
+        StoreError: the store is held, damaged, or belongs to another study.
+    """
+    started = time.perf_counter()
+    place = "study" if isinstance(study, StudyConfig | dict) else str(study)
+    config = study if isinstance(study, StudyConfig) else _read(study)
+    config = config.replaced(trials=trials, steps=steps, seeds=seeds)
+    plan = make_plan(config, place=place, device=resolve_device(device))
+    path = Path(store) if store is not None else default_store(config.name)
+    with Store(path) as opened:
+        opened.claim(plan.fingerprint(), extend=extend)
+        jobs = create_executor(executor, plan.data, workers=workers, folder=path / ".cache", device=plan.device)
+        uri = tracking_uri or local_uri(path)
+        location = None if tracking_uri else path / "artifacts" / "mlflow"
+        tracker = Tracker(uri, config.name, description=describe(config), artifacts=location)
+        coordinator = Coordinator(plan, opened, jobs, [])
+        resumed = coordinator.resumed
+        _catch_up(coordinator, tracker)
+        _run(plan, coordinator, tracker, console or Console(quiet=True))
+        write_tables(path, config.name, plan.objective, opened.records)
+        fault = tracker.close()
+        return StudyOutcome(path, resumed, len(coordinator.done) - resumed, time.perf_counter() - started, fault)
+
+
+def _read(study: dict[str, Any] | str | Path) -> StudyConfig:
+    if isinstance(study, dict):
+        from mlcompare.study.config import validated
+
+        return validated(study, "study")
+    return read_study(study)
+
+
+def _catch_up(coordinator: Coordinator, tracker: Tracker) -> None:
+    """Log what an earlier coordinator journaled but may not have logged."""
+    store = coordinator.store
+    for run in runs_of(store.records, len(coordinator.plan.folds), coordinator.plan.objective, store.path):
+        tracker.log(run)
+
+
+def _run(plan: StudyPlan, coordinator: Coordinator, tracker: Tracker, console: Console) -> None:
+    total = sum(plan.count().values())
+    if coordinator.resumed:
+        console.print(f"resuming {coordinator.store.path}: {coordinator.resumed} trainings are done and stay done")
+    progress = ProgressObserver(console, total, coordinator.resumed, maximize=higher_is_better(plan.objective))
+    coordinator.observers += [progress, _Tracking(tracker, coordinator)]
+    with progress:
+        coordinator.run()

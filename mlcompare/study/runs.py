@@ -1,0 +1,134 @@
+"""The journal as flat MLflow runs: what a person browses in the dashboard."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlcompare.study.config import StudyConfig
+from mlcompare.tracking import Run
+
+__all__ = ["describe", "job_run", "runs_of", "trial_run"]
+
+Record = Mapping[str, Any]
+LOGGED = ("lr", "scale", "alpha", "weight")  # searched over decades: shown by their logarithm as well
+
+
+def describe(config: StudyConfig) -> str:
+    """Return the study's description in Markdown, for the experiment's page."""
+    return "\n\n".join(
+        [
+            f"**{config.question or config.name}**",
+            f"Decision rule: {config.decision_rule}" if config.decision_rule else "",
+            f"Dataset `{config.dataset.name}`, encoder `{config.encoder.name}`, {config.search.trials} trials for each "
+            f"of {len(config.losses)} losses, {config.protocol.folds} folds × {config.final.seeds} seeds at the end, "
+            f"objective `{config.search.objective}`.",
+            "Group the runs by the tags `loss` and `family`; filter with `tags.kind = 'trial'`, `'final'` or "
+            "`'baseline'`. `mlcompare report` writes the comparison.",
+        ]
+    ).replace("\n\n\n\n", "\n\n")
+
+
+def _params(values: Mapping[str, Any]) -> dict[str, Any]:
+    params = dict(values)
+    for name in LOGGED:
+        if isinstance(values.get(name), float) and values[name] > 0:
+            params[f"log10_{name}"] = round(math.log10(values[name]), 6)
+    return params
+
+
+def _history(records: Iterable[Record]) -> list[tuple[str, float, int]]:
+    """The training loss by step, averaged over the records that have it."""
+    by_step: dict[int, list[float]] = {}
+    for record in records:
+        history = record.get("history") or {}
+        for step, value in zip(history.get("step", []), history.get("loss", [])):
+            if value is not None:
+                by_step.setdefault(int(step), []).append(value)
+    return [("train_loss", float(np.mean(values)), step) for step, values in sorted(by_step.items())]
+
+
+def _tags(record: Record, kind: str, source: str | None) -> dict[str, str]:
+    tags = {"loss": record["loss"], "family": record["family"], "kind": kind, "device": record["device"]}
+    if source:
+        tags["source"] = source
+    if record["reason"]:
+        tags["reason"] = record["reason"][:500]
+    return tags
+
+
+def trial_run(records: list[Record], source: str, objective: str) -> Run:
+    """Return one trial as one run: mean and standard deviation over its folds, the folds as steps."""
+    first = records[0]
+    failed = [record for record in records if record["status"] != "ok"]
+    metrics: list[tuple[str, float, int]] = []
+    if not failed:
+        for name in first["metrics"]:
+            values = [record["metrics"].get(name, math.nan) for record in records]
+            metrics += [(name, float(np.mean(values)), 0), (f"{name}_std", float(np.std(values)), 0)]
+        metrics += [(f"{objective}_by_fold", record["metrics"][objective], record["fold"]) for record in records]
+    seconds = sum(record["seconds"] for record in records)
+    metrics += [("seconds", seconds, 0), *_history(records)]
+    return Run(
+        key=f"trial/{first['loss']}/{first['trial']}",
+        name=f"{first['loss']} trial {first['trial']}",
+        tags=_tags((failed or records)[0], "trial", source) | {"trial": str(first["trial"])},
+        params=_params(first["hyperparameters"]),
+        metrics=tuple(metric for metric in metrics if math.isfinite(metric[1])),
+        status="FAILED" if failed else "FINISHED",
+        seconds=seconds,
+    )
+
+
+def job_run(record: Record, sources: list[str], artifacts: tuple[tuple[str, str], ...] = ()) -> Run:
+    """Return one final training, or one baseline, as one run."""
+    place = [f"fold {record['fold']}"] if record["fold"] is not None else []
+    place += [f"seed {record['seed']}"] if record["seed"] is not None else []
+    source = "+".join(sources)
+    metrics = [(f"test_{name}", value, 0) for name, value in record["metrics"].items()]
+    metrics += [("seconds", record["seconds"], 0), *_history([record])]
+    extra = {"fold": str(record["fold"]), "seed": str(record["seed"])}
+    return Run(
+        key=record["key"],
+        name=" ".join([record["loss"], source or record["kind"], *place]),
+        tags=_tags(record, record["kind"], source) | extra,
+        params=_params(record["hyperparameters"]),
+        metrics=tuple(metric for metric in metrics if math.isfinite(metric[1])),
+        status="FINISHED" if record["status"] == "ok" else "FAILED",
+        seconds=record["seconds"],
+        artifacts=artifacts,
+    )
+
+
+def runs_of(records: list[Record], folds: int, objective: str, store: Path) -> Iterable[Run]:
+    """Yield every run that a journal amounts to; the tracker leaves out those it has."""
+    asks = {(r["loss"], r["trial"]): r for r in records if r["type"] == "ask"}
+    openings = {r["loss"]: r["settings"] for r in records if r["type"] == "opening"}
+    trials: dict[tuple[str, int], list[Record]] = {}
+    for record in records:
+        if record["type"] != "job":
+            continue
+        if record["kind"] == "trial":
+            trials.setdefault((record["loss"], record["trial"]), []).append(record)
+        else:
+            yield job_run(record, sources_of(record, openings), artifacts_of(record, openings, store))
+    for key, folded in trials.items():
+        if len(folded) == folds:
+            yield trial_run(sorted(folded, key=lambda r: r["fold"]), asks[key]["source"], objective)
+
+
+def sources_of(record: Record, openings: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return what a final run stands for: default, selected, or both."""
+    settings = openings.get(record["loss"], {}) if record["kind"] == "final" else {}
+    return [source for source, trial in settings.items() if trial == record["trial"]]
+
+
+def artifacts_of(record: Record, openings: Mapping[str, Mapping[str, int]], store: Path) -> tuple:
+    """Return the weights of a winner: the selected setting's first seed."""
+    path = store.joinpath("artifacts", *record["key"].split("/")[:-2], "-".join(record["key"].split("/")[-2:]) + ".pt")
+    winner = "selected" in sources_of(record, openings) and path.is_file()
+    return ((str(path), "weights"),) if winner else ()

@@ -1,0 +1,152 @@
+"""Search spaces: what is fixed, what is searched, and between which bounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
+from mlcompare.losses.compose import LossEntry
+from mlcompare.registry import Hyperparameter, Option
+
+__all__ = ["TRAINING_NUMBERS", "Choice", "Range", "Space", "loss_space", "training_space"]
+
+# What a study may search besides the loss's own hyperparameters.
+TRAINING_NUMBERS = {
+    "lr": Hyperparameter(1e-3, low=1e-4, high=1e-1, log=True, positive=True, symbol="lr"),
+    "weight_decay": Hyperparameter(1e-4, minimum=0.0),
+    "head_lr_ratio": Hyperparameter(1.0, positive=True),
+    "momentum": Hyperparameter(0.9, minimum=0.0, maximum=0.999),
+}
+
+
+@dataclass(frozen=True)
+class Range:
+    """A number between ``low`` and ``high``; trial 0 takes ``default``."""
+
+    low: float
+    high: float
+    default: float
+    log: bool = False
+    integer: bool = False
+
+    def contains(self, value: object) -> bool:
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values; trial 0 takes ``default``."""
+
+    values: tuple[Any, ...]
+    default: Any
+
+    def contains(self, value: object) -> bool:
+        return value in self.values
+
+
+Space = dict[str, Range | Choice | Any]  # anything else is a fixed value
+
+
+def loss_space(entry: LossEntry, given: Mapping[str, Any]) -> Space:
+    """Return the space of a loss: registered ranges, overridden by what the study file gives.
+
+    ``given`` maps a name to a fixed number, to ``{low, high, log}``, or to a list of choices.
+
+    Raises:
+        UnknownNameError: the loss has no such hyperparameter.
+        InvalidValueError: a value lies outside its domain, or ``low >= high``.
+    """
+    known: dict[str, Hyperparameter | Option] = {**entry.hyperparameters, **entry.options}
+    for name in given:
+        if name not in known:
+            raise UnknownNameError(
+                f"unknown hyperparameter {name!r}", cure=did_you_mean(name, [*known, *TRAINING_NUMBERS]), place=name
+            )
+    space: Space = {}
+    for name, declaration in known.items():
+        value = given.get(name)
+        space[name] = _registered(declaration) if value is None else _overridden(name, declaration, value)
+    return space
+
+
+def training_space(given: Mapping[str, Any], base: Mapping[str, float]) -> Space:
+    """Return the space of lr and of whatever else of the training the study searches.
+
+    ``base`` holds the training's own numbers: the defaults of trial 0.
+    """
+    space: Space = {}
+    for name, value in given.items():
+        if name not in TRAINING_NUMBERS:
+            raise UnknownNameError(
+                f"unknown search dimension {name!r}", cure=did_you_mean(name, TRAINING_NUMBERS), place=name
+            )
+        space[name] = _overridden(name, TRAINING_NUMBERS[name], value, default=base.get(name))
+    return space
+
+
+def _registered(declaration: Hyperparameter | Option) -> Any:
+    if isinstance(declaration, Option) or not declaration.searched:
+        return declaration.default
+    d = declaration
+    return Range(d.low, d.high, min(max(d.default, d.low), d.high), d.log, d.integer)
+
+
+def _overridden(name: str, declaration: Hyperparameter | Option, value: Any, default: float | None = None) -> Any:
+    if isinstance(value, list | tuple):
+        return _choice(name, declaration, value)
+    if isinstance(declaration, Option):
+        return declaration.check(name, value)
+    if not isinstance(value, Mapping):
+        return declaration.check(name, value)
+    unknown = [key for key in value if key not in ("low", "high", "log", "default")]
+    if unknown:
+        cure = did_you_mean(unknown[0], ("low", "high", "log", "default"))
+        raise UnknownNameError(f"unknown key {unknown[0]!r}", cure=cure, place=f"{name}.{unknown[0]}")
+    return _range(name, declaration, value, default)
+
+
+def _range(name: str, declaration: Hyperparameter, value: Mapping[str, Any], default: float | None) -> Range:
+    low, high = value.get("low", declaration.low), value.get("high", declaration.high)
+    for key, bound in (("low", low), ("high", high)):
+        if bound is None:
+            cure = f"give {name}.low and {name}.high"
+            raise InvalidValueError(f"`{key}` is needed", value="none", cure=cure, place=f"{name}.{key}")
+        declaration.check(key, bound) if _is_number(bound) else _not_a_number(name, key, bound)
+    if not low < high:
+        raise InvalidValueError("must be below high", value=f"low={low}, high={high}", place=f"{name}.low")
+    log = value.get("log", declaration.log)
+    if not isinstance(log, bool):
+        raise InvalidValueError("must be true or false", value=repr(log), place=f"{name}.log")
+    if log and low <= 0:
+        cure = "raise low, or leave out log"
+        raise InvalidValueError("a logarithmic range needs low > 0", value=f"low={low}", cure=cure, place=f"{name}.low")
+    if "default" in value and not _is_number(value["default"]):
+        _not_a_number(name, "default", value["default"])
+    first = value.get("default", declaration.default if default is None else default)
+    if "default" not in value and not low <= first <= high:
+        first = math.sqrt(low * high) if log and default is not None else min(max(first, low), high)
+    if not low <= first <= high:
+        got = f"default={first}, low={low}, high={high}"
+        raise InvalidValueError("must lie between low and high", value=got, place=f"{name}.default")
+    return Range(float(low), float(high), float(first), log, declaration.integer)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _not_a_number(name: str, key: str, value: object) -> None:
+    raise InvalidValueError("must be a number", value=repr(value), place=f"{name}.{key}")
+
+
+def _choice(name: str, declaration: Hyperparameter | Option, values: Any) -> Choice:
+    if len(values) == 0:
+        raise InvalidValueError("a list of choices must not be empty", value="[]", place=name)
+    checked = tuple(declaration.check(name, value) for value in values)
+    if len(set(checked)) < len(checked):
+        raise InvalidValueError("a choice stands once", value=str(list(values)), place=name)
+    default = declaration.default if declaration.default in checked else checked[0]
+    return Choice(checked, default)

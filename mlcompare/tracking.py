@@ -1,0 +1,177 @@
+"""MLflow as a view: flat runs, logged in batches by one writer thread. The only importer of MLflow."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlcompare.errors import StoreError
+
+__all__ = ["Run", "Tracker", "local_uri", "server_command"]
+
+PARAMETER_LIMIT, METRICS_PER_BATCH, RUNS_PER_PAGE = 6000, 1000, 1000
+KEY_TAG = "trial_key"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One flat MLflow run: ``metrics`` are ``(name, value, step)``; ``artifacts`` are ``(file, folder)``."""
+
+    key: str
+    name: str
+    tags: Mapping[str, str]
+    params: Mapping[str, Any]
+    metrics: tuple[tuple[str, float, int], ...]
+    status: str = "FINISHED"
+    seconds: float = 0.0
+    artifacts: tuple[tuple[str, str], ...] = field(default=())
+
+
+def local_uri(store: Path) -> str:
+    """Return the tracking URI of a store's own database."""
+    return f"sqlite:///{(store / 'mlflow.db').resolve()}"
+
+
+def _quiet_environment() -> None:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+
+
+class Tracker:
+    """Writes runs in a thread of its own; a study never waits for it, and never fails because of it.
+
+    Args:
+        uri: where to log; see :func:`local_uri`.
+        experiment: the experiment's name, one for each study.
+        description: Markdown shown on the experiment's page.
+        artifacts: where a local store keeps run artifacts; ``None`` leaves it to the server.
+
+    What could not be logged is kept out of the way and named by :meth:`close`; the journal has it, and the next start
+    catches up by ``trial_key``.
+    """
+
+    def __init__(self, uri: str, experiment: str, *, description: str = "", artifacts: Path | None = None) -> None:
+        self.uri, self.experiment = uri, experiment
+        self._description, self._artifacts = description, artifacts
+        self._queue: queue.Queue[Run | Callable[[], None] | None] = queue.Queue()
+        self._fault: str | None = None
+        self.experiment_id: str | None = None
+        self.seconds = 0.0
+        self._thread = threading.Thread(target=self._write_all, name="tracking", daemon=True)
+        self._thread.start()
+
+    def log(self, run: Run) -> None:
+        """Log a run soon; one that is already there and finished is left alone."""
+        self._queue.put(run)
+
+    def call(self, action: Callable[[], None]) -> None:
+        """Run another view's writer in the same thread, in turn."""
+        self._queue.put(action)
+
+    def close(self, timeout: float = 600.0) -> str | None:
+        """Wait for what is queued; return why something could not be logged, or ``None``."""
+        self._queue.put(None)
+        self._thread.join(timeout)
+        return "still writing" if self._thread.is_alive() else self._fault
+
+    def _write_all(self) -> None:
+        client, known = None, {}
+        while (item := self._queue.get()) is not None:
+            started = time.thread_time()
+            try:
+                if callable(item):
+                    item()
+                    continue
+                if client is None:
+                    client, known = self._connect()
+                self._write(client, known, item)
+            except Exception as error:  # a broken view must not stop a study: the journal has the truth
+                self._fault = f"{type(error).__name__}: {error}".splitlines()[0]
+            finally:
+                self.seconds += time.thread_time() - started
+
+    def _connect(self):
+        _quiet_environment()
+        from mlflow.entities import ViewType
+        from mlflow.tracking import MlflowClient
+
+        client = MlflowClient(tracking_uri=self.uri)
+        experiment = client.get_experiment_by_name(self.experiment)
+        if experiment is None:
+            location = self._artifacts.resolve().as_uri() if self._artifacts else None
+            tags = {"mlflow.note.content": self._description, "mlflow.experimentKind": "custom_model_development"}
+            self.experiment_id = client.create_experiment(self.experiment, artifact_location=location, tags=tags)
+            _tune_sqlite(self.uri)
+            return client, {}
+        self.experiment_id = experiment.experiment_id
+        _tune_sqlite(self.uri)
+        known, token = {}, None
+        while True:
+            page = client.search_runs(
+                [self.experiment_id], run_view_type=ViewType.ACTIVE_ONLY, max_results=RUNS_PER_PAGE, page_token=token
+            )
+            for run in page:
+                known[run.data.tags.get(KEY_TAG)] = (run.info.run_id, run.info.status)
+            token = page.token
+            if not token:
+                return client, known
+
+    def _write(self, client, known: dict, run: Run) -> None:
+        from mlflow.entities import Metric, Param
+
+        run_id, status = known.get(run.key, (None, None))
+        if status in ("FINISHED", "FAILED"):
+            return
+        if run_id is not None:  # a coordinator died half-way through it
+            client.delete_run(run_id)
+        now = int(time.time() * 1000)
+        start = now - int(run.seconds * 1000)
+        tags = {KEY_TAG: run.key, **run.tags}
+        run_id = client.create_run(self.experiment_id, start_time=start, tags=tags, run_name=run.name).info.run_id
+        metrics = [Metric(name, value, now, step) for name, value, step in run.metrics]
+        params = [Param(name, str(value)[:PARAMETER_LIMIT]) for name, value in run.params.items()]
+        for first in range(0, max(len(metrics), 1), METRICS_PER_BATCH):
+            chunk = metrics[first : first + METRICS_PER_BATCH]
+            client.log_batch(run_id, metrics=chunk, params=params if first == 0 else ())
+        for file, folder in run.artifacts:
+            client.log_artifact(run_id, file, folder or None)
+        client.set_terminated(run_id, run.status, end_time=now)
+        known[run.key] = (run_id, run.status)
+
+
+def _tune_sqlite(uri: str) -> None:
+    """Readers (the dashboard) and the writer then don't block each other; the mode stays in the file."""
+    if uri.startswith("sqlite:///"):
+        connection = sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=30)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.close()
+
+
+def server_command(store: Path, host: str, port: int) -> tuple[list[str], dict[str, str]]:
+    """Return the command and environment of a light MLflow server over a store.
+
+    Raises:
+        StoreError: the store has no runs to show.
+    """
+    if not (store / "mlflow.db").is_file():
+        cure = "run a study first, or rebuild it with `mlcompare doctor --rebuild`"
+        raise StoreError("the store must hold mlflow.db", value="none there", cure=cure, place=str(store))
+    import sys
+
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", local_uri(store), "--host", host,
+        "--port", str(port), "--workers", "1",
+        "--serve-artifacts", "--artifacts-destination", str((store / "artifacts" / "mlflow").resolve()),
+    ]  # fmt: skip
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return command, environment
