@@ -91,7 +91,7 @@ class Hyperparameter:
             (not self.positive or number > 0, f"`{name} > 0` must hold"),
             (self.minimum is None or number >= self.minimum, f"`{name} >= {self.minimum}` must hold"),
             (self.maximum is None or number <= self.maximum, f"`{name} <= {self.maximum}` must hold"),
-            (not self.integer or number == round(number), f"`{name}` must be a whole number"),
+            (not self.integer or number.is_integer(), f"`{name}` must be a whole number"),
         ]
         for holds, rule in rules:
             if not holds:
@@ -105,7 +105,8 @@ class Option:
 
     Args:
         default: the paper's choice.
-        choices: the allowed values; ``None`` allows any value of the default's type (integers: 1 and up).
+        choices: the allowed values; ``None`` allows any value of the default's type (integers: 1 and up), and any
+            value at all where the default is ``None``.
         symbol, description: for listings.
 
     >>> Option("all", choices=("all", "hard")).check("sampling", "hard")
@@ -125,6 +126,8 @@ class Option:
                 allowed = ", ".join(map(str, self.choices))
                 raise InvalidValueError(f"`{name}` must be one of {allowed}", value=f"{name}={value!r}")
             return same[0]
+        if self.default is None:
+            return value
         kind = type(self.default)
         if kind is not type(value) or (kind is int and value < 1):
             wanted = "a whole number, 1 or more" if kind is int else f"a {kind.__name__}"
@@ -172,8 +175,8 @@ class LossSpec:
     def create(self, *, num_classes=None, embedding_dim=None, class_counts=None, generator=None, **values):
         """Build the loss; see :func:`create_loss`."""
         if self.broken is not None:
-            cure = "repair or uninstall the package that provides it"
-            raise InvalidValueError("this loss failed to load", value=self.broken, cure=cure, place=self.name)
+            cure = "repair or uninstall the package that provides it" if self.source == "plugin" else None
+            raise InvalidValueError(f"this loss can't be used: {self.broken}", cure=cure, place=self.name)
         known = {**self.hyperparameters, **self.options}
         for key, value in values.items():
             if key not in known:
@@ -294,7 +297,7 @@ def _load_plugin(point: importlib.metadata.EntryPoint) -> None:
 
 
 def _unusable(**_context):  # pragma: no cover - LossSpec.create raises first
-    raise InvalidValueError("this loss failed to load")
+    raise InvalidValueError("this loss can't be used")
 
 
 def list_losses(family: str | None = None, *, source: str | None = None) -> list[LossSpec]:

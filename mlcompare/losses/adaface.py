@@ -44,6 +44,7 @@ class AdaFace(MarginHead):
     0.3869
     """
 
+    exact_gradient = False
     margin: float = Hyperparameter(0.4, low=0.0, high=0.6, minimum=0.0, maximum=3.1415, symbol="m")
     h: float = Hyperparameter(0.333, positive=True, symbol="h", description="concentration of the quality")
     scale: float = Hyperparameter(64.0, low=4.0, high=128.0, log=True, positive=True, symbol="s")

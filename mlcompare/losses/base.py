@@ -32,6 +32,7 @@ class Loss(nn.Module):
     options: ClassVar[Mapping[str, Option]] = {}
     needs: ClassVar[tuple[str, ...]] = ()
     kind: ClassVar[str] = ""
+    exact_gradient: ClassVar[bool] = True  # False where the method stops gradients on purpose
     uses_class_weights: ClassVar[bool] = False  # a term that a sum hands its head's class weights
     spec: ClassVar[LossSpec | None] = None
 

@@ -69,7 +69,7 @@ class SphereFace2(Head):
         base = (0.5 * (self.cosines(embeddings) + 1)).clamp_min(1e-6)  # (B, C)
         similarity = 2 * base**self.t - 1  # g(cos θ)
         own = torch.arange(self.num_classes, device=labels.device) == labels[:, None]  # (B, C)
-        sign = torch.where(own, -1.0, 1.0)
+        sign = torch.where(own, -1.0, 1.0).to(base.dtype)
         logits = self.scale * (similarity + self.margin * sign) + self.bias.to(embeddings.dtype)
         weight = torch.where(own, self.alpha, 1 - self.alpha)  # (B, C)
         return (weight * F.softplus(sign * logits, threshold=50.0)).sum(1).mean()

@@ -39,6 +39,7 @@ class SphereFaceR(MarginHead):
     1.1079
     """
 
+    exact_gradient = False
     margin: float = Hyperparameter(1.7, low=1.1, high=3.0, minimum=1.0, symbol="m", unit="factor")
     scale: float = Hyperparameter(30.0, low=8.0, high=64.0, log=True, positive=True, symbol="s")
 
