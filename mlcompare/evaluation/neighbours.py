@@ -14,6 +14,7 @@ import torch
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation.inputs import GRID, Samples, cosines, select
+from mlcompare.evaluation.symmetric import pays, symmetric_lists
 
 __all__ = ["Ranked", "Task", "ranked_lists", "retrieval_task"]
 
@@ -74,12 +75,38 @@ def retrieval_task(samples: Samples, query=None, gallery=None, *, place: str = "
 
 
 def ranked_lists(
-    samples: Samples, task: Task, k: int, *, first: bool = False, chunk_size: int | None = None
+    samples: Samples, task: Task, depth: np.ndarray, *, first: bool = False, chunk_size: int | None = None
 ) -> Iterator[Ranked]:
-    """Yield the ranked lists of all queries, ``chunk_size`` of them at a time; memory is ``chunk_size × gallery``."""
-    k = min(k, task.candidates)
+    """Yield the ranked lists of all queries, at least ``depth (Q,)`` long, some queries at a time.
+
+    Large leave-one-out tasks go the symmetric way (:mod:`mlcompare.evaluation.symmetric`), with the same result.
+
+    Args:
+        first: find the rank of the first hit too, however deep it lies.
+        chunk_size: queries at a time, the plain way; memory is ``chunk_size × gallery``.
+    """
+    everyone = task.candidates == len(samples) - 1 and len(task.gallery) == len(samples)
+    if first or chunk_size or not everyone or not pays(samples, int(depth.max())):
+        yield from _plain(samples, task, np.arange(len(task.query)), depth, first, chunk_size)
+        return
+    row_of = np.full(len(samples), -1)
+    row_of[task.query] = np.arange(len(task.query))
+    needed = np.ones(len(samples), dtype=np.int64)
+    needed[task.query] = depth
+    unfinished = []
+    for block in symmetric_lists(samples, needed):
+        rows = row_of[block.rows]
+        usable = block.complete & (rows >= 0)
+        unfinished.append(rows[~block.complete & (rows >= 0)])
+        yield Ranked(torch.as_tensor(rows[usable]), torch.as_tensor(block.hits[usable]), None)
+    yield from _plain(samples, task, np.concatenate(unfinished), depth, first, chunk_size)
+
+
+def _plain(samples: Samples, task: Task, rows: np.ndarray, depth: np.ndarray, first: bool, chunk_size) -> Iterator:
+    """Rank the whole gallery for the queries ``rows`` of the task, in float64."""
+    k = min(int(depth.max()), task.candidates)
     device = samples.vectors.device
-    query, gallery = torch.as_tensor(task.query, device=device), torch.as_tensor(task.gallery, device=device)
+    query, gallery = torch.as_tensor(task.query[rows], device=device), torch.as_tensor(task.gallery, device=device)
     place = torch.full((len(samples),), -1, dtype=torch.int64, device=device)
     place[gallery] = torch.arange(len(gallery), device=device)
     targets = samples.vectors[gallery]  # (G, D)
@@ -94,7 +121,7 @@ def ranked_lists(
         similarity[inside.nonzero()[:, 0], own[inside]] = -torch.inf
         best = similarity.topk(k, dim=1).indices  # (b, K)
         rank = _first_hit(similarity, positive) if first else None
-        yield Ranked(torch.arange(start, start + len(chosen), device=device), positive.gather(1, best), rank)
+        yield Ranked(torch.as_tensor(rows[start : start + step], device=device), positive.gather(1, best), rank)
 
 
 def _first_hit(similarity: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:

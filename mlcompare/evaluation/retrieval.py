@@ -89,7 +89,8 @@ def retrieval_scores(
     return scores
 
 
-def _depth(task: Task, metrics: Sequence[Metric]) -> int:
+def _depth(task: Task, metrics: Sequence[Metric]) -> np.ndarray:
+    """How many neighbours of each query the metrics look at, ``(Q,)``."""
     largest = max([metric.k for metric in metrics if metric.k], default=1)
     if largest > task.candidates:
         raise InvalidValueError(
@@ -97,7 +98,7 @@ def _depth(task: Task, metrics: Sequence[Metric]) -> int:
             cure="ask for a smaller k, or give a larger gallery", place="evaluate_embeddings",
         )  # fmt: skip
     whole_class = any(metric.kind in ("map_at_r", "r_precision") for metric in metrics)
-    return max(largest, int(task.positives.max())) if whole_class else largest
+    return np.maximum(largest, task.positives) if whole_class else np.full(len(task.query), largest)
 
 
 def _score(metric: Metric, ranked: Ranked, positives: torch.Tensor) -> torch.Tensor:

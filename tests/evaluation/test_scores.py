@@ -140,3 +140,11 @@ def test_closed_set_accuracy():
     ):
         with pytest.raises(InvalidValueError):
             closed_set_accuracy(logits, labels)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_equal_on_the_gpu():
+    vectors, labels = make(n=300, classes=8)
+    expected = evaluate_embeddings(vectors, labels, EVERY)
+    found = evaluate_embeddings(torch.as_tensor(vectors).cuda(), torch.as_tensor(labels), EVERY)
+    assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
