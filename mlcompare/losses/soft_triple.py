@@ -18,10 +18,10 @@ __all__ = ["SoftTriple"]
     family="metric",
     reference="Qian et al. 2019, arXiv:1909.05235",
     published=(
-        {"scale": 78.0, "gamma": 1 / 59, "margin": 0.43},
-        {"scale": 17.7, "gamma": 1 / 19.2, "margin": 0.36},
-        {"scale": 100.0, "gamma": 1 / 47.9, "margin": 0.31},
-        {"scale": 72.0, "gamma": 1 / 51, "margin": 0.70},
+        {"scale": 78.0, "gamma": 59.0, "margin": 0.43},
+        {"scale": 17.7, "gamma": 19.2, "margin": 0.36},
+        {"scale": 100.0, "gamma": 47.9, "margin": 0.31},
+        {"scale": 72.0, "gamma": 51.0, "margin": 0.70},
     ),
     bibtex=cite(
         "qian2019softtriple",
