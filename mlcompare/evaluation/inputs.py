@@ -18,6 +18,7 @@ from mlcompare.errors import InvalidValueError
 __all__ = ["GRID", "Samples", "as_labels", "cosines", "prepare", "select", "unit_vectors"]
 
 GRID = 2.0**-32  # cosines are multiples of this
+ROWS = 4096  # normalised at a time: the temporaries stay small
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,13 @@ def unit_vectors(embeddings, *, device=None, place: str = "embeddings") -> torch
     if embeddings.device.type == "mps":  # no float64 there
         embeddings = embeddings.cpu()
     result = torch.empty(embeddings.shape, dtype=torch.float64, device=embeddings.device)
-    for start in range(0, len(result), 65536):  # the temporaries stay small
-        rows = embeddings[start : start + 65536].to(torch.float64)  # (b, D)
+    for start in range(0, len(result), ROWS):
+        rows = embeddings[start : start + ROWS].to(torch.float64)  # (b, D)
         _check_finite(rows, start, place)
         largest = rows.abs().amax(dim=1, keepdim=True)
         rows = rows / torch.where(largest > 0, largest, 1.0)  # squares can't overflow now
         norm = rows.norm(dim=1, keepdim=True)
-        result[start : start + 65536] = rows / torch.where(norm > 0, norm, 1.0)
+        result[start : start + ROWS] = rows / torch.where(norm > 0, norm, 1.0)
     return result
 
 

@@ -1,10 +1,10 @@
 """Ranked lists of everyone among everyone, at half the price: each block of the symmetric matrix is made once.
 
 A float32 product is only the filter. For each query a threshold, guessed from a sample of the gallery, lets a little
-more than K candidates through, from both sides of a block; a block of queries is finished, and its candidates forgotten, as
-soon as it has met all others. Neighbours whose float32 order could be wrong, a positive and a negative closer than the
-rounding error, are put in order by their exact cosines, ties against the embedding as everywhere. A query whose guess
-was too high is reported as unfinished, for the plain way.
+more than K candidates through, from both sides of a block; a block of queries is finished, its candidates forgotten, as
+soon as it has met all others. Neighbours whose float32 order could be wrong, a positive and a negative closer than
+the rounding error, are put in order by their exact cosines, ties against the embedding as everywhere. A query whose
+guess was too high is reported as unfinished, for the plain way.
 """
 
 from __future__ import annotations
@@ -130,38 +130,41 @@ def _finish(state: _State, i: int) -> Finished:
     keys = np.concatenate(state.waiting[i])
     state.waiting[i] = []
     keys.sort()
-    start = i * BLOCK
-    row = keys >> (VALUE_BITS + ID_BITS)
-    value = (keys >> ID_BITS) & (2**VALUE_BITS - 1)
-    neighbour = keys & (2**ID_BITS - 1)
-    hit = state.codes[neighbour] == state.codes[start:][row]
-    _order_exactly(state, row + start, value, neighbour, hit)
-    rows = np.arange(start, min(start + BLOCK, len(state.codes)))
-    counts = np.bincount(row, minlength=len(rows))
-    begins = np.cumsum(counts) - counts
+    rows = np.arange(i * BLOCK, min((i + 1) * BLOCK, len(state.codes)))
+    begins = np.searchsorted(keys, np.arange(len(rows)) << (VALUE_BITS + ID_BITS))
+    counts = np.diff(begins, append=len(keys))
+    hit = state.codes[keys & (2**ID_BITS - 1)] == np.repeat(state.codes[rows], counts)
+    _order_exactly(state, keys, rows[0], hit)
     depth = state.depth[rows]
     enough = counts >= depth
-    last = value[np.where(enough, begins + depth - 1, 0)] if len(value) else np.zeros(len(rows))
+    at = np.minimum(begins[:, None] + np.arange(depth.max()), max(len(keys) - 1, 0))  # (b, K)
+    if not enough.any():
+        return Finished(rows, np.zeros(at.shape, dtype=bool), enough)
+    last = keys[np.where(enough, begins + depth - 1, 0)] >> ID_BITS & (2**VALUE_BITS - 1)
     safe = UNIT * (1.0 - state.threshold[rows] - state.tolerance)  # those kept out can't belong before it
-    at = np.minimum(begins[:, None] + np.arange(depth.max()), max(len(hit) - 1, 0))  # (b, K)
-    hits = hit[at] if len(hit) else np.zeros(at.shape, dtype=bool)
-    return Finished(rows, hits, enough & (last <= safe))
+    return Finished(rows, hit[at], enough & (last <= safe))
 
 
-def _order_exactly(state: _State, query, value, neighbour, hit) -> None:
+def _order_exactly(state: _State, keys: np.ndarray, first_row: int, hit: np.ndarray) -> None:
     """Permute ``hit`` in place where a positive and a negative are too close for float32 to order."""
-    near = (np.diff(value) <= state.tolerance * UNIT) & (query[1:] == query[:-1])
-    mixed = near & (hit[1:] != hit[:-1])
-    if not mixed.any():
+    near = np.diff(keys >> ID_BITS) <= state.tolerance * UNIT  # False between rows, which lie 2³⁰ apart
+    in_run = np.zeros(len(keys), dtype=bool)
+    in_run[1:] |= near
+    in_run[:-1] |= near
+    runs = np.flatnonzero(in_run)
+    if not len(runs):
         return
-    group = np.concatenate([[0], np.cumsum(~near)])  # runs of neighbours, each near the next
-    flagged = np.zeros(group[-1] + 1, dtype=bool)
-    flagged[group[1:][mixed]] = True
-    members = np.flatnonzero(flagged[group])
+    opens = ~near[runs - 1]
+    opens[0] = True
+    positives = np.add.reduceat(hit[runs].astype(np.int64), np.flatnonzero(opens))
+    run = np.cumsum(opens) - 1
+    mixed = (positives > 0) & (positives < np.bincount(run))
+    members, run = runs[mixed[run]], run[mixed[run]]
+    query = (keys[members] >> (VALUE_BITS + ID_BITS)) + first_row
+    neighbour = keys[members] & (2**ID_BITS - 1)
     cosine = np.empty(len(members))
     for start in range(0, len(members), 4096):
-        part = members[start : start + 4096]
-        cosine[start : start + 4096] = np.einsum("ij,ij->i", state.double[query[part]], state.double[neighbour[part]])
-    cosine = np.round(cosine / GRID)
-    order = np.lexsort((hit[members], -cosine, group[members]))  # among ties the negatives come first
+        part = slice(start, start + 4096)
+        cosine[part] = np.einsum("ij,ij->i", state.double[query[part]], state.double[neighbour[part]])
+    order = np.lexsort((hit[members], -np.round(cosine / GRID), run))  # among ties the negatives come first
     hit[members] = hit[members[order]]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from mlcompare.errors import InvalidValueError
-from mlcompare.evaluation.inputs import GRID, Samples, cosines, select
+from mlcompare.evaluation.inputs import GRID, Samples, select
 from mlcompare.evaluation.names import Metric
 from mlcompare.evaluation.roc import PairCounts, auc, best_threshold, count_pairs, eer, tar_at_far
 
@@ -21,7 +21,7 @@ __all__ = ["all_pairs", "listed_pairs", "score_counts", "verification_accuracy",
 
 EXACT_PAIRS = 2**21
 BINS_PER_UNIT = 2**22
-CHUNK_ELEMENTS = 2**19  # similarities held at one time: they stay in the cache
+CHUNK_ELEMENTS = 2**20  # similarities held at one time: they stay in the cache
 
 
 def all_pairs(samples: Samples, query=None, gallery=None, *, chunk_size: int | None = None) -> PairCounts:
@@ -46,7 +46,7 @@ def _triangle(samples: Samples, chunk_size: int | None):
     while start < n - 1:
         step = chunk_size or max(1, CHUNK_ELEMENTS // (n - start))
         rows, columns = samples.take(slice(start, start + step)), samples.take(slice(start, n))
-        similarity = cosines(rows.vectors, columns.vectors)  # (b, n - start)
+        similarity = rows.vectors @ columns.vectors.T  # (b, n - start)
         same = rows.codes[:, None] == columns.codes
         b = len(rows)
         upper = torch.triu(torch.ones(b, b, dtype=torch.bool, device=same.device), diagonal=1)
@@ -63,21 +63,22 @@ def _rectangle(samples: Samples, rows: np.ndarray, columns: np.ndarray, chunk_si
         chosen = rows[start : start + step]
         left = samples.take(torch.as_tensor(chosen, device=device))
         other = torch.as_tensor(chosen[:, None] != columns, device=device)  # (b, G)
-        similarity = cosines(left.vectors, right.vectors)
+        similarity = left.vectors @ right.vectors.T
         yield similarity[other], (left.codes[:, None] == right.codes)[other]
 
 
 def _collect(blocks) -> PairCounts:
     parts = [(similarity.cpu().numpy().ravel(), same.cpu().numpy().ravel()) for similarity, same in blocks]
-    return count_pairs(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
+    similarity, same = (np.concatenate(part) for part in zip(*parts))
+    return count_pairs(np.round(similarity / GRID) * GRID, same)
 
 
 def _histogram(blocks, device: torch.device) -> PairCounts:
     bins = 2 * BINS_PER_UNIT + 1  # cosines -1 … 1
     table = torch.zeros(2 * bins, dtype=torch.int64, device=device)  # bin 0 different, bin 0 same, bin 1 different, …
     for similarity, same in blocks:
-        key = similarity.clamp(-1.0, 1.0).add_(1.0).mul_(BINS_PER_UNIT).round_().mul_(2.0).add_(same)
-        key = key.reshape(-1).to(torch.int64)
+        key = similarity.mul_(BINS_PER_UNIT).round_().reshape(-1).to(torch.int64)
+        key.add_(BINS_PER_UNIT).mul_(2).add_(same.reshape(-1))
         table.scatter_add_(0, key, torch.ones((), dtype=torch.int64, device=device).expand_as(key))
     counts = table.reshape(-1, 2)
     occupied = counts.any(dim=1).nonzero()[:, 0].flip(0)
@@ -104,10 +105,10 @@ def listed_pairs(vectors: torch.Tensor, pairs: tuple) -> tuple[np.ndarray, np.nd
             f"pair indices must be integers in [0, {len(vectors)})", value=f"{lowest} to {highest}", place="pairs"
         )
     similarity = np.empty(len(a))
-    for start in range(0, len(a), 65536):
-        rows = [torch.as_tensor(x[start : start + 65536].astype(np.int64), device=vectors.device) for x in (a, b)]
+    for start in range(0, len(a), 16384):
+        rows = [torch.as_tensor(x[start : start + 16384].astype(np.int64), device=vectors.device) for x in (a, b)]
         cosine = (vectors[rows[0]] * vectors[rows[1]]).sum(dim=1)  # (b,)
-        similarity[start : start + 65536] = (torch.round(cosine / GRID) * GRID).cpu().numpy()
+        similarity[start : start + 16384] = (torch.round(cosine / GRID) * GRID).cpu().numpy()
     return similarity, same.astype(bool)
 
 

@@ -73,3 +73,10 @@ def test_unequal_classes(small_blocks):
     plain = evaluate_embeddings(vectors, labels, METRICS, chunk_size=64)
     assert evaluate_embeddings(vectors, labels, METRICS) == pytest.approx(plain, abs=1e-15)
     assert small_blocks
+
+
+def test_full_blocks(monkeypatch):
+    monkeypatch.setattr(symmetric, "FEWEST", 0)
+    vectors, labels = make(n=symmetric.BLOCK + symmetric.SAMPLE, d=4, classes=200)
+    plain = evaluate_embeddings(vectors, labels, METRICS, chunk_size=64)
+    assert evaluate_embeddings(vectors, labels, METRICS) == pytest.approx(plain, abs=1e-15)
