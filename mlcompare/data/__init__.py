@@ -1,16 +1,20 @@
 """Datasets, splits and batches."""
 
 from mlcompare.data import digits, faces
+from mlcompare.data.augment import AUGMENTATIONS, augment, check_augmentation
 from mlcompare.data.dataset import Dataset, DatasetSpec, list_datasets, load_dataset, register_dataset
 from mlcompare.data.sampling import pk_batches
 from mlcompare.data.splits import PROTOCOLS, Fold, Splits, draw_splits
 
 __all__ = [
+    "AUGMENTATIONS",
     "PROTOCOLS",
     "Dataset",
     "DatasetSpec",
     "Fold",
     "Splits",
+    "augment",
+    "check_augmentation",
     "digits",
     "draw_splits",
     "faces",

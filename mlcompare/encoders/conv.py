@@ -1,4 +1,4 @@
-"""Small convolutional encoders."""
+"""Small convolutional encoders: blocks of 3×3 convolution, batch norm, ReLU and 2×2 max pooling."""
 
 from __future__ import annotations
 
@@ -7,21 +7,30 @@ from torch import nn
 from mlcompare.encoders.base import register_encoder
 from mlcompare.errors import InvalidValueError
 
-__all__ = ["conv4"]
+__all__ = ["conv", "conv4"]
+
+
+@register_encoder("conv", takes="images")
+def conv(input_shape: tuple[int, ...], embedding_dim: int, channels: tuple[int, ...] = (16, 32)) -> nn.Module:
+    """One block for each number of ``channels``, then a linear layer; pooling stops when one pixel is left."""
+    whole = isinstance(channels, list | tuple) and channels and all(type(c) is int and c >= 1 for c in channels)
+    if not whole or len(channels) > 20:
+        rule = "`channels` must list 1 to 20 whole numbers, one for each block"
+        raise InvalidValueError(rule, value=f"channels={channels!r}", place="conv")
+    before, height, width = input_shape
+    layers: list[nn.Module] = []
+    for after in channels:
+        layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        if min(height, width) >= 2:
+            layers.append(nn.MaxPool2d(2))
+            height, width = height // 2, width // 2
+        before = after
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * height * width, embedding_dim))
 
 
 @register_encoder("conv4", takes="images")
 def conv4(input_shape: tuple[int, ...], embedding_dim: int, width: int = 16) -> nn.Module:
-    """Four blocks (3×3 convolution, batch norm, ReLU, 2×2 max pooling) of w, 2w, 4w, 4w channels, then a linear layer."""
-    channels, height, width_in = input_shape
-    if min(height, width_in) < 8 or width < 1:
-        got = f"{height}×{width_in} pixels, width={width}"
-        raise InvalidValueError("images must be 8×8 or larger and `width >= 1`", value=got, place="conv4")
-    layers: list[nn.Module] = []
-    for after in (width, 2 * width, 4 * width, 4 * width):
-        layers += [nn.Conv2d(channels, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-        if min(height, width_in) >= 2:
-            layers.append(nn.MaxPool2d(2))
-            height, width_in = height // 2, width_in // 2
-        channels = after
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width_in, embedding_dim))
+    """Four blocks of w, 2w, 4w and 4w channels, then a linear layer."""
+    if type(width) is not int or width < 1:
+        raise InvalidValueError("`width` must be a whole number, 1 or more", value=f"width={width!r}", place="conv4")
+    return conv(input_shape, embedding_dim, (width, 2 * width, 4 * width, 4 * width))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from torch import nn
 
@@ -35,6 +36,6 @@ def mlp(input_shape: tuple[int, ...], embedding_dim: int, width: int = 256, dept
         raise InvalidValueError("`width` and `depth` must be 1 or more", value=f"width={width}, depth={depth}")
     sizes = [math.prod(input_shape), *[width] * depth]
     layers: list[nn.Module] = [nn.Flatten()]
-    for before, after in zip(sizes, sizes[1:]):
+    for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], embedding_dim))

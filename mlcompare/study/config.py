@@ -60,6 +60,7 @@ class TrainingSection(_Frozen):
         0.8,
     )
     step_factor: float = Field(0.1, gt=0, le=1)
+    augment: dict[str, Any] = Field(default_factory=dict)
 
 
 class SearchConfig(_Frozen):

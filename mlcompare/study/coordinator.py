@@ -42,6 +42,11 @@ class Coordinator:
         self.resumed = len(self.done)
         self._waiting: dict[str, set[str]] = {}  # loss → keys of the jobs its next step waits for
 
+    @property
+    def changed(self) -> bool:
+        """Whether anything was trained that the store did not have."""
+        return len(self.done) > self.resumed
+
     def run(self) -> None:
         """Run to the end; an interruption leaves a store that the same call completes."""
         queue: deque[TrainingJob] = deque(j for j in self.plan.baseline_jobs() if j.key not in self.done)
@@ -108,7 +113,8 @@ class Coordinator:
         with path.with_suffix(".npz").open("wb") as file:
             np.savez_compressed(file, **arrays)
         if "weights" in artifacts:
-            torch.save(artifacts["weights"], path.with_suffix(".pt"))
+            weights = {name: torch.as_tensor(array) for name, array in artifacts["weights"].items()}
+            torch.save(weights, path.with_suffix(".pt"))
 
     # ------------------------------------------------------------------ the search of one loss, step by step
 

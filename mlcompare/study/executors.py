@@ -103,7 +103,7 @@ class ProcessExecutor:
         self._source = _lay_out(data, folder)
         self._running: dict[Connection, _Worker] = {}
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["mlcompare.study.executors", "mlcompare.losses"])
+        self._context.set_forkserver_preload(["torch._dynamo", "mlcompare.study.executors", "mlcompare.losses"])
 
     @property
     def active(self) -> int:

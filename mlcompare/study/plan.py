@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlcompare import __version__
-from mlcompare.data import draw_splits, load_dataset
+from mlcompare.data import check_augmentation, draw_splits, load_dataset
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, MLCompareError, StudyFileError
 from mlcompare.evaluation import parse_metric
@@ -166,6 +166,10 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
             parse_metric(metric)
     with _section(place, "dataset"):
         dataset = load_dataset(config.dataset.name, **config.dataset.options)
+    with _section(place, "training.augment"):
+        check_augmentation(config.training.augment)
+        if config.training.augment and not dataset.is_images:
+            raise DataError("augmentation needs images", value="features", cure="leave out training.augment")
     with _section(place, "protocol"):
         options = config.protocol.model_dump()
         splits = draw_splits(dataset.labels, official=dataset.split, **options)

@@ -46,7 +46,9 @@ class ProgressObserver:
             self._bar.update(self._task, completed=self._count, total=self._total, description=self._summary())
         elif time.monotonic() - self._last_line > LINE_EVERY or self._count == self._total:
             self._last_line = time.monotonic()
-            self._console.print(f"{self._count}/{self._total} trainings, best so far: {self._summary(99)}", soft_wrap=True)
+            self._console.print(
+                f"{self._count}/{self._total} trainings, best so far: {self._summary(99)}", soft_wrap=True
+            )
 
     def trial_done(self, loss: str, trial: int, objective: float | None, records: list[dict[str, Any]]) -> None:
         if objective is not None and (loss not in self._best or self._better(objective, self._best[loss])):

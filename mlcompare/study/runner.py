@@ -14,6 +14,7 @@ from mlcompare.evaluation import higher_is_better
 from mlcompare.study.config import StudyConfig, read_study
 from mlcompare.study.coordinator import Coordinator
 from mlcompare.study.executors import create_executor
+from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.plan import StudyPlan, make_plan
 from mlcompare.study.progress import ProgressObserver
 from mlcompare.study.runs import artifacts_of, describe, job_run, runs_of, sources_of, trial_run
@@ -118,6 +119,9 @@ def run_study(
         _catch_up(coordinator, tracker)
         _run(plan, coordinator, tracker, console or Console(quiet=True))
         write_tables(path, config.name, plan.objective, opened.records)
+        spaces = plan.fingerprint()["spaces"]
+        if coordinator.changed or not (path / "optuna.db").is_file():
+            tracker.call(lambda: write_optuna(path, config, spaces, opened.records))
         fault = tracker.close()
         return StudyOutcome(path, resumed, len(coordinator.done) - resumed, time.perf_counter() - started, fault)
 

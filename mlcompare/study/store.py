@@ -79,7 +79,9 @@ class Store:
             lock = (self.path / LOCK).open("a+")
         except OSError as error:
             cure = "choose another directory with --store"
-            raise StoreError("the store must be writable", value=error.strerror, cure=cure, place=str(self.path)) from None
+            raise StoreError(
+                "the store must be writable", value=error.strerror, cure=cure, place=str(self.path)
+            ) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -87,7 +89,9 @@ class Store:
             holder = lock.read().strip() or "another process"
             lock.close()
             cure = "wait for it, or stop it; the same command resumes"
-            raise StoreError("one coordinator at a time", value=f"held by {holder}", cure=cure, place=str(self.path)) from None
+            raise StoreError(
+                "one coordinator at a time", value=f"held by {holder}", cure=cure, place=str(self.path)
+            ) from None
         lock.seek(0)
         lock.truncate()
         since = datetime.datetime.now().astimezone().isoformat(timespec="seconds")

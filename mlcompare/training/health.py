@@ -27,7 +27,7 @@ def divergence(losses: list[float], first_step: int) -> str | None:
 
 
 def spread(embeddings: Tensor) -> float:
-    """Return the mean cosine distance of normalised embeddings ``(N, D)`` from their mean direction: 0 when all equal."""
+    """Return how far normalised embeddings ``(N, D)`` point apart: 1 − ‖mean‖², which is 0 when all point one way."""
     unit = normalize(embeddings.float())
     return float(1 - unit.mean(0).square().sum())
 

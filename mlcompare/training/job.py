@@ -39,7 +39,8 @@ class TrainingConfig:
     """How every loss is trained alike; numbers that a study searches (``lr``) override it trial by trial.
 
     ``head_lr_ratio`` multiplies the learning rate of the loss's own weights; ``schedule`` is constant, cosine, or
-    step (× ``step_factor`` at each of ``milestones``, shares of the training).
+    step (× ``step_factor`` at each of ``milestones``, shares of the training); ``augment`` maps augmentations to
+    strengths.
     """
 
     steps: int = 100
@@ -53,6 +54,7 @@ class TrainingConfig:
     schedule: str = "constant"
     milestones: tuple[float, ...] = (0.6, 0.8)
     step_factor: float = 0.1
+    augment: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import fields, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from mlcompare.data import pk_batches
+from mlcompare.data import augment, pk_batches
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import MLCompareError
 from mlcompare.training.health import divergence, embedding_fault, spread
@@ -101,6 +101,7 @@ def _run_stage(job, config, encoder, loss, samples, labels, span, result) -> Non
     first, steps = span
     generator = torch.Generator(job.device).manual_seed(derive_seed("batches", job.seed, first))
     noise_generator = torch.Generator(job.device).manual_seed(derive_seed("noise", job.seed, first))
+    augment_generator = torch.Generator(job.device).manual_seed(derive_seed("augment", job.seed, first))
     batches = pk_batches(
         labels,
         classes_per_batch=config.classes_per_batch,
@@ -114,7 +115,9 @@ def _run_stage(job, config, encoder, loss, samples, labels, span, result) -> Non
     watched = torch.empty(steps, device=job.device)
     seen = 0
     for step in range(steps):
-        _step(encoder, loss, optimizer, config, samples, labels, batches[step], step / steps, noise_generator, watched[step])
+        rows = batches[step]
+        inputs = augment(samples[rows], config.augment, augment_generator)
+        _step(encoder, loss, optimizer, config, (inputs, labels[rows]), step / steps, noise_generator, watched[step])
         if (step + 1) % WATCH_EVERY == 0 or step + 1 == steps:
             values = watched[seen : step + 1].tolist()
             reason = divergence(values, first + seen)
@@ -125,13 +128,14 @@ def _run_stage(job, config, encoder, loss, samples, labels, span, result) -> Non
                 return
 
 
-def _step(encoder, loss, optimizer, config, samples, labels, rows, progress, noise_generator, slot) -> None:
+def _step(encoder, loss, optimizer, config, batch, progress, noise_generator, slot) -> None:
+    inputs, labels = batch
     factor = learning_rate_factor(config, progress)
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
     loss.set_progress(progress)
-    noise = loss.draw_noise(len(rows), generator=noise_generator)
-    value = loss(encoder(samples[rows]), labels[rows], noise)
+    noise = loss.draw_noise(len(labels), generator=noise_generator)
+    value = loss(encoder(inputs), labels, noise)
     optimizer.zero_grad(set_to_none=True)
     value.backward()
     optimizer.step()
@@ -156,5 +160,6 @@ def _score(job: TrainingJob, data: TrainingData, encoder: nn.Module, transform, 
         result.artifacts |= {"weights": _weights(encoder)}
 
 
-def _weights(encoder: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()}
+def _weights(encoder: nn.Module) -> dict[str, np.ndarray]:
+    """Arrays, not tensors: they travel between processes by value."""
+    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in encoder.state_dict().items()}

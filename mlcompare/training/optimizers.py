@@ -23,15 +23,13 @@ OPTIMIZERS: dict[str, Callable[[Groups, TrainingConfig], torch.optim.Optimizer]]
     ),
     "adagrad": lambda groups, c: torch.optim.Adagrad(groups, lr=c.lr, weight_decay=c.weight_decay),
     "rmsprop": lambda groups, c: torch.optim.RMSprop(groups, lr=c.lr, weight_decay=c.weight_decay),
-    "adam": lambda groups, c: torch.optim.Adam(groups, lr=c.lr, weight_decay=c.weight_decay),
-    "adamw": lambda groups, c: torch.optim.AdamW(groups, lr=c.lr, weight_decay=c.weight_decay),
+    "adam": lambda groups, c: torch.optim.Adam(groups, lr=c.lr, weight_decay=c.weight_decay, fused=True),
+    "adamw": lambda groups, c: torch.optim.AdamW(groups, lr=c.lr, weight_decay=c.weight_decay, fused=True),
 }
 SCHEDULES = ("constant", "cosine", "step")
 
 
-def create_optimizer(
-    encoder: nn.Module, losses: Iterable[nn.Module], config: TrainingConfig
-) -> torch.optim.Optimizer:
+def create_optimizer(encoder: nn.Module, losses: Iterable[nn.Module], config: TrainingConfig) -> torch.optim.Optimizer:
     """Build the optimiser of an encoder and of the losses' own weights (lr × ``head_lr_ratio``).
 
     Raises:

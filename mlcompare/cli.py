@@ -1,0 +1,310 @@
+"""The command line: one thin function for each command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mlcompare import __version__
+from mlcompare.errors import InvalidValueError, MLCompareError, StoreError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="mlcompare",
+    help="Fair, tuned comparison of metric-learning and classification-margin losses.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+StudyArgument = Annotated[Path, typer.Argument(help="A study file, such as studies/quickstart.yaml.")]
+StoreArgument = Annotated[Path, typer.Argument(help="A store, such as runs/faces-quickstart.")]
+StoreOption = Annotated[Path | None, typer.Option("--store", help="Where to keep it (runs/<study name>).")]
+
+
+class Format(StrEnum):
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+class Family(StrEnum):
+    metric = "metric"
+    margin = "margin"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"mlcompare {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """Launch studies, compare losses, browse trials."""
+
+
+@app.command()
+def run(
+    study: StudyArgument,
+    store: StoreOption = None,
+    trials: Annotated[int | None, typer.Option(help="Trials for each loss, instead of the file's.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of each training, instead of the file's.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Final seeds, instead of the file's.")] = None,
+    executor: Annotated[str, typer.Option(help="auto, processes or in-process.")] = "auto",
+    workers: Annotated[int | None, typer.Option(help="Trainings at a time (one for each core).")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    tracking_uri: Annotated[str | None, typer.Option(help="A running MLflow server (the store's own).")] = None,
+    extend: Annotated[bool, typer.Option("--extend", help="Allow more trials, seeds or losses.")] = False,
+) -> None:
+    """Run a study, or finish one that was interrupted, and print the ranking."""
+    from mlcompare.study import run_study
+
+    console = Console()
+    outcome = run_study(
+        study, store, trials=trials, steps=steps, seeds=seeds, executor=executor, workers=workers, device=device,
+        tracking_uri=tracking_uri, extend=extend, console=console,
+    )  # fmt: skip
+    done = f"{outcome.trained} trainings in {outcome.seconds:.0f} s"
+    if outcome.trained == 0:
+        done = f"nothing left to do: all {outcome.resumed} trainings were done before"
+    elif outcome.resumed:
+        done += f", {outcome.resumed} were done before"
+    console.print(done)
+    if outcome.tracking_fault:
+        console.print(
+            f"MLflow could not log everything ({outcome.tracking_fault}); the next run catches up", style="yellow"
+        )
+    _print_ranking(outcome.store, console)
+    console.print(
+        f"browse:    mlcompare dashboard {outcome.store}\nread more: mlcompare report {outcome.store}", soft_wrap=True
+    )
+
+
+def _compare(store: Path):
+    from mlcompare.comparison import compare, load_per_class, load_results
+
+    path = store / "study.json"
+    if not store.is_dir():
+        cure = "check the path, or run a study first"
+        raise StoreError("the store must exist", value="no such directory", cure=cure, place=str(store))
+    results, per_class = load_results(store), load_per_class(store)
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    objective = known.get("study", {}).get("search", {}).get("objective")
+    return compare(results, per_class, metric=objective, spaces=_ranges(known.get("spaces", {})))
+
+
+def _ranges(spaces: dict) -> dict:
+    """Return the ranges of each loss's space; fixed values and choices have no bounds."""
+    return {
+        loss: {name: d for name, d in space.items() if isinstance(d, dict) and "low" in d}
+        for loss, space in spaces.items()
+    }
+
+
+def _print_ranking(store: Path, console: Console) -> None:
+    from mlcompare.report.tables import ranking_table
+
+    comparison = _compare(store)
+    console.print(ranking_table(comparison))
+    console.print("★ best  ≈ indistinguishable from it (Holm-corrected)  * selected on the bound of its range")
+    if comparison.family is not None:
+        console.print(comparison.family.sentence, soft_wrap=True)
+    for note in comparison.notes:
+        console.print(f"note: {note}", style="dim", soft_wrap=True)
+
+
+@app.command()
+def results(store: StoreArgument, format: Annotated[Format, typer.Option("--format", "-f")] = Format.table) -> None:
+    """Print the ranking of a store: table, JSON or CSV."""
+    from mlcompare.report.tables import ranking_csv, ranking_json
+
+    if format is Format.table:
+        _print_ranking(store, Console())
+    else:
+        print({Format.json: ranking_json, Format.csv: ranking_csv}[format](_compare(store)).rstrip("\n"))
+
+
+@app.command()
+def check(study: StudyArgument) -> None:
+    """Check a study file and print the plan: trainings, estimated time, memory. Nothing is written."""
+    from mlcompare.study import read_study
+    from mlcompare.study.estimate import estimate
+    from mlcompare.study.plan import make_plan
+
+    plan = make_plan(read_study(study), place=str(study))
+    console = Console()
+    counts = plan.count()
+    dataset, splits = plan.data.dataset, plan.data.splits
+    console.print(f"{plan.config.name}: {plan.config.question}".rstrip(": "), soft_wrap=True)
+    console.print(
+        f"{dataset.name}: {len(dataset)} samples of {len(dataset.class_names)} classes, {dataset.sample_shape}; "
+        f"{len(splits.test)} samples sealed, {len(splits.folds)} folds (splits {splits.hash[:12]})",
+        soft_wrap=True,
+    )
+    table = Table("loss", "family", "searched")
+    for name, loss in plan.losses.items():
+        table.add_row(name, loss.entry.family, escape(_spaces(loss.space)))
+    console.print(table)
+    console.print(
+        f"{counts['trial']} trainings in the search, at most {counts['final']} at the end, {counts['baseline']} baselines"
+    )
+    console.print(estimate(plan))
+
+
+def _spaces(space: dict) -> str:
+    return "  ".join(
+        f"{name} [{d.low:g}, {d.high:g}]{' log' if d.log else ''}" if hasattr(d, "low") else f"{name} {list(d.values)}"
+        for name, d in space.items()
+        if hasattr(d, "contains")
+    )
+
+
+@app.command()
+def report(
+    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="One store, or several to compare.")],
+    out: Annotated[Path | None, typer.Option(help="The HTML file (report.html in the first store).")] = None,
+) -> None:
+    """Write one self-contained HTML file about a study, or about several."""
+    from mlcompare.report import write_report
+
+    path = write_report(stores, out)
+    print(f"wrote {path}")
+
+
+@app.command()
+def dashboard(
+    store: StoreArgument,
+    host: Annotated[str, typer.Option(help="The address to serve at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to serve at.")] = 5000,
+) -> None:
+    """Serve the MLflow dashboard of a store until Ctrl-C."""
+    from mlcompare.tracking import server_command
+
+    command, environment = server_command(store, host, port)
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        print(f"warning: anyone who reaches {host}:{port} can read and change these runs", file=sys.stderr)
+    print(f"MLflow dashboard of {store}: http://{host}:{port}  (Ctrl-C ends it)", flush=True)
+    raise typer.Exit(subprocess.call(command, env=environment))
+
+
+@app.command()
+def losses(
+    name: Annotated[str | None, typer.Argument(help="One loss: its formula, hyperparameters and source.")] = None,
+    family: Annotated[Family | None, typer.Option(help="Only metric or only margin losses.")] = None,
+    source: Annotated[str | None, typer.Option(help="native, plugin, or pml (pytorch-metric-learning's).")] = None,
+    format: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
+) -> None:
+    """List the losses, or show one."""
+    from mlcompare.registry import get_spec, list_losses
+    from mlcompare.report.listings import loss_page, loss_records, losses_table
+
+    if name is not None:
+        spec = get_spec(name)
+        print(
+            json.dumps(loss_records([spec])[0], indent=2, ensure_ascii=False)
+        ) if format is Format.json else Console().print(loss_page(spec))
+        return
+    specs = list_losses(family, source=source)
+    if format is Format.table:
+        Console().print(losses_table(specs))
+    else:
+        print_records(loss_records(specs), format)
+
+
+def print_records(records: list[dict], format: Format) -> None:
+    """Print plain records as JSON or CSV."""
+    import csv
+
+    if format is Format.json:
+        print(json.dumps(records, indent=2, ensure_ascii=False))
+        return
+    writer = csv.DictWriter(sys.stdout, fieldnames=list(records[0]) if records else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in r.items()} for r in records)
+
+
+@app.command()
+def cite(name: Annotated[str, typer.Argument(help="A loss.")]) -> None:
+    """Print the BibTeX entry of a loss."""
+    from mlcompare.registry import get_spec
+
+    spec = get_spec(name)
+    if not spec.bibtex:
+        raise InvalidValueError("this loss has no BibTeX entry", value=spec.reference, place=name)
+    print(spec.bibtex)
+
+
+@app.command()
+def datasets(format: Annotated[Format, typer.Option("--format", "-f")] = Format.table) -> None:
+    """List the datasets and their options."""
+    import inspect
+
+    from mlcompare.data import list_datasets
+
+    empty = inspect.Parameter.empty
+    records = [
+        {"name": s.name, "summary": s.summary, "options": {k: None if v is empty else v for k, v in s.options.items()}}
+        for s in list_datasets()
+    ]
+    if format is not Format.table:
+        print_records(records, format)
+        return
+    table = Table("dataset", "what it is", "options")
+    for record in records:
+        shown = "  ".join(f"{k}={'needed' if v is None else v}" for k, v in record["options"].items())
+        table.add_row(record["name"], record["summary"], escape(shown))
+    Console().print(table)
+
+
+@app.command()
+def doctor(
+    store: StoreArgument, rebuild: Annotated[bool, typer.Option("--rebuild", help="Make every view anew.")] = False
+) -> None:
+    """Check a store, and with --rebuild make its tables and databases anew from the journal."""
+    from mlcompare.study.doctor import check_store, rebuild_views
+
+    findings = check_store(store)
+    for finding in findings:
+        print(finding)
+    if rebuild:
+        print(rebuild_views(store))
+    elif any(finding.startswith("fault") for finding in findings):
+        raise typer.Exit(1)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; errors of ours become one line and exit code 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    try:
+        app(args=arguments, prog_name="mlcompare")
+    except MLCompareError as error:
+        if debug:
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\ninterrupted: what was finished is kept, and the same command resumes", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

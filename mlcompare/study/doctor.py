@@ -1,0 +1,93 @@
+"""Check a store, and make its views anew from the journal."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from mlcompare.errors import MLCompareError, StoreError
+from mlcompare.study.config import StudyConfig, validated
+from mlcompare.study.optuna_view import write_optuna
+from mlcompare.study.runs import describe, runs_of
+from mlcompare.study.store import JOURNAL, STUDY, Store, read_journal
+from mlcompare.study.views import write_tables
+from mlcompare.tracking import Tracker, local_uri
+
+__all__ = ["check_store", "rebuild_views"]
+
+
+def _study(store: Path) -> tuple[StudyConfig, dict[str, Any]]:
+    try:
+        fingerprint = json.loads((store / STUDY).read_text(encoding="utf-8"))
+        return validated(fingerprint["study"], str(store / STUDY)), fingerprint
+    except FileNotFoundError:
+        cure = "check the path"
+        raise StoreError("a store holds study.json", value="none there", cure=cure, place=str(store)) from None
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, MLCompareError):
+            raise
+        raise StoreError("study.json is readable", value=type(error).__name__, place=str(store / STUDY)) from None
+
+
+def check_store(store: Path) -> list[str]:
+    """Return one line for each thing checked; a line that starts with ``fault`` names something to mend.
+
+    Raises:
+        StoreError: there is no store, or its journal is damaged.
+    """
+    config, _ = _study(store)
+    records = read_journal(store / JOURNAL)
+    jobs = [r for r in records if r["type"] == "job"]
+    failed = [r for r in jobs if r["status"] != "ok"]
+    twice = len(jobs) - len({r["key"] for r in jobs})
+    asks = sum(r["type"] == "ask" for r in records)
+    lines = [f"ok: the journal of {config.name!r}: {asks} trials asked, {len(jobs)} trainings, {len(failed)} failed"]
+    lines += [f"fault: {twice} trainings stand twice in the journal"] if twice else []
+    lines += [f"  failed: {r['key']}: {r['reason']}" for r in failed[:20]]
+    lines += [_check_database(store / name) for name in ("mlflow.db", "optuna.db")]
+    for name in ("results.parquet", "per_class.parquet"):
+        lines.append(f"ok: {name}" if (store / name).is_file() else f"missing: {name}; --rebuild makes it")
+    return lines
+
+
+def _check_database(path: Path) -> str:
+    if not path.is_file():
+        return f"missing: {path.name}; --rebuild makes it"
+    try:
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
+        try:
+            verdict = connection.execute("PRAGMA quick_check").fetchone()[0]
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        verdict = str(error)
+    return f"ok: {path.name}" if verdict == "ok" else f"fault: {path.name}: {verdict}; --rebuild makes it anew"
+
+
+def rebuild_views(store: Path) -> str:
+    """Make tables, MLflow's and Optuna's databases anew from the journal; return what was made.
+
+    Raises:
+        StoreError: a coordinator holds the store, or the journal is damaged.
+    """
+    config, fingerprint = _study(store)
+    with Store(store) as opened:
+        for name in ("mlflow.db", "optuna.db"):
+            for suffix in ("", "-wal", "-shm"):
+                (store / (name + suffix)).unlink(missing_ok=True)
+        shutil.rmtree(store / "artifacts" / "mlflow", ignore_errors=True)
+        objective = config.search.objective
+        write_tables(store, config.name, objective, opened.records)
+        location = store / "artifacts" / "mlflow"
+        tracker = Tracker(local_uri(store), config.name, description=describe(config), artifacts=location)
+        runs = list(runs_of(opened.records, config.protocol.folds, objective, store))
+        for run in runs:
+            tracker.log(run)
+        write_optuna(store, config, fingerprint["spaces"], opened.records)
+        fault = tracker.close()
+    if fault:
+        raise StoreError("every view must be rebuilt", value=fault, place=str(store))
+    return f"rebuilt: results.parquet, per_class.parquet, optuna.db, mlflow.db with {len(runs)} runs"

@@ -1,0 +1,37 @@
+"""How long a study will take, from one short training."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from mlcompare.study.plan import StudyPlan
+from mlcompare.study.search import default_values
+from mlcompare.training import train
+
+__all__ = ["estimate"]
+
+PROBE_STEPS = 5
+
+
+def estimate(plan: StudyPlan) -> str:
+    """Train the first loss for a few steps and scale up; one line of text."""
+    name, loss = next(iter(plan.losses.items()))
+    job = plan.trial_jobs(name, 0, default_values(loss.space))[0]
+
+    def probe(steps: int):
+        return train(dataclasses.replace(job, training=dataclasses.replace(job.training, steps=steps)), plan.data)
+
+    probe(1)  # the first training also pays for imports
+    short, long = probe(1), probe(1 + PROBE_STEPS)
+    if long.status != "ok" or short.status != "ok":
+        return f"a probe of {name} failed: {long.reason or short.reason}"
+    step = max((long.seconds - short.seconds) / PROBE_STEPS, 1e-5)
+    each = short.seconds + step * plan.training.steps
+    workers = len(os.sched_getaffinity(0))
+    total = sum(plan.count().values()) * each / workers
+    memory = long.peak_memory / 2**20
+    return (
+        f"about {each:.1f} s a training ({name}, {1000 * step:.1f} ms a step), {total / 60:.1f} min in all with "
+        f"{workers} workers; about {memory:.0f} MB a worker"
+    )
