@@ -3,7 +3,7 @@
 from mlcompare.comparison.bootstrap import bootstrap_means, interval, probability_of_beating
 from mlcompare.comparison.bounds import at_bound, wider_range
 from mlcompare.comparison.compare import Comparison, compare
-from mlcompare.comparison.critical_difference import CriticalDifference, critical_difference
+from mlcompare.comparison.critical_difference import CriticalDifference, critical_difference, scores_by_study
 from mlcompare.comparison.effects import effects
 from mlcompare.comparison.family import Contrast, FamilyAnswer, contrast, family_answer
 from mlcompare.comparison.importance import importance, trial_settings
@@ -41,6 +41,7 @@ __all__ = [
     "probability_of_beating",
     "runs_to_separate",
     "score_array",
+    "scores_by_study",
     "sign_flip_test",
     "trial_scores",
     "trial_settings",

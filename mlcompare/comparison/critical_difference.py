@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mlcompare.comparison.rows import final_scores
+from mlcompare.comparison.table import RESULT_COLUMNS, check_columns, choose_metric
 from mlcompare.errors import DataError
 
-__all__ = ["CriticalDifference", "critical_difference"]
+__all__ = ["CriticalDifference", "critical_difference", "scores_by_study"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,18 @@ def critical_difference(scores: pd.DataFrame, *, higher: bool = True, level: flo
     width = float(studentized_range.ppf(1 - level, k, np.inf)) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
     p_value = float(friedmanchisquare(*complete.to_numpy().T).pvalue) if k > 2 else None
     return CriticalDifference(ranks, width, p_value, _nemenyi(complete), _groups(ranks, width), datasets)
+
+
+def scores_by_study(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
+    """Return the mean test score of each tuned loss in each study, ``studies × losses``, NaN where it has none.
+
+    Args:
+        results: the results tables of several studies, one below the other.
+        metric: by default the objective that the trials share.
+    """
+    check_columns(results, RESULT_COLUMNS, place="scores_by_study")
+    scores = final_scores(results[results["family"] != "baseline"], choose_metric(results, metric), "selected")
+    return scores.pivot_table(index="study", columns="loss", values="value", aggfunc="mean", sort=False)
 
 
 def _nemenyi(complete: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from mlcompare.comparison import (
     critical_difference,
     importance,
     runs_to_separate,
+    scores_by_study,
     sign_flip_test,
     trial_scores,
     wider_range,
@@ -182,3 +183,14 @@ def test_critical_difference_with_holes(rng):
     assert flipped.ranks.index[0] == critical_difference(scores).ranks.index[-1]
     with pytest.raises(DataError):
         critical_difference(scores.iloc[1:2])
+
+
+def test_several_studies_line_up():
+    several = [study(seed)[0].assign(study=f"study {seed}") for seed in range(3)]
+    several[1] = several[1][several[1].loss != "cosface"]
+    table = scores_by_study(pd.concat(several))
+    assert table.shape == (3, 4)
+    assert np.isnan(table.loc["study 1", "cosface"])
+    own = several[0][(several[0].loss == "triplet") & (several[0].kind == "final") & (several[0].source == "selected")]
+    assert table.loc["study 0", "triplet"] == pytest.approx(own["value"].mean())
+    assert critical_difference(table).datasets == ("study 0", "study 2")
