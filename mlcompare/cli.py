@@ -33,6 +33,9 @@ StoreArgument = Annotated[Path, typer.Argument(help="A store, such as runs/faces
 StoreOption = Annotated[Path | None, typer.Option("--store", help="Where to keep it (runs/<study name>).")]
 
 
+WIDE = 120  # columns from which the selected settings fit into the ranking
+
+
 class Format(StrEnum):
     table = "table"
     json = "json"
@@ -120,7 +123,7 @@ def _print_ranking(store: Path, console: Console) -> None:
     from mlcompare.report.tables import ranking_table
 
     comparison = _compare(store)
-    console.print(ranking_table(comparison))
+    console.print(ranking_table(comparison, settings=console.width >= WIDE))
     console.print("★ best  ≈ indistinguishable from it (Holm-corrected)  * selected on the bound of its range")
     if comparison.family is not None:
         console.print(comparison.family.sentence, soft_wrap=True)
@@ -215,9 +218,10 @@ def losses(
 
     if name is not None:
         spec = get_spec(name)
-        print(
-            json.dumps(loss_records([spec])[0], indent=2, ensure_ascii=False)
-        ) if format is Format.json else Console().print(loss_page(spec))
+        if format is Format.table:
+            Console().print(loss_page(spec))
+        else:
+            print_records(loss_records([spec]), format)
         return
     specs = list_losses(family, source=source)
     if format is Format.table:

@@ -8,6 +8,7 @@ import json
 import math
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from mlcompare.comparison import Comparison
@@ -52,30 +53,42 @@ def _number(value: float | None, sign: bool = False) -> str:
     return "–" if value is None else f"{value:+.3f}" if sign else f"{value:.3f}"
 
 
-def ranking_table(comparison: Comparison) -> Table:
-    """Return the leaderboard for a terminal: losses and baselines in the order of their means."""
-    level = f"{100 * comparison.confidence:g} % interval"
-    table = Table(title=f"{comparison.study}: {comparison.metric} on the sealed test classes", title_justify="left")
-    for name, justify in (
-        ("", "left"), ("loss", "left"), ("family", "left"), ("mean", "right"), (level, "center"), ("untuned", "right"),
-        ("to the best", "right"), ("p", "right"), ("selected setting", "left"),
-    ):  # fmt: skip
-        table.add_column(name, justify=justify, overflow="fold")
+def ranking_table(comparison: Comparison, *, settings: bool = True) -> Table:
+    """Return the leaderboard for a terminal, best first; ``settings`` adds a column of the selected ones."""
+    title = f"{comparison.study}: {comparison.metric} on the sealed test classes"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("", "loss", "family"):
+        table.add_column(name, no_wrap=True)
+    for name in ("mean", f"{100 * comparison.confidence:g} % interval", "untuned", "to best", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if settings:
+        table.add_column("selected setting", overflow="fold")
     for record in ranking_records(comparison):
-        baseline = record["family"] == "baseline"
-        best = record["loss"] == comparison.best
-        mark = "★" if best else "≈" if record["indistinguishable_from_best"] else ""
-        low, high = record["ci_low"], record["ci_high"]
-        interval = "–" if low is None else f"{low:.3f} – {high:.3f}"
-        setting = (
-            record["reason"] if record["mean"] is None else _setting(record["hyperparameters"], record["at_bound"])
-        )
-        table.add_row(
-            mark, record["loss"], record["family"], _number(record["mean"]), interval, _number(record["default_mean"]),
-            "" if best else _number(record["difference_to_best"], sign=True), _number(record["p_value"]), setting or "",
-            style="dim" if baseline else "bold" if best else None,
-        )  # fmt: skip
+        table.add_row(*_cells(record, comparison.best, settings), style=_style(record, comparison.best))
     return table
+
+
+def _style(record: dict[str, Any], best: str | None) -> str | None:
+    return "dim" if record["family"] == "baseline" else "bold" if record["loss"] == best else None
+
+
+def _cells(record: dict[str, Any], best: str | None, settings: bool) -> list[str]:
+    is_best = record["loss"] == best
+    low, high = record["ci_low"], record["ci_high"]
+    cells = [
+        "★" if is_best else "≈" if record["indistinguishable_from_best"] else "",
+        record["loss"],
+        record["family"],
+        _number(record["mean"]),
+        "–" if low is None else f"{low:.3f} – {high:.3f}",
+        _number(record["default_mean"]),
+        "" if is_best else _number(record["difference_to_best"], sign=True),
+        _number(record["p_value"]),
+    ]
+    if settings:
+        failed = record["mean"] is None
+        cells.append((record["reason"] if failed else _setting(record["hyperparameters"], record["at_bound"])) or "")
+    return cells
 
 
 def _setting(values: dict[str, Any] | None, at_bound: list[str]) -> str:
