@@ -90,6 +90,7 @@ def compare(
         DataError: an empty table, a missing column, several studies, or no measured metric.
         UnknownNameError: a metric that wasn't measured.
     """
+    per_class = None if per_class is None or per_class.empty else per_class
     _check(results, per_class, confidence, n_resamples)
     metric = choose_metric(results, metric)
     higher, generator = higher_is_better(metric), np.random.default_rng(seed)

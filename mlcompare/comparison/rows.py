@@ -65,8 +65,9 @@ def _final_runs(mine: pd.DataFrame, is_loss: bool) -> tuple[int, int]:
 
 
 def _each_run_once(mine: pd.DataFrame) -> pd.DataFrame:
-    """A run stands in the table once for each metric and split; its seconds count once."""
-    return mine.drop_duplicates(["kind", "source", "trial", "fold", "seed"])
+    """A run has a row for each metric, and for each source when the default was selected; its seconds count once."""
+    setting = mine["trial"].astype(object).where(mine["trial"].notna(), mine["source"].astype(object))
+    return mine.assign(setting=setting).drop_duplicates(["kind", "setting", "fold", "seed"])
 
 
 def _setting(mine: pd.DataFrame) -> dict | None:

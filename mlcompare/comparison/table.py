@@ -37,7 +37,8 @@ def load_results(store) -> pd.DataFrame:
 def load_per_class(store) -> pd.DataFrame | None:
     """Read ``<store>/per_class.parquet``; None when the study left none (its metric has no value for one class)."""
     path = Path(store) / "per_class.parquet"
-    return check_columns(_read(path), CLASS_COLUMNS, place=str(store)) if path.exists() else None
+    frame = _read(path) if path.exists() else pd.DataFrame()
+    return None if frame.empty else check_columns(frame, CLASS_COLUMNS, place=str(store))
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -107,54 +108,59 @@ class Scores:
 def score_array(results: pd.DataFrame, per_class: pd.DataFrame | None, metric: str, *, source: str) -> Scores:
     """Collect the test scores of the final runs with settings from ``source`` ("selected" or "default"), and baselines.
 
-    Runs (fold × seed) line up between the entries; a baseline that ran once stands beside every run.
+    Runs (fold × seed) line up between the entries. A baseline that doesn't depend on the seed, or on the fold either,
+    has fewer runs: its score stands beside every run of its fold, or beside all of them.
     """
-    finals = _finals(results, source)
-    finals = finals[(finals["split"] == "test") & (finals["metric"] == metric) & (finals["status"] == "ok")]
-    runs = _runs(finals)
+    results = results[(results["split"] == "test") & (results["metric"] == metric) & (results["status"] == "ok")]
+    finals, runs = _finals(results, source), _runs(_finals(results, "selected", "default"))  # runs of either source
     if per_class is not None:
         rows = _finals(per_class, source)
         rows = rows[rows["metric"] == metric]
         if rows["class"].nunique() > 1:
             return _by_class(rows, runs or _runs(rows))
     names = tuple(dict.fromkeys(finals["loss"]))
-    values = np.full((len(names), max(len(runs), 1)), np.nan)
+    values = np.full((len(names), len(runs), 1), np.nan)
     for i, name in enumerate(names):
-        values[i] = _line_up(finals[finals["loss"] == name], runs)
-    return Scores(names, tuple(runs), values[:, :, None], "run")
+        mine = finals[finals["loss"] == name]
+        found = mine.groupby("run")["value"].mean()
+        for r, run in enumerate(_counterparts(mine, runs)):
+            values[i, r, 0] = found.get(run, np.nan)
+    return Scores(names, tuple(runs), values, "run")
 
 
-def _finals(frame: pd.DataFrame, source: str) -> pd.DataFrame:
-    return frame[((frame["kind"] == "final") & (frame["source"] == source)) | (frame["kind"] == "baseline")]
+def _finals(frame: pd.DataFrame, *sources: str) -> pd.DataFrame:
+    frame = frame[((frame["kind"] == "final") & frame["source"].isin(sources)) | (frame["kind"] == "baseline")]
+    keys = (frame[name].astype("Int64").fillna(-1).astype("int64") for name in ("fold", "seed"))
+    return frame.assign(run=pd.Series(list(zip(*keys)), index=frame.index, dtype=object))
 
 
-def _runs(frame: pd.DataFrame) -> list[tuple]:
-    known = frame[(frame["kind"] == "final") & frame["fold"].notna() & frame["seed"].notna()]
-    return sorted(set(zip(known["fold"], known["seed"])))
+def _runs(frame: pd.DataFrame) -> list[tuple[int, int]]:
+    finals = frame[frame["kind"] == "final"]
+    return sorted(set((finals if len(finals) else frame)["run"]))
 
 
-def _line_up(rows: pd.DataFrame, runs: list[tuple]) -> np.ndarray:
-    """Return ``(R,)`` values in the order of ``runs``; one value without a matching run holds for all."""
-    found = rows.groupby(["fold", "seed"], dropna=False)["value"].mean()
-    if (rows["kind"] == "baseline").all() and len(found) == 1:
-        return np.full(max(len(runs), 1), found.iloc[0])
-    return np.array([found.get(run, np.nan) for run in runs] or [np.nan], dtype=float)
+def _counterparts(rows: pd.DataFrame, runs: list[tuple[int, int]]) -> list[tuple[int, int] | None]:
+    """For each of ``runs``, the run of one entry that stands beside it: itself, or a baseline's only one."""
+    found = set(rows["run"])
+    baseline = bool((rows["kind"] == "baseline").all())
+
+    def beside(run):
+        if run in found or not baseline:
+            return run if run in found else None
+        same_fold = [other for other in found if other[0] == run[0]]
+        only = same_fold if len(same_fold) == 1 else list(found)
+        return only[0] if len(only) == 1 else None
+
+    return [beside(run) for run in runs]
 
 
-def _by_class(rows: pd.DataFrame, runs: list[tuple]) -> Scores:
+def _by_class(rows: pd.DataFrame, runs: list[tuple[int, int]]) -> Scores:
     names, classes = tuple(dict.fromkeys(rows["loss"])), tuple(sorted(rows["class"].unique()))
-    column = {run: i for i, run in enumerate(runs)}
-    values = np.full((len(names), len(classes), max(len(runs), 1)), np.nan)
-    place = {c: i for i, c in enumerate(classes)}
+    values = np.full((len(names), len(classes), len(runs)), np.nan)
     for i, name in enumerate(names):
-        mine = rows[rows["loss"] == name].groupby(["class", "fold", "seed"], dropna=False)["value"].mean()
-        at = [(place[c], column.get((fold, seed))) for c, fold, seed in mine.index]
-        once = (rows.loc[rows["loss"] == name, "kind"] == "baseline").all() and not mine.index.droplevel(
-            0
-        ).nunique() > 1
-        for (c, run), value in zip(at, mine.to_numpy()):
-            if once:
-                values[i, c, :] = value
-            elif run is not None:
-                values[i, c, run] = value
+        mine = rows[rows["loss"] == name]
+        table = mine.pivot_table(index="class", columns="run", values="value", aggfunc="mean").reindex(classes)
+        for r, run in enumerate(_counterparts(mine, runs)):
+            if run is not None and run in table.columns:
+                values[i, :, r] = table[run].to_numpy(dtype=float)
     return Scores(names, classes, values, "class")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from mlcompare.comparison import Scores, compare, load_per_class, load_results, pairwise
+from mlcompare.comparison import Scores, compare, load_per_class, load_results, pairwise, score_array
 from mlcompare.comparison.pairwise import indistinguishable, pairs_of
 from mlcompare.errors import DataError, InvalidValueError, StoreError, UnknownNameError
 
@@ -218,3 +218,44 @@ def test_one_loss_alone():
 def test_imports_nothing_heavy():
     code = "import sys, mlcompare.comparison; print(*{'torch', 'optuna', 'mlflow', 'matplotlib'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+
+
+def as_stored(frame):
+    """The nullable column types that a study writes."""
+    whole = {name: "Int64" for name in ("trial", "fold", "seed", "peak_memory") if name in frame}
+    text = {name: "string" for name in frame if name not in whole and name not in ("value", "seconds")}
+    return frame.astype({**whole, **text})
+
+
+def test_nullable_columns_change_nothing():
+    results, per_class = study()
+    stored = compare(as_stored(results), as_stored(per_class), n_resamples=500)
+    plain = compare(results, per_class, n_resamples=500)
+    for name in ("loss", "mean", "default_mean", "difference_to_best", "at_bound", "trials", "runs", "seconds"):
+        assert stored.table[name].tolist() == plain.table[name].tolist()
+    assert stored.unit == "class"
+    json.dumps(stored.records(), allow_nan=False)
+
+
+def test_a_baseline_of_one_seed_stands_beside_every_seed_of_its_fold():
+    results, _ = study()
+    pca = [row("pca", "baseline", "baseline", None, None, fold, 0, "test", 0.3 + fold / 100, None) for fold in range(4)]
+    results = pd.concat([results, pd.DataFrame(pca)], ignore_index=True)
+    scores = score_array(results, None, "map_at_r", source="selected")
+    assert scores.of("pca")[:, 0].tolist() == pytest.approx([0.3, 0.3, 0.31, 0.31, 0.32, 0.32, 0.33, 0.33])
+    assert len(set(scores.of("pixels")[:, 0])) == 1
+
+
+def test_a_selected_default_counts_its_seconds_once():
+    results, per_class = study()
+    results.loc[results.kind == "final", "trial"] = 0
+    _, table = records(results, per_class)
+    assert table["triplet"]["seconds"] == 2.0 * (6 * 4 + 8)
+    assert compare(results, per_class.iloc[:0], n_resamples=500).unit == "run"
+
+
+def test_defaults_that_failed_in_a_fold_are_compared_on_the_others():
+    results, per_class = study()
+    results = results[~((results.kind == "final") & (results.source == "default") & (results.fold == 3))]
+    per_class = per_class[~((per_class.source == "default") & (per_class.fold == 3))]
+    assert compare(results, per_class, n_resamples=500).tunability["gain"].between(0.03, 0.07).all()
