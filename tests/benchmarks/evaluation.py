@@ -1,6 +1,6 @@
 """Measure evaluation: time and memory of retrieval against pytorch-metric-learning, and of a hundred million pairs.
 
-    python tests/benchmarks/evaluation.py [--classes 600] [--threads 2] [--noise 1.0] [--skip-peer]
+    python tests/benchmarks/evaluation.py [--classes 60] [--threads 2] [--noise 2.5] [--skip-peer]
 
 Each side runs in a process of its own with the same number of threads. Memory is the peak resident size above what the
 process held after its imports. The peer is ``AccuracyCalculator`` with faiss-cpu and ``k="max_bin_count"``; it has no
@@ -90,7 +90,7 @@ def run(side: str, options) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--classes", type=int, default=600)
+    parser.add_argument("--classes", type=int, default=60, help="60: a thousand samples in each")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--noise", type=float, default=2.5, help="standard deviation within a class; that between is 1")
     parser.add_argument("--skip-peer", action="store_true")
