@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from mlcompare.comparison.table import choose_metric, higher_is_better
 from mlcompare.comparison.trials import trial_scores
 
 __all__ = ["importance", "leave_one_out_r2", "rank_trend", "trial_settings"]
@@ -45,12 +46,13 @@ def importance(
     Columns: ``trend`` (Spearman's ρ in [-1, 1] of setting and validation score), its ``p_value``, ``importance``
     (leave-one-out R² in [0, 1]) and ``best_value``. NaN with fewer than six successful trials.
     """
-    spaces, rows = spaces or {}, []
+    metric = choose_metric(results, metric)
+    spaces, rows, higher = spaces or {}, [], higher_is_better(metric)
     for (loss, name), group in trial_settings(results, metric).dropna().groupby(["loss", "hyperparameter"], sort=False):
         settings, values = group["setting"].to_numpy(), group["value"].to_numpy()
         if np.ptp(settings) == 0:
             continue
-        best = settings[np.argmax(values)]
+        best = settings[np.argmax(values) if higher else np.argmin(values)]
         if len(values) < FEWEST_TRIALS:
             rows.append((loss, name, len(values), np.nan, np.nan, np.nan, best))
             continue

@@ -113,6 +113,8 @@ def test_importance_finds_what_matters(rng):
     assert table.loc["margin", "importance"] > 0.8
     assert table.loc["scale", "importance"] < 0.2
     assert abs(table.loc["margin", "best_value"] - 0.5) < 0.2
+    errors = pd.DataFrame(rows).assign(metric="eer", value=[1 - r["value"] for r in rows])
+    assert importance(errors, rng)["best_value"].tolist() == table["best_value"].tolist()
     few = importance(pd.DataFrame(rows[:4]), rng)
     assert few["importance"].isna().all()
     lone = pd.DataFrame(rows).assign(hyperparameters=json.dumps({}))
