@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -14,15 +13,18 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
-from mlcompare.data import Dataset
 from mlcompare.errors import InvalidValueError
-from mlcompare.training import TrainingData, TrainingJob, TrainingResult, run_baseline, train
+from mlcompare.training import TrainingData, TrainingJob, TrainingResult
+from mlcompare.training.worker import lay_out, run_job, work
 
-__all__ = ["Executor", "InProcessExecutor", "ProcessExecutor", "create_executor", "run_job"]
+__all__ = ["Executor", "InProcessExecutor", "ProcessExecutor", "create_executor"]
 
 Finished = tuple[TrainingJob, TrainingResult]
+PRELOAD = [
+    "torch._dynamo",
+    "mlcompare.training.worker",
+    "mlcompare.losses",
+]  # what workers share; optimisers load dynamo
 
 
 class Executor(Protocol):
@@ -43,11 +45,6 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Stop whatever runs."""
-
-
-def run_job(job: TrainingJob, data: TrainingData) -> TrainingResult:
-    """Run a job of any kind."""
-    return run_baseline(job, data) if job.kind == "baseline" else train(job, data)
 
 
 class InProcessExecutor:
@@ -100,10 +97,10 @@ class ProcessExecutor:
 
     def __init__(self, data: TrainingData, *, workers: int, folder: Path, timeout: float | None = None) -> None:
         self.workers, self._timeout = workers, timeout
-        self._source = _lay_out(data, folder)
+        self._source = lay_out(data, folder)
         self._running: dict[Connection, _Worker] = {}
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["torch._dynamo", "mlcompare.study.executors", "mlcompare.losses"])
+        self._context.set_forkserver_preload(PRELOAD)
 
     @property
     def active(self) -> int:
@@ -114,7 +111,7 @@ class ProcessExecutor:
 
     def _start(self, job: TrainingJob, attempt: int) -> None:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(theirs, job, self._source), daemon=True)
+        process = self._context.Process(target=work, args=(theirs, job, self._source), daemon=True)
         with _pinned_environment(job.threads):
             process.start()
         theirs.close()
@@ -195,40 +192,6 @@ class _pinned_environment:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _lay_out(data: TrainingData, folder: Path) -> tuple[str, bytes]:
-    """Write the samples where workers can map them; return the path and everything else, pickled."""
-    folder.mkdir(parents=True, exist_ok=True)
-    dataset = data.dataset
-    path = folder / f"{dataset.fingerprint[:32]}.npy"
-    if not path.exists():
-        temporary = folder / f".{path.name}.{os.getpid()}"
-        with temporary.open("wb") as file:
-            np.save(file, dataset.samples)
-        temporary.replace(path)
-    rest = (dataset.name, dataset.labels, dataset.class_names, dataset.split, dataset.credit, dataset.fingerprint)
-    return str(path), pickle.dumps((rest, data.splits))
-
-
-def _load(source: tuple[str, bytes]) -> TrainingData:
-    path, pickled = source
-    (name, *rest), splits = pickle.loads(pickled)  # our own parent's bytes
-    return TrainingData(Dataset(name, np.load(path, mmap_mode="r"), *rest), splits)
-
-
-def _work(pipe: Connection, job: TrainingJob, source: tuple[str, bytes]) -> None:
-    """The life of a worker: one job, then the end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
-    threading.Thread(target=_die_with_parent, args=(pipe,), daemon=True).start()
-    pipe.send(run_job(job, _load(source)))
-
-
-def _die_with_parent(pipe: Connection) -> None:
-    try:
-        pipe.recv()
-    except (EOFError, OSError):
-        os._exit(1)
 
 
 def create_executor(

@@ -1,0 +1,61 @@
+"""The life of a worker process: one job, then the end. Workers load neither Optuna nor MLflow."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from mlcompare.data import Dataset
+from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
+from mlcompare.training.loop import train
+from mlcompare.training.scoring import run_baseline
+
+__all__ = ["DataSource", "lay_out", "load", "run_job", "work"]
+
+DataSource = tuple[str, bytes]
+
+
+def run_job(job: TrainingJob, data: TrainingData) -> TrainingResult:
+    """Run a job of any kind."""
+    return run_baseline(job, data) if job.kind == "baseline" else train(job, data)
+
+
+def lay_out(data: TrainingData, folder: Path) -> DataSource:
+    """Write the samples where workers can map them; return the path and everything else, pickled."""
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset = data.dataset
+    path = folder / f"{dataset.fingerprint[:32]}.npy"
+    if not path.exists():
+        temporary = folder / f".{path.name}.{os.getpid()}"
+        with temporary.open("wb") as file:
+            np.save(file, dataset.samples)
+        temporary.replace(path)
+    rest = (dataset.name, dataset.labels, dataset.class_names, dataset.split, dataset.credit, dataset.fingerprint)
+    return str(path), pickle.dumps((rest, data.splits))
+
+
+def load(source: DataSource) -> TrainingData:
+    """Return the data that :func:`lay_out` left; the samples are mapped, not read."""
+    path, pickled = source
+    (name, *rest), splits = pickle.loads(pickled)  # our own parent's bytes
+    return TrainingData(Dataset(name, np.load(path, mmap_mode="r"), *rest), splits)
+
+
+def work(pipe: Connection, job: TrainingJob, source: DataSource) -> None:
+    """Run one job and send its result; end at once when the coordinator is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
+    threading.Thread(target=_die_with_parent, args=(pipe,), daemon=True).start()
+    pipe.send(run_job(job, load(source)))
+
+
+def _die_with_parent(pipe: Connection) -> None:
+    try:
+        pipe.recv()
+    except (EOFError, OSError):
+        os._exit(1)
