@@ -97,10 +97,8 @@ def _registered(declaration: Hyperparameter | Option) -> Any:
 def _overridden(name: str, declaration: Hyperparameter | Option, value: Any, default: float | None = None) -> Any:
     if isinstance(value, list | tuple):
         return _choice(name, declaration, value)
-    if isinstance(declaration, Option):
-        return declaration.check(name, value)
-    if not isinstance(value, Mapping):
-        return declaration.check(name, value)
+    if isinstance(declaration, Option) or not isinstance(value, Mapping):
+        return _checked(name, declaration, value)
     unknown = [key for key in value if key not in ("low", "high", "log", "default")]
     if unknown:
         cure = did_you_mean(unknown[0], ("low", "high", "log", "default"))
@@ -134,6 +132,13 @@ def _range(name: str, declaration: Hyperparameter, value: Mapping[str, Any], def
     return Range(float(low), float(high), float(first), log, declaration.integer)
 
 
+def _checked(name: str, declaration: Hyperparameter | Option, value: Any) -> Any:
+    try:
+        return declaration.check(name, value)
+    except InvalidValueError as error:
+        raise error.at(name) from None
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -145,7 +150,7 @@ def _not_a_number(name: str, key: str, value: object) -> None:
 def _choice(name: str, declaration: Hyperparameter | Option, values: Any) -> Choice:
     if len(values) == 0:
         raise InvalidValueError("a list of choices must not be empty", value="[]", place=name)
-    checked = tuple(declaration.check(name, value) for value in values)
+    checked = tuple(_checked(name, declaration, value) for value in values)
     if len(set(checked)) < len(checked):
         raise InvalidValueError("a choice stands once", value=str(list(values)), place=name)
     default = declaration.default if declaration.default in checked else checked[0]

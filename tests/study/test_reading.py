@@ -1,0 +1,115 @@
+"""The study file: what is read, and what is refused with place, rule, value and cure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlcompare.errors import MLCompareError, StudyFileError
+from mlcompare.study import make_plan, read_study
+from mlcompare.study.reading import read_yaml
+
+HEAD = "name: x\ndataset: digits\nprotocol: {test_classes: 0.4, folds: 2}\ntraining: {classes_per_batch: 3}\n"
+
+
+def plan(text: str, folder: Path):
+    path = folder / "x.yaml"
+    path.write_text(text, encoding="utf-8")
+    return make_plan(read_study(path), place=str(path))
+
+
+def test_scalars_follow_yaml_1_2(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("a: 1e-3\nb: off\nc: 010\nd: 1:30\ne: 2020-01-01\nf: true\ng:\nh: .5\n", encoding="utf-8")
+    expected = {"a": 0.001, "b": "off", "c": 10, "d": "1:30", "e": "2020-01-01", "f": True, "g": None, "h": 0.5}
+    assert read_yaml(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        (HEAD + "losses: {cosface: }\nserach: {}", ["serach", "unknown key", "did you mean search"]),
+        (HEAD + "losses: {cosfce: }", ["losses.cosfce", "unknown loss", "did you mean cosface"]),
+        (
+            HEAD + "losses: {cosface: {margin: {low: 0.9, high: 0.5}}}",
+            ["losses.cosface.margin.low", "must be below high", "low=0.9, high=0.5"],
+        ),
+        (HEAD + "losses: {cosface: , cosface: }", ["losses.cosface", "a key stands once", "remove one"]),
+        (HEAD + "losses: {cosface: }\nsearch: {trials: many}", ["search.trials", "integer", "'many'"]),
+        (HEAD + "losses: {cosface: {margin: wide}}", ["losses.cosface.margin", "must be a number", "'wide'"]),
+        (HEAD + "losses: {cosface: {margn: 0.3}}", ["losses.cosface.margn", "did you mean margin"]),
+        (HEAD + "losses: {cosface: {scale: -3}}", ["losses.cosface.scale", "`scale > 0` must hold", "-3"]),
+        (HEAD + "losses: {center_term: }", ["losses.center_term", "means nothing alone", "sum"]),
+        (HEAD + "losses: {a: {sum: [{loss: softmax}]}}", ["losses.a.sum", "two losses or more"]),
+        (HEAD + "losses: {a: {sum: [{loss: softmax}, {los: triplet}]}}", ["losses.a.sum[1]", "must name a loss"]),
+        (
+            HEAD + "losses: {a: {stages: [{loss: softmax, share: 0}, {loss: triplet}]}}",
+            ["losses.a.stages[0].share", "0 < share <= 1"],
+        ),
+        (HEAD + "losses: {cosface: }\nsearch: {space: {lr: {low: 1, high: 0.1}}}", ["search.space.lr.low", "below"]),
+        (HEAD + "losses: {cosface: }\nsearch: {objective: map}", ["search.objective", "unknown metric", "map_at_r"]),
+        (HEAD.replace("digits", "digitz") + "losses: {cosface: }", ["dataset", "did you mean digits"]),
+        (HEAD.replace("per_batch: 3", "per_batch: 9") + "losses: {cosface: }", ["protocol", "3 classes"]),
+        ("dataset: digits\nlosses: {cosface: }", ["name", "needed", "add `name: …`"]),
+        (HEAD + "losses: {cosface: }\nencoder: {name: lineer}", ["encoder", "did you mean linear"]),
+        (HEAD + "losses: [cosface]", ["losses", "dictionary"]),
+        (HEAD + "losses: {}", ["at least one loss"]),
+        ("- a", ["is a mapping"]),
+        ("a: &x [1]\nb: *x", ["no aliases"]),
+        ("a: !!python/object:os.system x", ["no tags"]),
+        ("a: [", ["valid YAML"]),
+        ("[" * 40 + "]" * 40, ["nests at most"]),
+        ("1: 2", ["keys are text"]),
+    ],
+)
+def test_mistakes_are_named(text: str, parts: list[str], tmp_path: Path) -> None:
+    with pytest.raises(StudyFileError) as caught:
+        plan(text, tmp_path)
+    message = str(caught.value)
+    assert str(tmp_path / "x.yaml") in message
+    assert "\n" not in message
+    for part in parts:
+        assert part in message, message
+
+
+def test_a_missing_file_and_other_bytes(tmp_path: Path) -> None:
+    with pytest.raises(StudyFileError, match="must exist"):
+        read_study(tmp_path / "none.yaml")
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(StudyFileError, match="UTF-8"):
+        read_study(tmp_path / "b.yaml")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=60) | st.builds(lambda t: HEAD + "losses: " + t, st.text(max_size=40)))
+def test_any_text_is_read_or_refused(tmp_path_factory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(text, encoding="utf-8", errors="replace")
+    try:
+        read_study(path)
+    except MLCompareError as error:
+        assert "\n" not in str(error.place)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+sections = ["name", "dataset", "protocol", "encoder", "training", "search", "final", "losses"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sections), values)
+def test_any_value_anywhere_is_read_or_refused(tmp_path_factory, section: str, value) -> None:
+    path = tmp_path_factory.getbasetemp() / "value.yaml"
+    whole = {"name": "x", "dataset": "digits", "losses": {"cosface": None}, section: value}
+    path.write_text(yaml.safe_dump(whole), encoding="utf-8")
+    try:
+        make_plan(read_study(path), place=str(path))
+    except MLCompareError as error:
+        assert str(path) in str(error)

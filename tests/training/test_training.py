@@ -1,0 +1,112 @@
+"""Training: it learns, it repeats itself, and it says why it failed."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mlcompare.errors import UnknownNameError
+from mlcompare.training import EncoderConfig, TrainingConfig, run_baseline, train
+from mlcompare.training.health import divergence, embedding_fault
+from mlcompare.training.optimizers import OPTIMIZERS, create_optimizer, learning_rate_factor
+
+
+def test_the_loss_falls_and_unseen_classes_are_scored(data, make_job) -> None:
+    result = train(make_job(training={"steps": 150}), data)
+    assert result.status == "ok"
+    assert result.history["loss"][-1] < result.history["loss"][0]
+    assert 0 <= result.metrics["map_at_r"] <= 1
+    assert result.seconds > 0
+    assert result.peak_memory > 0
+
+
+@pytest.mark.parametrize("loss", ["cosface", "margin_based", "center"])
+def test_same_job_same_numbers(data, make_job, loss: str) -> None:
+    one, two = train(make_job(loss), data), train(pickle.loads(pickle.dumps(make_job(loss))), data)
+    assert one.metrics == two.metrics
+    assert one.history == two.history
+    other = train(make_job(loss, seed=8), data)
+    assert other.history != one.history
+
+
+def test_hyperparameters_reach_the_loss_and_the_optimiser(data, make_job) -> None:
+    base = train(make_job(), data).history
+    assert train(make_job(values={"margin": 0.1}), data).history != base
+    assert train(make_job(values={"lr": 0.1}), data).history != base
+    assert train(make_job(values={"lr": 0.01}), data).history == base
+
+
+def test_only_a_test_job_sees_the_sealed_classes(data, make_job) -> None:
+    validation = train(make_job(keep=True), data)
+    test = train(make_job(keep=True, split="test"), data)
+    assert np.array_equal(validation.artifacts["rows"], data.splits.folds[0].validation)
+    assert np.array_equal(test.artifacts["rows"], data.splits.test)
+    assert validation.per_class == {}
+    by_class = test.per_class["map_at_r"]
+    assert np.mean(list(by_class.values())) == pytest.approx(test.metrics["map_at_r"])
+
+
+def test_stages_train_one_after_the_other(data, make_job) -> None:
+    job = make_job("softmax_then_triplet", ["softmax", "triplet"], "stages", training={"steps": 50})
+    result = train(job, data)
+    assert result.status == "ok"
+    assert result.history["step"] == [25, 50]
+
+
+def test_a_sum_trains(data, make_job) -> None:
+    assert train(make_job("both", ["arcface", "center_term"], "sum"), data).status == "ok"
+
+
+def test_divergence_ends_a_training_with_the_reason(data, make_job) -> None:
+    result = train(make_job("softmax", training={"lr": 1e30, "optimizer": "sgd", "steps": 60}), data)
+    assert result.status == "failed"
+    assert "diverged" in result.reason
+    assert result.metrics == {}
+
+
+def test_collapse_ends_a_training_with_the_reason() -> None:
+    assert "collapsed" in embedding_fault(torch.ones(5, 3))
+    assert "not finite" in embedding_fault(torch.tensor([[1.0, float("nan")], [0.0, 1.0]]))
+    assert embedding_fault(torch.eye(3)) is None
+    assert divergence([1.0, 2.0], 0) is None
+    assert "step 3" in divergence([1.0, float("inf")], 2)
+
+
+def test_a_bad_setting_fails_the_job_and_not_the_study(data, make_job) -> None:
+    result = train(make_job(values={"scale": -1.0}), data)
+    assert result.status == "failed"
+    assert "`scale > 0` must hold" in result.reason
+    unknown = train(replace(make_job(), encoder=EncoderConfig("conv", 4)), data)
+    assert "takes images" in unknown.reason
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimisers_step_and_heads_have_their_own_rate(name: str) -> None:
+    encoder, loss = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    optimizer = create_optimizer(encoder, [loss], TrainingConfig(optimizer=name, lr=0.1, head_lr_ratio=10.0))
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 1.0]
+    before = encoder.weight.detach().clone()
+    loss(encoder(torch.ones(1, 2))).sum().backward()
+    optimizer.step()
+    assert not before.equal(encoder.weight)
+
+
+def test_schedules() -> None:
+    cosine = TrainingConfig(schedule="cosine")
+    assert [learning_rate_factor(cosine, p) for p in (0.0, 0.5)] == pytest.approx([1.0, 0.5])
+    steps = TrainingConfig(schedule="step", milestones=(0.5, 0.75), step_factor=0.1)
+    assert [learning_rate_factor(steps, p) for p in (0.4, 0.5, 0.8)] == pytest.approx([1.0, 0.1, 0.01])
+    with pytest.raises(UnknownNameError, match="did you mean adam"):
+        create_optimizer(torch.nn.Linear(1, 1), [], TrainingConfig(optimizer="adma"))
+
+
+@pytest.mark.parametrize("name", ["raw_pixels", "pca", "untrained_encoder"])
+def test_baselines_score_the_sealed_classes(data, make_job, name: str) -> None:
+    job = make_job(split="test")
+    result = run_baseline(replace(job, kind="baseline", baseline=name, loss=None), data)
+    assert 0 < result.metrics["map_at_r"] <= 1
+    assert len(result.per_class["map_at_r"]) == len(np.unique(data.dataset.labels[data.splits.test]))
