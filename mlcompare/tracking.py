@@ -15,7 +15,7 @@ from typing import Any
 
 from mlcompare.errors import StoreError
 
-__all__ = ["Run", "Tracker", "local_uri", "server_command"]
+__all__ = ["Run", "Tracker", "local_uri", "replace_database", "server_command"]
 
 PARAMETER_LIMIT, METRICS_PER_BATCH, RUNS_PER_PAGE = 6000, 1000, 1000
 KEY_TAG = "trial_key"
@@ -35,9 +35,21 @@ class Run:
     artifacts: tuple[tuple[str, str], ...] = field(default=())
 
 
-def local_uri(store: Path) -> str:
-    """Return the tracking URI of a store's own database."""
-    return f"sqlite:///{(store / 'mlflow.db').resolve()}"
+def local_uri(path: Path) -> str:
+    """Return the tracking URI of a store's own database, or of a database file."""
+    path = path if path.suffix == ".db" else path / "mlflow.db"
+    return f"sqlite:///{path.resolve()}"
+
+
+def replace_database(fresh: Path, old: Path) -> None:
+    """Put a finished SQLite database in the place of another; nothing of the old one's journal is left beside it."""
+    connection = sqlite3.connect(fresh, timeout=30)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    for path in (fresh, old):
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    fresh.replace(old)
 
 
 def _quiet_environment() -> None:

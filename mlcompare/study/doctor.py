@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -14,7 +15,7 @@ from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.runs import describe, runs_of
 from mlcompare.study.store import JOURNAL, STUDY, Store, read_journal
 from mlcompare.study.views import write_tables
-from mlcompare.tracking import Tracker, local_uri
+from mlcompare.tracking import Tracker, local_uri, replace_database
 
 __all__ = ["check_store", "rebuild_views"]
 
@@ -75,19 +76,18 @@ def rebuild_views(store: Path) -> str:
     """
     config, fingerprint = _study(store)
     with Store(store) as opened:
-        for name in ("mlflow.db", "optuna.db"):
-            for suffix in ("", "-wal", "-shm"):
-                (store / (name + suffix)).unlink(missing_ok=True)
         shutil.rmtree(store / "artifacts" / "mlflow", ignore_errors=True)
         objective = config.search.objective
         write_tables(store, config.name, objective, opened.records)
         location = store / "artifacts" / "mlflow"
-        tracker = Tracker(local_uri(store), config.name, description=describe(config), artifacts=location)
+        fresh = store / f".mlflow.{os.getpid()}.db"
+        tracker = Tracker(local_uri(fresh), config.name, description=describe(config), artifacts=location)
         runs = list(runs_of(opened.records, config.protocol.folds, objective, store))
         for run in runs:
             tracker.log(run)
         write_optuna(store, config, fingerprint["spaces"], opened.records)
         fault = tracker.close()
-    if fault:
-        raise StoreError("every view must be rebuilt", value=fault, place=str(store))
+        if fault:
+            raise StoreError("every view must be rebuilt", value=fault, place=str(store))
+        replace_database(fresh, store / "mlflow.db")
     return f"rebuilt: results.parquet, per_class.parquet, optuna.db, mlflow.db with {len(runs)} runs"

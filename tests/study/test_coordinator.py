@@ -1,0 +1,153 @@
+"""A study interrupted anywhere ends as an uninterrupted one; nothing is lost, nothing done twice."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mlcompare.study import Store, make_plan, run_study
+from mlcompare.study.config import validated
+from mlcompare.study.coordinator import Coordinator
+from mlcompare.study.executors import InProcessExecutor
+from mlcompare.study.views import per_class_frame, results_frame
+from mlcompare.training import TrainingResult
+
+
+class Stopped(Exception):
+    """The power went."""
+
+
+class FragileExecutor(InProcessExecutor):
+    """Stops the study after a number of jobs; finishes jobs in another order where told."""
+
+    workers = 3
+
+    def __init__(self, data, *, after: int | None = None, backwards: bool = False) -> None:
+        super().__init__(data)
+        self.after, self.backwards, self.ran = after, backwards, []
+
+    def wait(self):
+        if self.after is not None and len(self.ran) >= self.after:
+            raise Stopped
+        if self.backwards:
+            self._queue.reverse()
+        finished = super().wait()
+        self.ran += [job.key for job, _ in finished]
+        return finished
+
+
+def run(study: dict, folder: Path, **executor) -> tuple[list[dict], list[str]]:
+    plan = make_plan(validated(study, "study"))
+    with Store(folder) as store:
+        worker = FragileExecutor(plan.data, **executor)
+        with suppress(Stopped):
+            Coordinator(plan, store, worker, []).run()
+        return list(store.records), worker.ran
+
+
+def numbers(records: list[dict]) -> pd.DataFrame:
+    frame = results_frame("tiny", "map_at_r", records)
+    return frame.drop(columns=["seconds", "peak_memory"])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> list[dict]:
+    import copy
+
+    from tests.study.conftest import TINY
+
+    return run(copy.deepcopy(TINY), tmp_path_factory.mktemp("whole"))[0]
+
+
+def test_interrupted_after_every_job(tiny: dict, tmp_path: Path, whole: list[dict]) -> None:
+    ran: list[str] = []
+    for _ in range(100):
+        records, now = run(tiny, tmp_path, after=2)
+        ran += now
+        if not now:
+            break
+    assert len(ran) == len(set(ran)), "no job ran twice"
+    pd.testing.assert_frame_equal(numbers(records), numbers(whole))
+    pd.testing.assert_frame_equal(per_class_frame("tiny", records), per_class_frame("tiny", whole))
+
+
+def test_order_of_finishing_changes_nothing(tiny: dict, tmp_path: Path, whole: list[dict]) -> None:
+    records, _ = run(tiny, tmp_path, backwards=True)
+    assert [r["key"] for r in records if r["type"] == "job"] != [r["key"] for r in whole if r["type"] == "job"]
+    pd.testing.assert_frame_equal(numbers(records), numbers(whole))
+
+
+def test_sealed_classes_are_opened_last_and_once(whole: list[dict]) -> None:
+    for loss in ("contrastive", "cosface"):
+        mine = [r for r in whole if r.get("loss") == loss]
+        opening = [n for n, r in enumerate(mine) if r["type"] == "opening"]
+        assert len(opening) == 1
+        splits = [r["split"] for r in mine if r["type"] == "job"]
+        finals = [n for n, r in enumerate(mine) if r["type"] == "job" and r["split"] == "test"]
+        assert splits.count("validation") == 3 * 2
+        assert min(finals) > opening[0]
+        assert mine[opening[0]]["settings"]["default"] == 0
+
+
+def test_the_selected_trial_is_the_best_on_validation(whole: list[dict]) -> None:
+    frame = results_frame("tiny", "map_at_r", whole)
+    trials = frame[(frame["kind"] == "trial") & (frame["metric"] == "map_at_r")]
+    for loss, mine in trials.groupby("loss"):
+        best = mine.groupby("trial")["value"].mean().idxmax()
+        opening = next(r for r in whole if r["type"] == "opening" and r["loss"] == loss)
+        assert opening["settings"]["selected"] == best
+
+
+def test_every_loss_has_the_same_budget_and_starts_with_the_default(whole: list[dict]) -> None:
+    asks = pd.DataFrame([r for r in whole if r["type"] == "ask"])
+    assert asks.groupby("loss")["trial"].apply(list).tolist() == [[0, 1, 2]] * 2
+    assert set(asks[asks["trial"] == 0]["source"]) == {"default"}
+
+
+def test_a_loss_that_fails_everywhere_stands_in_the_table(tiny: dict, tmp_path: Path) -> None:
+    tiny["losses"] = {"cosface": None, "softmax": {"lr": 1e30}}
+    tiny["training"] |= {"optimizer": "sgd", "steps": 8}
+    records, _ = run(tiny, tmp_path)
+    frame = results_frame("tiny", "map_at_r", records)
+    failed = frame[(frame["loss"] == "softmax")]
+    assert set(failed["status"]) == {"failed"}
+    assert failed["value"].isna().all()
+    assert failed["reason"].str.contains("diverged").all()
+    from mlcompare.comparison import compare
+
+    row = next(r for r in compare(frame, per_class_frame("tiny", records)).records() if r["loss"] == "softmax")
+    assert row["mean"] is None
+    assert "diverged" in row["reason"]
+
+
+def test_extending_keeps_what_is_done(tiny: dict, tmp_path: Path) -> None:
+    first = run_study(tiny, tmp_path, executor="in-process")
+    tiny["search"]["trials"] = 4
+    more = run_study(tiny, tmp_path, executor="in-process", extend=True)
+    assert more.resumed == first.trained
+    again = run_study(tiny, tmp_path, executor="in-process")
+    assert again.trained == 0
+    assert pd.read_parquet(tmp_path / "results.parquet")["trial"].max() == 3
+
+
+class DyingExecutor(InProcessExecutor):
+    """Every job of one loss comes back as a crash."""
+
+    def wait(self):
+        job = self._queue[0]
+        if job.loss is not None and job.loss.name == "cosface":
+            self._queue.popleft()
+            return [(job, TrainingResult(job.key, "failed", "the worker died (SIGKILL), 3 times"))]
+        return super().wait()
+
+
+def test_a_loss_whose_workers_die_does_not_stop_the_others(tiny: dict, tmp_path: Path) -> None:
+    plan = make_plan(validated(tiny, "study"))
+    with Store(tmp_path) as store:
+        Coordinator(plan, store, DyingExecutor(plan.data), []).run()
+        frame = results_frame("tiny", "map_at_r", store.records)
+    assert (frame[frame["loss"] == "contrastive"]["status"] == "ok").all()
+    assert frame[frame["loss"] == "cosface"]["reason"].str.contains("SIGKILL").all()

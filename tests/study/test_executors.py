@@ -1,0 +1,105 @@
+"""Processes give the numbers that one process gives, and survive what happens to workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mlcompare.errors import InvalidValueError
+from mlcompare.study import make_plan
+from mlcompare.study.config import validated
+from mlcompare.study.executors import InProcessExecutor, ProcessExecutor, create_executor
+from mlcompare.study.search import default_values
+
+
+@pytest.fixture
+def jobs(tiny: dict):
+    plan = make_plan(validated(tiny, "study"))
+    found = plan.baseline_jobs()[:1]
+    for loss in plan.losses:
+        found += plan.trial_jobs(loss, 0, default_values(plan.losses[loss].space))
+        found += plan.final_jobs(loss, 0, default_values(plan.losses[loss].space))[:1]
+    return plan, found
+
+
+def collect(executor, jobs) -> dict:
+    for job in jobs:
+        executor.submit(job)
+    results = {}
+    while executor.active:
+        results |= {job.key: result for job, result in executor.wait()}
+    executor.close()
+    return results
+
+
+def test_processes_agree_with_one_process(jobs, tmp_path: Path) -> None:
+    plan, found = jobs
+    alone = collect(InProcessExecutor(plan.data), found)
+    spread = collect(ProcessExecutor(plan.data, workers=2, folder=tmp_path), found)
+    assert {k: r.metrics for k, r in alone.items()} == {k: r.metrics for k, r in spread.items()}
+    assert {k: r.history for k, r in alone.items()} == {k: r.history for k, r in spread.items()}
+    assert all(result.status == "ok" for result in spread.values())
+
+
+def slow(job):
+    return replace(job, training=replace(job.training, steps=100_000))
+
+
+def test_a_killed_worker_is_tried_again_and_then_given_up(jobs, tmp_path: Path) -> None:
+    plan, found = jobs
+    executor = ProcessExecutor(plan.data, workers=1, folder=tmp_path)
+    executor.submit(slow(found[1]))
+    killed = 0
+    while not (finished := executor_step(executor)):
+        for worker in executor._running.values():
+            os.kill(worker.process.pid, signal.SIGKILL)
+            killed += 1
+    assert killed >= executor.attempts
+    ((_, result),) = finished
+    assert result.status == "failed"
+    assert "SIGKILL" in result.reason
+    assert executor.active == 0
+
+
+def executor_step(executor: ProcessExecutor):
+    """One turn of ``wait`` that does not block for the first result."""
+    from multiprocessing.connection import wait
+
+    finished = []
+    for pipe in wait(list(executor._running), timeout=2.0):
+        finished += executor._receive(executor._running.pop(pipe))
+    return finished
+
+
+def test_a_hung_worker_is_stopped(jobs, tmp_path: Path) -> None:
+    plan, found = jobs
+    executor = ProcessExecutor(plan.data, workers=1, folder=tmp_path, timeout=1.5)
+    executor.submit(slow(found[1]))
+    ((_, result),) = executor.wait()
+    assert "timed out" in result.reason
+    assert executor.active == 0
+
+
+def test_closing_leaves_no_worker(jobs, tmp_path: Path) -> None:
+    plan, found = jobs
+    executor = ProcessExecutor(plan.data, workers=2, folder=tmp_path)
+    for job in found[1:3]:
+        executor.submit(slow(job))
+    processes = [worker.process for worker in executor._running.values()]
+    executor.close()
+    assert not any(process.is_alive() for process in processes)
+
+
+def test_choice(jobs, tmp_path: Path) -> None:
+    plan, _ = jobs
+    options = {"folder": tmp_path, "device": "cpu"}
+    assert create_executor("auto", plan.data, workers=1, **options).name == "in-process"
+    assert create_executor("auto", plan.data, workers=3, **options).workers == 3
+    with pytest.raises(InvalidValueError, match="--executor"):
+        create_executor("threads", plan.data, workers=1, **options)
+    with pytest.raises(InvalidValueError, match="--workers"):
+        create_executor("auto", plan.data, workers=0, **options)

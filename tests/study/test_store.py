@@ -1,0 +1,91 @@
+"""The store: one holder, a journal that survives, one study."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mlcompare.errors import StoreError
+from mlcompare.study.store import Store, read_journal, write_atomically
+
+STUDY = {"study": {"search": {"trials": 4, "seed": 0}, "final": {"seeds": 1}, "losses": {"a": None}}, "splits": "x"}
+
+
+def changed(**search) -> dict:
+    study = json.loads(json.dumps(STUDY))
+    study["study"]["search"] |= search
+    return study
+
+
+def test_a_second_coordinator_is_told_who_holds_it(tmp_path: Path) -> None:
+    with Store(tmp_path), pytest.raises(StoreError, match=r"held by process \d+ on .* since 20"):
+        Store(tmp_path)
+    Store(tmp_path).close()
+
+
+def test_records_survive_exactly(tmp_path: Path) -> None:
+    records = [{"type": "job", "value": 0.1 + 0.2, "name": "ü", "none": None}, {"type": "ask", "lr": 1e-300}]
+    with Store(tmp_path) as store:
+        for record in records:
+            store.append(record)
+    with Store(tmp_path) as store:
+        assert store.records == records
+
+
+def test_a_torn_last_line_is_dropped_and_never_merged(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.append({"type": "a"})
+    whole = (tmp_path / "journal.jsonl").read_bytes()
+    for cut in range(1, 12):
+        (tmp_path / "journal.jsonl").write_bytes(whole + b'{"type":"torn"}'[:cut])
+        with Store(tmp_path) as store:
+            assert store.records == [{"type": "a"}]
+            store.append({"type": "b"})
+        assert [r["type"] for r in read_journal(tmp_path / "journal.jsonl")] == ["a", "b"]
+
+
+def test_a_broken_middle_is_an_error_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_bytes(b'{"type":"a"}\ngarbage\n{"type":"b"}\n')
+    with pytest.raises(StoreError, match=r"journal.jsonl:2: a journal line is JSON"):
+        Store(tmp_path)
+    (tmp_path / "journal.jsonl").unlink()
+    Store(tmp_path).close()  # the failed opening gave the lock back
+
+
+def test_nan_never_reaches_the_journal(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        with pytest.raises(ValueError, match="JSON"):
+            store.append({"value": float("nan")})
+        assert store.records == []
+    assert read_journal(tmp_path / "journal.jsonl") == []
+
+
+def test_a_store_belongs_to_one_study(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        assert store.claim(STUDY) is False
+        assert store.claim(STUDY) is True
+        with pytest.raises(StoreError, match=r"study.search.seed: 0 → 1.*another --store"):
+            store.claim(changed(seed=1), extend=True)
+        with pytest.raises(StoreError, match=r"study.search.trials: 4 → 9; add --extend"):
+            store.claim(changed(trials=9))
+        assert store.claim(changed(trials=9), extend=True) is True
+        with pytest.raises(StoreError, match="trials: 9 → 4"):
+            store.claim(changed(trials=4), extend=True)
+
+
+def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="must be writable"):
+        Store(tmp_path / "file")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "x"
+    write_atomically(path, b"old")
+    monkeypatch.setattr("os.fsync", lambda _fd: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
