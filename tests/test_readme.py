@@ -1,0 +1,55 @@
+"""What the README shows works."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from mlcompare.study import StudyConfig, make_plan
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_study_file_makes_a_plan() -> None:
+    (text,) = blocks("yaml")
+    path = Path("README.md")
+    from mlcompare.study.reading import _parse
+
+    raw = _parse(text, str(path))
+    assert raw.keys() == yaml.safe_load(text).keys()
+    plan = make_plan(StudyConfig.model_validate(raw))
+    assert [loss.entry.family for loss in plan.losses.values()] == ["metric", "margin", "margin", "metric"]
+
+
+def test_the_python_example_runs() -> None:
+    subprocess.run([sys.executable, "-c", blocks("python")[0]], check=True, capture_output=True)
+
+
+def test_a_loss_of_your_own_is_found_and_conforms(tmp_path: Path) -> None:
+    _, loss, test = blocks("python")
+    assert len([line for line in loss.splitlines() if line.strip()]) <= 15
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package/__init__.py").touch()
+    (tmp_path / "my_package/squared_margin.py").write_text(loss, encoding="utf-8")
+    (tmp_path / "my_package-1.dist-info").mkdir()
+    (tmp_path / "my_package-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1\n")
+    points = blocks("toml")[0].replace('[project.entry-points."mlcompare.losses"]', "[mlcompare.losses]")
+    (tmp_path / "my_package-1.dist-info/entry_points.txt").write_text(points.replace('"', ""), encoding="utf-8")
+    (tmp_path / "test_mine.py").write_text(test, encoding="utf-8")
+    root = str(Path(__file__).parent.parent)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), root]), "OMP_NUM_THREADS": "1"}
+    options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+    listed = subprocess.run([sys.executable, "-m", "mlcompare.cli", "losses", "squared_margin"], **options)
+    assert "squared_margin" in listed.stdout, listed.stderr
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"], **options)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"\d+ passed", done.stdout)
