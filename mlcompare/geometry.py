@@ -82,7 +82,7 @@ def negative_mask(labels: Tensor) -> Tensor:
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Return the mean of ``values`` where ``mask`` holds, as a scalar; 0 (with the graph kept) where it never holds."""
-    total = torch.where(mask, values, torch.zeros_like(values)).sum()
+    total = torch.where(mask, values, 0.0).sum()
     return total / mask.sum().clamp_min(1)
 
 

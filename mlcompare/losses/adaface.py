@@ -61,10 +61,9 @@ class AdaFace(MarginHead):
         if self.training:
             self._update(norms)
         quality = (self.h * (norms - self.mean_norm) / (self.norm_deviation + DEVIATION_FLOOR)).clamp(-1, 1)  # z
-        logits, target = self.cosines(embeddings, self.scale), labels[:, None]  # (B, C), (B, 1)
-        cosine = logits.gather(1, target) / self.scale
-        changed = add_angle(cosine, -self.margin * quality) - (self.margin + self.margin * quality)
-        return F.cross_entropy(logits.scatter(1, target, self.scale * changed), labels)
+        logits, mine = self.scaled_cosines(embeddings, labels, self.scale)  # (B, C), (B, 1)
+        changed = add_angle(mine / self.scale, -self.margin * quality) - (self.margin + self.margin * quality)
+        return F.cross_entropy(logits.scatter(1, labels[:, None], self.scale * changed), labels)
 
     @torch.no_grad()
     def _update(self, norms: Tensor) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from mlcompare.geometry import masked_mean
 from mlcompare.losses.citation import cite
 from mlcompare.losses.compose import register_sum
-from mlcompare.losses.pair import SampledLoss
+from mlcompare.losses.pair import Pairs, SampledLoss
 from mlcompare.losses.softmax import Softmax
 from mlcompare.registry import Hyperparameter, register_loss
 
@@ -39,7 +40,6 @@ class Contrastive(SampledLoss):
     separate non-zero means of pytorch-metric-learning. With ``sampling`` other than ``all``, the negative pairs are
     those chosen for the positive ones, one each.
 
-    >>> import torch
     >>> x = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6]])  # d² = .8 in P; .4 and .08 in N
     >>> loss = Contrastive(margin=0.4)(x, torch.tensor([0, 0, 1]))
     >>> round(loss.item(), 4)  # ½·.8 + mean(0, ½(.4 − √.08)²)
@@ -51,13 +51,23 @@ class Contrastive(SampledLoss):
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
         pairs = self.pairs(embeddings, labels)
-        away, met = pairs.distances, pairs.negatives
-        if self.sampling != "all":
-            away = self.chosen_distances(pairs, self.margin, embeddings.shape[1], noise)  # (B, B)
-            met = pairs.positives & pairs.negatives.any(1, keepdim=True)
+        if self.sampling == "all":
+            return self._over_all_pairs(pairs)
+        away = self.chosen_distances(pairs, self.margin, embeddings.shape[1], noise)  # (B, B)
+        met = pairs.positives & pairs.negatives.any(1, keepdim=True)
         pull = 0.5 * (pairs.distances - self.positive_margin).clamp_min(0).square()
         push = 0.5 * (self.margin - away).clamp_min(0).square()
         return masked_mean(pull, pairs.positives) + masked_mean(push, met)
+
+    def _over_all_pairs(self, pairs: Pairs) -> Tensor:
+        """Return both means at once: each pair has a sign, a margin and a share of its side's mean."""
+        distances, positives, negatives = pairs
+        dtype = distances.dtype
+        sign = torch.where(negatives, -1.0, 1.0).to(dtype)  # (B, B)
+        margin = torch.where(negatives, self.margin.to(dtype), -self.positive_margin.to(dtype))
+        share = [0.5 / side.sum().clamp_min(1).to(dtype) for side in (positives, negatives)]
+        share = torch.where(negatives, share[1], share[0]) * (positives | negatives)  # (B, B)
+        return (share * torch.addcmul(margin, sign, distances).clamp_min(0).square()).sum()
 
 
 register_sum(

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from mlcompare.geometry import normalize
 from mlcompare.losses.base import Loss
+from mlcompare.losses.projection import project
 from mlcompare.registry import Hyperparameter
 
 __all__ = ["CosineHead", "Head", "MarginHead"]
@@ -26,6 +27,10 @@ class Head(Loss):
     def cosines(self, embeddings: Tensor, scale: Tensor | float = 1.0) -> Tensor:
         """Return s·cos θ between embeddings and class weights, ``(B, C)``; s goes in before the product (B·D work)."""
         return (scale * normalize(embeddings)) @ normalize(self.class_weights.to(embeddings.dtype)).T
+
+    def scaled_cosines(self, embeddings: Tensor, labels: Tensor, scale: Tensor | float) -> tuple[Tensor, Tensor]:
+        """Return s·cos θ, ``(B, C)``, and those of the targets, ``(B, 1)``."""
+        return project(scale * normalize(embeddings), self.class_weights.to(embeddings.dtype), labels)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Return what a prediction ranks the classes by, ``(B, C)``: no margin, no scale."""
@@ -49,10 +54,9 @@ class CosineHead(Head):
 
     def margin_logits(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the logits ``(B, C)`` with the target's changed."""
-        scale, target = self.current_scale(), labels[:, None]  # (), (B, 1)
-        logits = self.cosines(embeddings, scale)  # (B, C)
-        changed = self.target_cosine(logits.gather(1, target) / scale)  # (B, 1)
-        return logits.scatter(1, target, scale * changed)
+        scale = self.current_scale()  # ()
+        logits, mine = self.scaled_cosines(embeddings, labels, scale)  # (B, C), (B, 1)
+        return logits.scatter(1, labels[:, None], scale * self.target_cosine(mine / scale))
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
         return F.cross_entropy(self.margin_logits(embeddings, labels), labels)

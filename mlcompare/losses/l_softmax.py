@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlcompare.geometry import normalize
+from mlcompare.geometry import NORM_FLOOR, normalize
 from mlcompare.losses.angular import monotone_cosine
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import Head
@@ -65,10 +65,10 @@ class LSoftmax(AnnealedHead):
         return embeddings @ self.class_weights.to(embeddings.dtype).T  # (B, C)
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        weights = self.class_weights.to(embeddings.dtype)
-        logits, target = self.logits(embeddings), labels[:, None]  # (B, C), (B, 1)
-        mine = weights[labels]  # (B, D)
-        cosine = (normalize(embeddings) * normalize(mine)).sum(1, keepdim=True)  # (B, 1)
-        norms = torch.linalg.vector_norm(embeddings, dim=1) * torch.linalg.vector_norm(mine, dim=1)  # (B,)
-        changed = norms[:, None] * softened(cosine, self.margin, self.annealing_weight())
-        return F.cross_entropy(logits.scatter(1, target, changed), labels)
+        logits = self.logits(embeddings)  # (B, C)
+        mine = F.embedding(labels, self.class_weights.to(embeddings.dtype))  # (B, D): w_y
+        sizes = [torch.linalg.vector_norm(rows, dim=1, keepdim=True) for rows in (embeddings, mine)]  # (B, 1) each
+        norms = sizes[0] * sizes[1]
+        cosine = (normalize(embeddings) * mine).sum(1, keepdim=True) / sizes[1].clamp_min(NORM_FLOOR)  # (B, 1)
+        changed = norms * softened(cosine, self.margin, self.annealing_weight())
+        return F.cross_entropy(logits.scatter(1, labels[:, None], changed), labels)

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from mlcompare.geometry import masked_logsumexp, masked_mean, negative_mask, positive_mask
+from mlcompare.geometry import FAR
 from mlcompare.losses.base import Loss
 from mlcompare.losses.citation import cite
 from mlcompare.registry import Hyperparameter, register_loss
 
-__all__ = ["NPair", "one_of_each_class"]
+__all__ = ["NPair", "one_pair_of_each_class"]
+
+SKIP = -100  # cross-entropy leaves such targets out
 
 
-def one_of_each_class(labels: Tensor, noise: Tensor) -> Tensor:
-    """Return ``(B, B)`` booleans: for each anchor (row), one sample of each class, the one with the largest noise.
+def one_pair_of_each_class(labels: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return a pair of each class that has one: anchors, positives (indices) and which count, each ``(B // 2,)``.
 
-    >>> one_of_each_class(torch.tensor([0, 0, 1]), torch.tensor([[0.2, 0.7, 0.1]]).expand(3, 3)).int()[0]
-    tensor([0, 1, 1], dtype=torch.int32)
+    Of each class, the sample with the largest ``noise (B,)`` is the positive and the next one the anchor.
+
+    >>> one_pair_of_each_class(torch.tensor([0, 0, 1, 1, 2]), torch.tensor([0.2, 0.7, 0.9, 0.1, 0.5]))
+    (tensor([0, 3]), tensor([1, 2]), tensor([True, True]))
     """
-    same = labels[:, None] == labels[None, :]  # (B, B)
-    index = torch.arange(labels.shape[0], device=labels.device)
-    first = torch.where(same, index, labels.shape[0]).amin(1)  # (B,): the first sample of each sample's class
-    group = first.expand_as(noise)  # (B, B)
-    largest = torch.zeros_like(noise).scatter_reduce(1, group, noise, "amax")  # (B, B), at the first samples
-    return noise == largest.gather(1, group)
+    order = noise.argsort(descending=True)  # (B,)
+    order = order.gather(0, labels.gather(0, order).argsort(stable=True))  # by class, then by noise
+    ranked = labels.gather(0, order)  # (B,)
+    repeats = ranked == torch.cat([ranked[:1] - 1, ranked[:-1]])  # (B,): the class of the one before
+    second = repeats & ~torch.cat([repeats[:1], repeats[:-1]])  # (B,): the second of its class
+    place = second.to(torch.int8).argsort(descending=True, stable=True)[: len(labels) // 2]  # (B // 2,)
+    return order.gather(0, place), order.gather(0, (place - 1).clamp_min(0)), second.gather(0, place)
 
 
 @register_loss(
@@ -41,13 +47,14 @@ def one_of_each_class(labels: Tensor, noise: Tensor) -> Tensor:
     ),
 )
 class NPair(Loss):
-    """N-pair loss: ``mean −log e^{x_aᵀx_p} / (e^{x_aᵀx_p} + Σ_{j≠y} e^{x_aᵀx_j}) + λ·mean‖x‖²``.
+    """N-pair loss: ``mean_i −log e^{a_iᵀp_i} / (e^{a_iᵀp_i} + Σ_{j≠i} e^{a_iᵀp_j}) + λ·mean‖x‖²``, one (a, p) a class.
 
-    x_j is one sample of class j, drawn for each anchor (``noise``), so that a P×K batch generalises the paper's two
-    samples a class. Embeddings ``(B, D)`` are raw: λ, not normalisation, keeps them small. The mean is over all
-    positive pairs (a, p). It is not NT-Xent, which uses all negatives and cosines.
+    Each class of the batch gives one anchor a and one positive p (drawn by ``noise[0]``; classes with a single sample
+    give none), and the positives of the other classes are the negatives: the paper's N pairs. Embeddings ``(B, D)`` are
+    raw: λ, over the whole batch, not normalisation, keeps them small. It is not NT-Xent, which uses all negatives and
+    cosines.
 
-    >>> x, y = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> x, y = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 0, 1, 1])
     >>> round(NPair(weight=0.0)(x, y).item(), 4)  # log(1 + e^{0 − 1})
     0.3133
     """
@@ -56,8 +63,14 @@ class NPair(Loss):
     weight: float = Hyperparameter(0.002, low=1e-4, high=0.1, log=True, minimum=0.0, symbol="λ")
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        products = embeddings @ embeddings.T  # (B, B)
-        met = negative_mask(labels) & one_of_each_class(labels, noise)
-        others = masked_logsumexp(products, met)[:, None]  # (B, 1)
-        terms = torch.logaddexp(others, products) - products  # (B, B): −log softmax of each p
-        return masked_mean(terms, positive_mask(labels)) + self.weight * embeddings.square().sum(1).mean()
+        anchors, positives, valid = one_pair_of_each_class(labels, noise[0])  # (H,) each, H = B // 2
+        products = embeddings.index_select(0, anchors) @ embeddings.index_select(0, positives).T  # (H, H)
+        own = torch.where(valid, torch.arange(len(valid), device=valid.device), SKIP)  # (H,): a_i belongs to p_i
+        terms = F.cross_entropy(products.masked_fill(~valid, -FAR), own, ignore_index=SKIP, reduction="sum")
+        return terms / valid.sum().clamp_min(1) + self.weight * embeddings.square().sum(1).mean()
+
+    def draw_noise(self, batch_size: int, *, generator: torch.Generator | None = None, device=None) -> Tensor:
+        """Return noise ``(B, B)`` whose rows are alike: the loss reads the first."""
+        where = generator.device if generator is not None else device
+        row = torch.rand(1, batch_size, generator=generator, device=where).to(device or where)  # (1, B)
+        return row.expand(batch_size, batch_size)

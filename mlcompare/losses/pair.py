@@ -66,12 +66,18 @@ class SampledLoss(PairLoss):
 
 def semi_hard_distances(distances: Tensor, negatives: Tensor, margin: Tensor) -> Tensor:
     """Return for each (a, p) the smallest d_an in (d_ap, d_ap + m), else the anchor's largest d_an, ``(B, B)``."""
-    ranked = torch.where(negatives, distances, FAR).sort(1).values  # (B, B), the anchor's negatives first
-    count = negatives.sum(1, keepdim=True)  # (B, 1)
-    rank = torch.searchsorted(ranked.detach(), distances.detach(), right=True)  # (B, B), of the first d_an > d_ap
-    nearest = ranked.gather(1, rank.clamp_max(ranked.shape[1] - 1))
-    easiest = ranked.gather(1, (count - 1).clamp_min(0))  # (B, 1)
-    return torch.where((rank < count) & (nearest < distances + margin), nearest, easiest)
+    with torch.no_grad():
+        later = 1 + torch.finfo(distances.dtype).eps  # a positive sorts behind a negative at the same distance
+        key = torch.where(negatives, distances, distances * later)
+        key.diagonal().fill_(FAR)  # the anchor itself comes last
+        ranked, order = key.sort(1)  # (B, B)
+        place = torch.where(negatives.gather(1, order), torch.arange(len(key), device=key.device), len(key))
+        following = place.flip(1).cummin(1).values.flip(1).clamp_max(len(key) - 1)  # the next negative's place
+        easiest = torch.where(place < len(key), place, 0).amax(1, keepdim=True)  # (B, 1)
+        nearest = ranked.gather(1, following)  # (B, B); without a next negative it is the anchor's own FAR
+        column = order.gather(1, torch.where(nearest < ranked + margin, following, easiest))
+        chosen = torch.zeros_like(order).scatter(1, order, column)  # (B, B): a column for each (a, p)
+    return distances.gather(1, chosen)
 
 
 def distance_weights(distances: Tensor, negatives: Tensor, dim: int) -> Tensor:

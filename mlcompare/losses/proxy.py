@@ -7,17 +7,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mlcompare.errors import InvalidValueError
-from mlcompare.geometry import FAR
+from mlcompare.geometry import FAR, masked_logsumexp
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import Head
 from mlcompare.registry import Hyperparameter, register_loss
 
 __all__ = ["ProxyAnchor", "ProxyNCA"]
-
-
-def own_class(labels: Tensor, num_classes: int) -> Tensor:
-    """Return ``(B, C)`` booleans: column j is the sample's class."""
-    return labels[:, None] == torch.arange(num_classes, device=labels.device)
 
 
 @register_loss(
@@ -56,10 +51,9 @@ class ProxyNCA(Head):
         super().setup(generator)
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        near = 2 * self.cosines(embeddings, self.scale)  # (B, C): 2s − s·d²
-        target = labels[:, None]  # (B, 1)
-        others = near.scatter(1, target, -FAR).logsumexp(1)  # (B,): over j ≠ y
-        return (others - near.gather(1, target).squeeze(1)).mean()
+        near, mine = self.scaled_cosines(embeddings, labels, 2 * self.scale)  # (B, C), (B, 1): 2s − s·d²
+        others = near.scatter(1, labels[:, None], -FAR).logsumexp(1)  # (B,): over j ≠ y
+        return others.mean() - mine.mean()
 
 
 @register_loss(
@@ -92,10 +86,11 @@ class ProxyAnchor(Head):
     margin: float = Hyperparameter(0.1, low=0.0, high=0.4, minimum=0.0, symbol="m", unit="cosine", description="δ")
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        scaled, shift = self.cosines(embeddings, self.alpha), self.alpha * self.margin  # (B, C), ()
-        own = own_class(labels, self.num_classes)  # (B, C)
-        pull = torch.where(own, shift - scaled, -FAR).logsumexp(0)  # (C,)
-        push = torch.where(own, -FAR, scaled + shift).logsumexp(0)  # (C,)
-        present = own.any(0)  # (C,)
-        pulls = F.softplus(pull, threshold=50.0).sum() / present.sum()  # absent proxies add log(1 + 0)
+        scaled, mine = self.scaled_cosines(embeddings, labels, self.alpha)  # (B, C), (B, 1)
+        shift = self.alpha * self.margin  # ()
+        push = scaled.scatter(1, labels[:, None], -FAR).logsumexp(0) + shift  # (C,)
+        same = labels[:, None] == labels[None, :]  # (B, B)
+        pull = masked_logsumexp((shift - mine).T.expand_as(same), same)  # (B,): of each sample's proxy
+        share = same.sum(1).to(mine.dtype).reciprocal()  # (B,): a proxy's samples count as one
+        pulls = (F.softplus(pull, threshold=50.0) * share).sum() / share.sum()
         return pulls + F.softplus(push, threshold=50.0).mean()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mlcompare.geometry import normalize
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import CosineHead
+from mlcompare.losses.projection import project
 from mlcompare.registry import Hyperparameter, Option, register_loss
 
 __all__ = ["SoftTriple"]
@@ -61,9 +62,15 @@ class SoftTriple(CosineHead):
         return self.scale
 
     def cosines(self, embeddings: Tensor, scale: Tensor | float = 1.0) -> Tensor:
-        weights = normalize(self.class_weights.to(embeddings.dtype)).flatten(0, 1)  # (C·K, D)
-        every = (normalize(embeddings) @ weights.T).unflatten(1, (self.num_classes, self.centers))  # (B, C, K)
+        weights = self.class_weights.to(embeddings.dtype).flatten(0, 1)  # (C·K, D)
+        rows = normalize(embeddings)  # (B, D)
+        every, _ = project(rows, weights, torch.zeros_like(rows[:, 0], dtype=torch.long))  # (B, C·K)
+        every = every.unflatten(1, (self.num_classes, self.centers))  # (B, C, K)
         return scale * ((every / self.gamma).softmax(2) * every).sum(2)  # (B, C): S_j
+
+    def scaled_cosines(self, embeddings: Tensor, labels: Tensor, scale: Tensor | float) -> tuple[Tensor, Tensor]:
+        logits = self.cosines(embeddings, scale)  # (B, C)
+        return logits, logits.gather(1, labels[:, None])
 
     def target_cosine(self, cosine: Tensor) -> Tensor:
         return cosine - self.margin

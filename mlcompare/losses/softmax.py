@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from mlcompare.geometry import normalize
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import Head
+from mlcompare.losses.projection import project
 from mlcompare.registry import register_loss
 
 __all__ = ["SPHEREFACE_BIBTEX", "LinearHead", "ModifiedSoftmax", "Softmax"]
@@ -85,4 +86,5 @@ class ModifiedSoftmax(Head):
         return embeddings @ normalize(self.class_weights.to(embeddings.dtype)).T  # (B, C)
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        return F.cross_entropy(self.logits(embeddings), labels)
+        logits, _ = project(embeddings, self.class_weights.to(embeddings.dtype), labels)  # (B, C)
+        return F.cross_entropy(logits, labels)

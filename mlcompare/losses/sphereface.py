@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from mlcompare.geometry import NORM_FLOOR, normalize
 from mlcompare.losses.head import MarginHead
 from mlcompare.losses.l_softmax import AnnealedHead, softened
+from mlcompare.losses.projection import project
 from mlcompare.losses.schedules import ANNEALING
 from mlcompare.losses.softmax import SPHEREFACE_BIBTEX as BIBTEX
 from mlcompare.registry import Hyperparameter, Option, register_loss
@@ -49,11 +50,11 @@ class SphereFace(AnnealedHead):
         return embeddings @ normalize(self.class_weights.to(embeddings.dtype)).T  # (B, C)
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        logits, target = self.logits(embeddings), labels[:, None]  # (B, C), (B, 1)
+        logits, mine = project(embeddings, self.class_weights.to(embeddings.dtype), labels)  # (B, C), (B, 1)
         norms = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)  # (B, 1)
-        cosine = logits.gather(1, target) / norms.clamp_min(NORM_FLOOR)  # (B, 1)
+        cosine = mine / norms.clamp_min(NORM_FLOOR)  # (B, 1)
         changed = norms * softened(cosine, self.margin, self.annealing_weight())
-        return F.cross_entropy(logits.scatter(1, target, changed), labels)
+        return F.cross_entropy(logits.scatter(1, labels[:, None], changed), labels)
 
 
 @register_loss(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mlcompare.geometry import normalize
 from mlcompare.losses.arcface import ArcFace
 from mlcompare.losses.citation import cite
+from mlcompare.losses.projection import project
 from mlcompare.registry import Option, register_loss
 
 __all__ = ["SubcenterArcFace"]
@@ -44,6 +45,11 @@ class SubcenterArcFace(ArcFace):
         self.class_weights = nn.Parameter(weights / self.embedding_dim**0.5)  # (C, K, D)
 
     def cosines(self, embeddings: Tensor, scale: Tensor | float = 1.0) -> Tensor:
-        weights = normalize(self.class_weights.to(embeddings.dtype)).flatten(0, 1)  # (C·K, D)
-        every = (scale * normalize(embeddings)) @ weights.T  # (B, C·K)
-        return every.unflatten(1, (self.num_classes, self.subcenters)).amax(2)  # (B, C)
+        weights = self.class_weights.to(embeddings.dtype).flatten(0, 1)  # (C·K, D)
+        rows = scale * normalize(embeddings)  # (B, D)
+        every, _ = project(rows, weights, torch.zeros_like(rows[:, 0], dtype=torch.long))  # (B, C·K)
+        return every.unflatten(1, (self.num_classes, self.subcenters)).max(2).values  # (B, C)
+
+    def scaled_cosines(self, embeddings: Tensor, labels: Tensor, scale: Tensor | float) -> tuple[Tensor, Tensor]:
+        logits = self.cosines(embeddings, scale)  # (B, C)
+        return logits, logits.gather(1, labels[:, None])

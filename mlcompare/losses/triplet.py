@@ -24,18 +24,24 @@ HERMANS_BIBTEX = cite(
 def batch_all_triplet(pairs: Pairs, margin: Tensor) -> Tensor:
     """Return the mean of the active [d_ap − d_an + m]₊ over all triplets, in O(B² log B) time and O(B²) memory.
 
-    With row a's negative distances sorted and summed up, the hinges of (a, p) that are active are its first k, and
-    their sum is ``k·(d_ap + m) − Σ_{i<k} d_i``.
+    The sum of the active hinges is ``Σ_ap k_ap·(d_ap + m) − Σ_an c_an·d_an``, where k_ap counts the negatives nearer
+    than d_ap + m and c_an the positives p with d_ap + m farther than d_an. Sorting each row once gives both counts, and
+    they are constants to the gradient: no sort, gather or cumulative sum runs backwards.
     """
     distances, positives, negatives = pairs
-    ranked = torch.where(negatives, distances, FAR).sort(1).values  # (B, B), the anchor's negatives first
-    limit = distances + margin  # (B, B)
-    active = torch.searchsorted(ranked.detach(), limit.detach())  # (B, B): k, how many d_an < d_ap + m
-    active = torch.where(positives, active, 0)
-    summed = torch.where(ranked < FAR, ranked, 0.0).cumsum(1)  # (B, B)
-    nearest = summed.gather(1, (active - 1).clamp_min(0))  # (B, B): Σ of the k smallest d_an
-    hinges = torch.where(active > 0, active * limit - nearest, 0.0)
-    return hinges.sum() / active.sum().clamp_min(1)
+    with torch.no_grad():
+        key = torch.where(positives, distances + margin, distances)  # (B, B)
+        key.diagonal().fill_(FAR)  # the anchor itself comes last
+        order = key.argsort(1)  # (B, B)
+        is_negative = negatives.gather(1, order)
+        nearer = is_negative.cumsum(1)  # (B, B): negatives up to each place
+        place = torch.arange(1, len(key) + 1, device=key.device)  # (B,)
+        farther = positives.sum(1, keepdim=True) - (place - nearer)  # (B, B): positives behind each place
+        counts = torch.where(is_negative, -farther, nearer)
+        counts = torch.zeros_like(counts).scatter(1, order, counts)  # (B, B): k_ap and −c_an where they belong
+        counts.diagonal().fill_(0)
+        active = torch.where(positives, counts, 0).sum()
+    return ((counts * distances).sum() + margin * active) / active.clamp_min(1)
 
 
 @register_loss(

@@ -50,9 +50,7 @@ PAIRS = [
         lambda: miners.TripletMarginMiner(margin=0.2, type_of_triplets="semihard"),
         target=3,
     ),
-    Case(
-        "trihard", "trihard", lambda: losses.TripletMarginLoss(margin=0.2, **MEAN), miners.BatchHardMiner, target=1.5
-    ),
+    Case("trihard", "trihard", lambda: losses.TripletMarginLoss(margin=0.2, **MEAN), miners.BatchHardMiner, target=1.5),
     Case("lifted_structure", "lifted_structure", losses.LiftedStructureLoss, target=100),
     Case("generalized_lifted_structure", "generalized_lifted_structure", losses.GeneralizedLiftedStructureLoss),
     Case(
@@ -159,6 +157,14 @@ def in_a_process(*arguments):
     return result
 
 
+def in_turns(arguments, *builds):
+    """Return each build's best time and its memory; they take turns, so that a busy moment of the machine hits all."""
+    rounds = [[in_a_process(build, *arguments) for build in builds]]
+    if not any(isinstance(result, str) or result[0] > 5000 for result in rounds[0]):
+        rounds += [[in_a_process(build, *arguments) for build in builds] for _ in range(2)]
+    return [results[0] if isinstance(results[0], str) else min(results) for results in zip(*rounds)]
+
+
 def cell(result) -> str:
     return result.rjust(21) if isinstance(result, str) else f"{result[0]:10.2f} {result[1]:8.0f}MB"
 
@@ -180,7 +186,7 @@ def run_pairs(cases, sizes, seconds) -> None:
     for case in cases:
         for size, per_class in sizes:
             arguments = (case, {}, (size, per_class, None, DIM), seconds)
-            mine, other = in_a_process(ours, *arguments), in_a_process(theirs, *arguments)
+            mine, other = in_turns(arguments, ours, theirs)
             target = case.target if (size, per_class) == (256, 4) else None
             print(line(case.label, f"{size}×{per_class}", mine, other, target), flush=True)
 
@@ -192,8 +198,7 @@ def run_heads(cases, classes, seconds) -> None:
         for count in classes:
             context = {"num_classes": count, "embedding_dim": HEAD_DIM}
             arguments = (case, context, (HEAD_BATCH, None, count, HEAD_DIM), seconds)
-            floor = in_a_process(bare, *arguments)
-            mine, other = in_a_process(ours, *arguments), in_a_process(theirs, *arguments)
+            mine, other, floor = in_turns(arguments, ours, theirs, bare)
             over = ratio(floor, mine)
             text = line(case.label, str(count), mine, other, case.target)
             print(text + ("" if over is None else f"  {over:.2f}× bare"), flush=True)

@@ -167,14 +167,13 @@ def margin_based(loss, x, y, noise):
 
 @naive("n_pair")
 def n_pair(loss, x, y, noise):
-    b, each = Batch(loss, x, y), []
-    for a, p in b.pairs:
-        others = []
-        for c in set(y.tolist()) - {y[a]}:
-            members = [k for k in b.anchors if y[k] == c]
-            others.append(max(members, key=lambda k: noise[a][k]))
-        logits = [float(np.dot(x[a], x[k])) for k in [p, *others]]
-        each.append(cross_entropy(logits, 0))
+    pairs, each = [], []
+    for c in sorted(set(y.tolist())):
+        members = sorted((k for k in range(len(y)) if y[k] == c), key=lambda k: noise[0][k])
+        if len(members) > 1:
+            pairs.append((members[-2], members[-1]))
+    for i, (a, _) in enumerate(pairs):
+        each.append(cross_entropy([float(np.dot(x[a], x[p])) for _, p in pairs], i))
     return average(each) + values(loss)["weight"] * mean([norm(v) ** 2 for v in x])
 
 
