@@ -1,7 +1,7 @@
 """Datasets, splits and batches."""
 
 from mlcompare.data import digits, faces
-from mlcompare.data.augment import AUGMENTATIONS, augment, check_augmentation
+from mlcompare.data.augment import AUGMENTATIONS, apply_augmentation, augment, check_augmentation, draw_augmentation
 from mlcompare.data.dataset import Dataset, DatasetSpec, list_datasets, load_dataset, register_dataset
 from mlcompare.data.sampling import pk_batches
 from mlcompare.data.splits import PROTOCOLS, Fold, Splits, draw_splits
@@ -13,9 +13,11 @@ __all__ = [
     "DatasetSpec",
     "Fold",
     "Splits",
+    "apply_augmentation",
     "augment",
     "check_augmentation",
     "digits",
+    "draw_augmentation",
     "draw_splits",
     "faces",
     "list_datasets",

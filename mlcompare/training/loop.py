@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import resource
 import time
-from dataclasses import fields, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mlcompare.data import augment, pk_batches
-from mlcompare.encoders import create_encoder
+from mlcompare.data import augment
 from mlcompare.errors import MLCompareError
 from mlcompare.training.health import divergence, embedding_fault, spread
-from mlcompare.training.job import TrainingConfig, TrainingData, TrainingJob, TrainingResult, derive_seed
+from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
-from mlcompare.training.scoring import embed, evaluation_rows, score, standardizer
+from mlcompare.training.prepare import Prepared, Stage, prepare, random_streams, stage_batches
+from mlcompare.training.scoring import embed, evaluation_rows, score
 
-__all__ = ["train"]
+__all__ = ["fail", "failures_recorded", "peak_memory", "record_losses", "score_encoder", "train", "watch"]
 
 WATCH_EVERY = 25  # steps between looks at the loss: each look waits for the device
-TUNED = {f.name for f in fields(TrainingConfig)}
 
 
 def train(job: TrainingJob, data: TrainingData) -> TrainingResult:
@@ -32,134 +32,112 @@ def train(job: TrainingJob, data: TrainingData) -> TrainingResult:
     started = time.perf_counter()
     torch.set_num_threads(job.threads)
     result = TrainingResult(job.key, device=job.device)
-    try:
-        encoder, transform = _fit(job, data, result)
-        if result.status == "ok":
-            _score(job, data, encoder, transform, result)
-    except torch.OutOfMemoryError as error:
-        _fail(result, f"out of memory: {str(error).splitlines()[0]}")
-    except MemoryError:
-        _fail(result, "out of memory")
-    except MLCompareError as error:
-        _fail(result, str(error))
-    except (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError) as error:
-        _fail(result, f"{type(error).__name__}: {error}".splitlines()[0])
+    with failures_recorded([result]):
+        prepared = prepare(job, data)
+        samples = torch.as_tensor(np.asarray(data.dataset.samples), device=job.device)
+        for stage in prepared.stages:
+            _run_stage(job, prepared, stage, samples, result)
+            if result.status != "ok":
+                break
+        else:
+            score_encoder(job, data, prepared, prepared.encoder, result)
     result.seconds = time.perf_counter() - started
-    result.peak_memory = _peak_memory(job.device)
+    result.peak_memory = peak_memory(job.device)
     return result
 
 
-def _fail(result: TrainingResult, reason: str) -> None:
+@contextmanager
+def failures_recorded(results: list[TrainingResult]) -> Iterator[None]:
+    """Turn what a training may raise into the reason of every result that has none yet."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError):
+        reason = "out of memory"
+    except MLCompareError as error:
+        reason = str(error)
+    except (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    else:
+        return
+    for result in results:
+        if result.status == "ok":
+            fail(result, reason)
+
+
+def fail(result: TrainingResult, reason: str) -> None:
+    """End a result with a reason; no number of it counts."""
     result.status, result.reason = "failed", reason
     result.metrics, result.per_class, result.artifacts = {}, {}, None
 
 
-def _peak_memory(device: str) -> int:
-    """Bytes: the device's peak where it counts them, else the process's."""
+def peak_memory(device: str) -> int:
+    """Return bytes: the device's peak where it counts them, else the process's."""
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _fit(job: TrainingJob, data: TrainingData, result: TrainingResult):
-    """Return the trained encoder and the function from samples to its input."""
-    dataset, rows = data.dataset, data.splits.folds[job.fold].train
-    transform = standardizer(dataset, rows, job.device)
-    encoder = create_encoder(
-        job.encoder.name,
-        input_shape=dataset.sample_shape,
-        embedding_dim=job.encoder.embedding_dim,
-        seed=derive_seed("encoder", job.seed),
-        **job.encoder.options,
-    ).to(job.device)
-    if dataset.is_images:
-        encoder = encoder.to(memory_format=torch.channels_last)
-    classes, targets = np.unique(dataset.labels[rows], return_inverse=True)
-    labels = torch.as_tensor(targets, device=job.device)
-    config = replace(job.training, **{k: v for k, v in job.hyperparameters.items() if k in TUNED})
-    generator = torch.Generator().manual_seed(derive_seed("loss", job.seed))
-    stages = job.loss.build(
-        {k: v for k, v in job.hyperparameters.items() if k not in TUNED},
-        num_classes=len(classes),
-        embedding_dim=job.encoder.embedding_dim,
-        class_counts=torch.bincount(labels).cpu(),
-        generator=generator,
-    )
-    samples = transform(dataset.samples[rows])
-    first = 0
-    for number, (share, loss) in enumerate(stages):
-        steps = config.steps - first if number == len(stages) - 1 else round(config.steps * share)
-        _run_stage(job, config, encoder, loss.to(job.device), samples, labels, (first, steps), result)
-        first += steps
-        if result.status != "ok":
-            break
-    return encoder, transform
-
-
-def _run_stage(job, config, encoder, loss, samples, labels, span, result) -> None:
-    """Train ``encoder`` on one loss for ``span = (first step, steps)``; stop where the loss is not finite."""
-    first, steps = span
-    generator = torch.Generator(job.device).manual_seed(derive_seed("batches", job.seed, first))
-    noise_generator = torch.Generator(job.device).manual_seed(derive_seed("noise", job.seed, first))
-    augment_generator = torch.Generator(job.device).manual_seed(derive_seed("augment", job.seed, first))
-    batches = pk_batches(
-        labels,
-        classes_per_batch=config.classes_per_batch,
-        samples_per_class=config.samples_per_class,
-        steps=steps,
-        generator=generator,
-    )
+def _run_stage(job: TrainingJob, prepared: Prepared, stage: Stage, samples: Tensor, result: TrainingResult) -> None:
+    """Train the encoder on one loss; stop where the loss is not finite."""
+    config, encoder, loss = prepared.config, prepared.encoder, stage.loss
+    batches = stage_batches(job, prepared, stage)
+    augmentation, noise_stream = random_streams(job, stage)
     optimizer = create_optimizer(encoder, [loss], config)
     encoder.train()
     loss.train()
-    watched = torch.empty(steps, device=job.device)
-    seen = 0
-    for step in range(steps):
-        rows = batches[step]
-        inputs = augment(samples[rows], config.augment, augment_generator)
-        _step(encoder, loss, optimizer, config, (inputs, labels[rows]), step / steps, noise_generator, watched[step])
-        if (step + 1) % WATCH_EVERY == 0 or step + 1 == steps:
-            values = watched[seen : step + 1].tolist()
-            reason = divergence(values, first + seen)
-            _record(result, first + step + 1, values)
-            seen = step + 1
-            if reason:
-                _fail(result, reason)
-                return
+    watched = torch.empty(stage.steps, device=job.device)
+    for step in range(stage.steps):
+        progress = step / stage.steps
+        factor = learning_rate_factor(config, progress)
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        batch = batches[step]
+        inputs = augment(prepared.standardize(samples[prepared.rows[batch]]), config.augment, augmentation)
+        loss.set_progress(progress)
+        noise = loss.draw_noise(len(batch), generator=noise_stream)
+        value = loss(encoder(inputs), prepared.labels[batch], noise)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+        watched[step] = value.detach()
+        if watch(step, stage) and not _look(result, watched, step, stage):
+            return
 
 
-def _step(encoder, loss, optimizer, config, batch, progress, noise_generator, slot) -> None:
-    inputs, labels = batch
-    factor = learning_rate_factor(config, progress)
-    for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * factor
-    loss.set_progress(progress)
-    noise = loss.draw_noise(len(labels), generator=noise_generator)
-    value = loss(encoder(inputs), labels, noise)
-    optimizer.zero_grad(set_to_none=True)
-    value.backward()
-    optimizer.step()
-    slot.copy_(value.detach())
+def watch(step: int, stage: Stage) -> bool:
+    """Whether the losses are looked at after this step."""
+    return (step + 1) % WATCH_EVERY == 0 or step + 1 == stage.steps
 
 
-def _record(result: TrainingResult, step: int, values: list[float]) -> None:
-    result.history.setdefault("step", []).append(step)
-    result.history.setdefault("loss", []).append(float(np.mean(values)))
+def _look(result: TrainingResult, watched: Tensor, step: int, stage: Stage) -> bool:
+    """Record the losses since the last look; say whether training may go on."""
+    last = step // WATCH_EVERY * WATCH_EVERY
+    return record_losses(result, watched[last : step + 1].tolist(), stage.first + last)
 
 
-def _score(job: TrainingJob, data: TrainingData, encoder: nn.Module, transform, result: TrainingResult) -> None:
+def record_losses(result: TrainingResult, losses: list[float], first_step: int) -> bool:
+    """Add the mean of a stretch of losses to the history; fail the result where one is not finite."""
+    result.history.setdefault("step", []).append(first_step + len(losses))
+    result.history.setdefault("loss", []).append(float(np.mean(losses)))
+    reason = divergence(losses, first_step)
+    if reason:
+        fail(result, reason)
+    return reason is None
+
+
+def score_encoder(
+    job: TrainingJob, data: TrainingData, prepared: Prepared, encoder: nn.Module, result: TrainingResult
+) -> None:
+    """Embed the job's evaluation samples and fill the result."""
     rows = evaluation_rows(job, data)
-    embeddings = embed(encoder, transform, data.dataset.samples[rows])
+    embeddings = embed(encoder, prepared.standardize, data.dataset.samples[rows])
     reason = embedding_fault(embeddings)
     if reason:
-        _fail(result, reason)
+        fail(result, reason)
         return
     result.health["spread"] = spread(embeddings)
     score(job, data, rows, embeddings, result)
     if job.keep:
-        result.artifacts |= {"weights": _weights(encoder)}
-
-
-def _weights(encoder: nn.Module) -> dict[str, np.ndarray]:
-    """Arrays, not tensors: they travel between processes by value."""
-    return {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in encoder.state_dict().items()}
+        # arrays, not tensors: they travel between processes by value
+        weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in encoder.state_dict().items()}
+        result.artifacts |= {"weights": weights}

@@ -1,46 +1,29 @@
-"""From samples to scores: standardise, embed, evaluate; and the baselines that stand in every table."""
+"""From samples to scores: embed, evaluate; and the baselines that stand in every table."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mlcompare.data import Dataset
-from mlcompare.encoders import create_encoder
 from mlcompare.evaluation import evaluate_embeddings, per_class_scores
-from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult, derive_seed
+from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
+from mlcompare.training.prepare import Standardizer, build_encoder
 
-__all__ = ["embed", "evaluation_rows", "run_baseline", "score", "standardizer"]
-
-Transform = Callable[[np.ndarray], Tensor]
-
-
-def standardizer(dataset: Dataset, rows: np.ndarray, device: str) -> Transform:
-    """Return a function from raw samples to zero-mean, unit-variance input, measured on the training ``rows``.
-
-    Images are standardised for each channel, features for each column (a constant column stays at 0).
-    """
-    chosen = dataset.samples[rows].astype(np.float64)
-    axes = (0, 2, 3) if dataset.is_images else (0,)
-    mean, deviation = chosen.mean(axes, keepdims=True), chosen.std(axes, keepdims=True)
-    mean = torch.as_tensor(mean, dtype=torch.float32, device=device)
-    inverse = torch.as_tensor(1 / np.where(deviation > 1e-8, deviation, 1.0), dtype=torch.float32, device=device)
-
-    def transform(samples: np.ndarray) -> Tensor:
-        return (torch.as_tensor(samples, device=device).float() - mean) * inverse
-
-    return transform
+__all__ = ["embed", "evaluation_rows", "run_baseline", "score"]
 
 
-def embed(encoder: nn.Module, transform: Transform, samples: np.ndarray, chunk: int = 512) -> Tensor:
+def embed(encoder: nn.Module, standardize: Standardizer, samples: np.ndarray, chunk: int = 512) -> Tensor:
     """Return embeddings ``(N, D)`` in float32, in evaluation mode, chunk by chunk."""
     encoder.eval()
+    device = standardize.mean.device
     with torch.no_grad():
-        parts = [encoder(transform(samples[i : i + chunk])).float() for i in range(0, len(samples), chunk)]
+        parts = [
+            encoder(standardize(torch.as_tensor(samples[i : i + chunk], device=device))).float()
+            for i in range(0, len(samples), chunk)
+        ]
     return torch.cat(parts)
 
 
@@ -91,15 +74,8 @@ def _pca(job: TrainingJob, data: TrainingData, rows: np.ndarray) -> Tensor:
 
 
 def _untrained(job: TrainingJob, data: TrainingData, rows: np.ndarray) -> Tensor:
-    transform = standardizer(data.dataset, data.splits.folds[job.fold].train, job.device)
-    encoder = create_encoder(
-        job.encoder.name,
-        input_shape=data.dataset.sample_shape,
-        embedding_dim=job.encoder.embedding_dim,
-        seed=derive_seed("encoder", job.seed),
-        **job.encoder.options,
-    ).to(job.device)
-    return embed(encoder, transform, data.dataset.samples[rows])
+    standardize = Standardizer.measure(data.dataset, data.splits.folds[job.fold].train, job.device)
+    return embed(build_encoder(job, data.dataset), standardize, data.dataset.samples[rows])
 
 
 _BASELINES = {"raw_pixels": _raw, "pca": _pca, "untrained_encoder": _untrained}

@@ -1,0 +1,146 @@
+"""Train many jobs of one loss and encoder as one program: stacked weights under ``torch.func.vmap``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call, stack_module_state, vmap
+
+from mlcompare.data import apply_augmentation, draw_augmentation
+from mlcompare.errors import InvalidValueError
+from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
+from mlcompare.training.loop import failures_recorded, peak_memory, record_losses, score_encoder, watch
+from mlcompare.training.optimizers import learning_rate_factor
+from mlcompare.training.prepare import Prepared, Stage, prepare, random_streams, stage_batches
+from mlcompare.training.stacked_optimizers import StackedOptimizer, StackedWeights
+
+__all__ = ["population_key", "train_population"]
+
+
+def population_key(job: TrainingJob) -> Hashable | None:
+    """Return what jobs must share to train as one population; ``None`` for jobs that train alone.
+
+    Numbers (hyperparameters, learning rate, fold, seed) may differ; whatever shapes the program may not.
+    """
+    if job.loss is None or not job.loss.batched:
+        return None
+    options = tuple((name, job.hyperparameters.get(name)) for name in sorted(job.loss.options))
+    encoder = (job.encoder.name, job.encoder.embedding_dim, repr(sorted(job.encoder.options.items())))
+    return (job.kind, job.loss, options, encoder, repr(job.training), job.device, job.threads)
+
+
+def train_population(jobs: Sequence[TrainingJob], data: TrainingData) -> list[TrainingResult]:
+    """Train and score jobs that share a :func:`population_key`; the results are :func:`~mlcompare.training.train`'s.
+
+    They agree with one-at-a-time training within rounding over the first steps (chaos in rounding grows later). A
+    member that diverges fails with its step; the others go on, untouched by it.
+
+    Raises:
+        InvalidValueError: the jobs don't share a key.
+    """
+    if len({population_key(job) for job in jobs}) != 1 or population_key(jobs[0]) is None:
+        got = f"{len({population_key(job) for job in jobs})} kinds of jobs"
+        raise InvalidValueError("a population shares loss, options, encoder and training", value=got)
+    started = time.perf_counter()
+    torch.set_num_threads(jobs[0].threads)
+    results = [TrainingResult(job.key, device=job.device) for job in jobs]
+    members: list[Prepared] = []
+    with failures_recorded(results):
+        members = [prepare(job, data) for job in jobs]
+        encoder = _train_stages(jobs, members, data, results)
+        for number, (job, member, result) in enumerate(zip(jobs, members, results)):
+            if result.status == "ok":
+                with failures_recorded([result]):
+                    state = {name: tensor[number] for name, tensor in encoder.items()}
+                    member.encoder.load_state_dict(state)
+                    score_encoder(job, data, member, member.encoder, result)
+    seconds = (time.perf_counter() - started) / len(jobs)
+    for result in results:
+        result.seconds, result.peak_memory = seconds, peak_memory(result.device)
+    return results
+
+
+def _train_stages(jobs, members, data: TrainingData, results) -> dict[str, Tensor]:
+    """Train every stage; return the stacked state of the encoders."""
+    parameters, buffers = stack_module_state([member.encoder for member in members])
+    weights = StackedWeights(parameters) if parameters else None
+    samples = torch.as_tensor(np.asarray(data.dataset.samples), device=jobs[0].device)
+    for stages in zip(*(member.stages for member in members)):
+        _train_stage(jobs, members, stages, samples, weights, buffers, results)
+        if all(result.status != "ok" for result in results):
+            break
+    return {**({n: v.detach() for n, v in weights.views.items()} if weights else {}), **buffers}
+
+
+def _train_stage(
+    jobs: Sequence[TrainingJob], members: Sequence[Prepared], stages: Sequence[Stage], samples: Tensor,
+    weights: StackedWeights | None, buffers: dict[str, Tensor], results: Sequence[TrainingResult],
+) -> None:  # fmt: skip
+    """Train one stage of every member; ``weights`` and ``buffers`` of the encoders change in place."""
+    stage, config = stages[0], members[0].config
+    loss_parameters, loss_buffers = stack_module_state([s.loss for s in stages])
+    loss_weights = StackedWeights(loss_parameters) if loss_parameters else None
+    optimizer = StackedOptimizer(weights, loss_weights, [member.config for member in members])
+    batches = _Batches(jobs, members, stages, samples)
+    forward = _program(members[0].encoder.train(), stage.loss.train(), stage.loss.stochastic)
+    progress = [buffer for name, buffer in loss_buffers.items() if name.rsplit(".")[-1] == "progress"]
+    watched = torch.empty(stage.steps, len(jobs), device=samples.device)
+    seen = 0
+    for step in range(stage.steps):
+        done = step / stage.steps
+        inputs, labels, noise = batches.draw(step)
+        for buffer in progress:
+            buffer.fill_(done)
+        own = loss_weights.views if loss_weights else {}
+        losses = forward((weights.views if weights else {}, buffers), (own, loss_buffers), inputs, labels, noise)
+        optimizer.zero_grad()
+        losses.sum().backward()  # members share nothing, so each weight's gradient is of its own member's loss
+        optimizer.step(learning_rate_factor(config, done))
+        watched[step] = losses.detach()
+        if watch(step, stage):
+            stretch = watched[seen : step + 1].T.tolist()
+            for result, values in zip(results, stretch):
+                if result.status == "ok":
+                    record_losses(result, values, stage.first + seen)
+            seen = step + 1
+            if all(result.status != "ok" for result in results):
+                return
+
+
+def _program(encoder, loss, stochastic: bool):
+    """Return the vmapped forward pass: stacked states and batches in, losses ``(M,)`` out."""
+
+    def one(encoder_state, loss_state, inputs: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+        embeddings = functional_call(encoder, encoder_state, (inputs,))
+        return functional_call(loss, loss_state, (embeddings, labels, noise))
+
+    return vmap(one, in_dims=(0, 0, 0, 0, 0 if stochastic else None))
+
+
+class _Batches:
+    """Every member's batches, augmentation and noise: drawn for each member, applied to all at once."""
+
+    def __init__(self, jobs, members: Sequence[Prepared], stages: Sequence[Stage], samples: Tensor) -> None:
+        drawn = [stage_batches(job, member, stage) for job, member, stage in zip(jobs, members, stages)]
+        self._rows = torch.stack([member.rows[batch] for member, batch in zip(members, drawn)], 1)  # (steps, M, B)
+        self._labels = torch.stack([member.labels[batch] for member, batch in zip(members, drawn)], 1)
+        self._streams = [random_streams(job, stage) for job, stage in zip(jobs, stages)]
+        self._mean = torch.stack([member.standardize.mean for member in members])  # (M, 1, C, 1, 1) or (M, 1, F)
+        self._inverse = torch.stack([member.standardize.inverse for member in members])
+        self._augment, self._loss, self._samples = members[0].config.augment, stages[0].loss, samples
+
+    def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return ``inputs (M, B, …)``, ``labels (M, B)`` and, for a stochastic loss, ``noise (M, B, B)``."""
+        rows, labels = self._rows[step], self._labels[step]
+        inputs = (self._samples[rows].float() - self._mean) * self._inverse
+        batch = rows.shape[1]
+        if self._augment:
+            drawn = [draw_augmentation(batch, self._augment, stream) for stream, _ in self._streams]
+            together = [torch.cat(parts, -1) for parts in zip(*drawn)]  # parameters (…, M·B)
+            inputs = apply_augmentation(inputs.flatten(0, 1), self._augment, together).view_as(inputs)
+        noises = [self._loss.draw_noise(batch, generator=stream) for _, stream in self._streams]
+        return inputs, labels, None if noises[0] is None else torch.stack(noises)

@@ -1,0 +1,123 @@
+"""What every engine starts from: encoder, losses, batches and random streams of one job, all drawn from its seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mlcompare.data import Dataset, pk_batches
+from mlcompare.encoders import create_encoder
+from mlcompare.losses.base import Loss
+from mlcompare.training.job import TrainingConfig, TrainingData, TrainingJob, derive_seed
+
+__all__ = ["Prepared", "Stage", "Standardizer", "build_encoder", "prepare", "random_streams", "stage_batches"]
+
+TUNED = {f.name for f in fields(TrainingConfig)}
+CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Standardizer:
+    """``(x − mean) / deviation``, measured on training samples: for each channel of images, each column of features."""
+
+    mean: Tensor
+    inverse: Tensor
+
+    @classmethod
+    def measure(cls, dataset: Dataset, rows: np.ndarray, device: str) -> Standardizer:
+        """Measure on ``rows``; a constant channel or column stays at 0."""
+        axes = (0, 2, 3) if dataset.is_images else (0,)
+        total, squares, count = 0.0, 0.0, 0
+        for start in range(0, len(rows), CHUNK):
+            chunk = dataset.samples[rows[start : start + CHUNK]].astype(np.float64)
+            total, squares = total + chunk.sum(axes, keepdims=True), squares + (chunk**2).sum(axes, keepdims=True)
+            count += chunk.size // total.size
+        mean = total / count
+        deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        inverse = 1 / np.where(deviation > 1e-6 * np.maximum(1, np.abs(mean)), deviation, 1.0)
+        tensors = (torch.as_tensor(array, dtype=torch.float32, device=device) for array in (mean, inverse))
+        return cls(*tensors)
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        return (samples.float() - self.mean) * self.inverse
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One loss, trained for ``steps`` steps from ``first`` on."""
+
+    first: int
+    steps: int
+    loss: Loss
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job ready to train: ``rows (N,)`` of the dataset and their ``labels (N,)``, counted from 0."""
+
+    config: TrainingConfig
+    encoder: nn.Module
+    standardize: Standardizer
+    stages: tuple[Stage, ...]
+    rows: Tensor
+    labels: Tensor
+
+
+def build_encoder(job: TrainingJob, dataset: Dataset) -> nn.Module:
+    """Return the job's encoder with its first weights."""
+    encoder = create_encoder(
+        job.encoder.name,
+        input_shape=dataset.sample_shape,
+        embedding_dim=job.encoder.embedding_dim,
+        seed=derive_seed("encoder", job.seed),
+        **job.encoder.options,
+    ).to(job.device)
+    return encoder.to(memory_format=torch.channels_last) if dataset.is_images else encoder
+
+
+def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
+    """Build everything that a job's training starts from."""
+    dataset, rows = data.dataset, data.splits.folds[job.fold].train
+    classes, targets = np.unique(dataset.labels[rows], return_inverse=True)
+    config = replace(job.training, **{k: v for k, v in job.hyperparameters.items() if k in TUNED})
+    losses = job.loss.build(
+        {k: v for k, v in job.hyperparameters.items() if k not in TUNED},
+        num_classes=len(classes),
+        embedding_dim=job.encoder.embedding_dim,
+        class_counts=np.bincount(targets),
+        generator=torch.Generator().manual_seed(derive_seed("loss", job.seed)),
+    )
+    stages, first = [], 0
+    for number, (share, loss) in enumerate(losses):
+        steps = config.steps - first if number == len(losses) - 1 else round(config.steps * share)
+        stages.append(Stage(first, steps, loss.to(job.device)))
+        first += steps
+    return Prepared(
+        config,
+        build_encoder(job, dataset),
+        Standardizer.measure(dataset, rows, job.device),
+        tuple(stages),
+        torch.as_tensor(rows, device=job.device),
+        torch.as_tensor(targets, device=job.device),
+    )
+
+
+def stage_batches(job: TrainingJob, prepared: Prepared, stage: Stage) -> Tensor:
+    """Draw the stage's batches ``(steps, B)``: positions in ``prepared.rows``."""
+    return pk_batches(
+        prepared.labels,
+        classes_per_batch=prepared.config.classes_per_batch,
+        samples_per_class=prepared.config.samples_per_class,
+        steps=stage.steps,
+        generator=torch.Generator(job.device).manual_seed(derive_seed("batches", job.seed, stage.first)),
+    )
+
+
+def random_streams(job: TrainingJob, stage: Stage) -> tuple[torch.Generator, torch.Generator]:
+    """Return the generators of augmentation and of sampling noise."""
+    seeds = (derive_seed(stream, job.seed, stage.first) for stream in ("augment", "noise"))
+    augmentation, noise = (torch.Generator(job.device).manual_seed(seed) for seed in seeds)
+    return augmentation, noise

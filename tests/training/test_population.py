@@ -1,0 +1,144 @@
+"""A population's members train as they would alone."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mlcompare.data import Dataset, draw_splits
+from mlcompare.errors import InvalidValueError
+from mlcompare.registry import list_losses
+from mlcompare.training import EncoderConfig, TrainingConfig, TrainingData, train
+from mlcompare.training.optimizers import OPTIMIZERS, create_optimizer
+from mlcompare.training.population import population_key, train_population
+from mlcompare.training.stacked_optimizers import STACKED_OPTIMIZERS, StackedOptimizer, StackedWeights
+
+NATIVE = [spec.name for spec in list_losses(source="native") if spec.batched and not spec.term]
+
+
+@pytest.fixture(scope="module")
+def images() -> TrainingData:
+    rng = np.random.default_rng(1)
+    labels = np.repeat(np.arange(12), 6)
+    patterns = rng.integers(0, 200, size=(12, 1, 8, 8))
+    samples = (patterns[labels] + rng.integers(0, 56, size=(72, 1, 8, 8))).astype(np.uint8)
+    dataset = Dataset("patterns", samples, labels, tuple("abcdefghijkl"))
+    return TrainingData(dataset, draw_splits(labels, test_classes=0.34, folds=2))
+
+
+def members(make_job, loss: str, encoder: EncoderConfig, **training):
+    """Four members that differ in seed, fold, learning rate and a hyperparameter."""
+    jobs = []
+    for number, lr in enumerate((0.003, 0.01, 0.03, 0.01)):
+        base = make_job(loss, seed=number, fold=number % 2, values={"lr": lr}, training={"steps": 4, **training})
+        searched = {n: h for n, h in base.loss.hyperparameters.items() if h.searched and not h.integer}
+        values = dict(base.hyperparameters)
+        if searched:
+            name, h = next(iter(searched.items()))
+            values[name] = h.low + (0.4 + 0.05 * number) * (h.high - h.low)
+        jobs.append(
+            replace(base, key=f"trial/{loss}/{number}/fold{number % 2}", hyperparameters=values, encoder=encoder)
+        )
+    return jobs
+
+
+def assert_alike(jobs, data) -> None:
+    together = train_population(jobs, data)
+    for job, result in zip(jobs, together):
+        alone = train(job, data)
+        assert (result.key, result.status, result.reason) == (job.key, alone.status, alone.reason)
+        assert result.history["loss"] == pytest.approx(alone.history["loss"], rel=2e-3, abs=1e-5)
+        assert result.metrics["map_at_r"] == pytest.approx(alone.metrics["map_at_r"], abs=0.03)
+
+
+@pytest.mark.parametrize("loss", NATIVE)
+def test_every_native_loss_with_a_linear_encoder(data, make_job, loss: str) -> None:
+    assert_alike(members(make_job, loss, EncoderConfig("linear", 6)), data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", NATIVE)
+@pytest.mark.parametrize("encoder", ["mlp", "conv"])
+def test_every_native_loss_with_deeper_encoders(images, make_job, loss: str, encoder: str) -> None:
+    options = {"mlp": {"width": 16}, "conv": {"channels": [4, 8]}}[encoder]
+    assert_alike(members(make_job, loss, EncoderConfig(encoder, 6, options), augment={"flip": 0.5, "shift": 1}), images)
+
+
+@pytest.mark.parametrize("loss", ["cosface", "margin_based", "center"])
+def test_batch_norm_and_augmentation(images, make_job, loss: str) -> None:
+    encoder = EncoderConfig("conv", 6, {"channels": [4, 8]})
+    assert_alike(members(make_job, loss, encoder, augment={"flip": 0.5, "shift": 1}), images)
+
+
+def test_stages_and_sums(data, make_job) -> None:
+    for kind, terms in (("stages", ["softmax", "triplet"]), ("sum", ["arcface", "center_term"])):
+        jobs = [make_job(kind, terms, kind, seed=seed, training={"steps": 6}) for seed in range(3)]
+        assert_alike(jobs, data)
+
+
+def test_kept_weights_are_the_members_own(images, make_job) -> None:
+    jobs = [
+        replace(make_job(seed=seed, training={"steps": 3}), keep=True, encoder=EncoderConfig("conv", 4))
+        for seed in (0, 1)
+    ]
+    for job, result in zip(jobs, train_population(jobs, images)):
+        alone = train(job, images)
+        assert result.artifacts["weights"].keys() == alone.artifacts["weights"].keys()
+        for name, weights in alone.artifacts["weights"].items():
+            np.testing.assert_allclose(result.artifacts["weights"][name], weights, rtol=1e-3, atol=1e-4)
+
+
+def test_a_member_that_diverges_fails_alone(data, make_job) -> None:
+    jobs = [
+        make_job("softmax", seed=1, values={"lr": lr}, training={"optimizer": "sgd", "steps": 30})
+        for lr in (0.01, 1e30)
+    ]
+    good, bad = train_population(jobs, data)
+    assert bad.status == "failed"
+    assert "diverged" in bad.reason
+    assert good.status == "ok"
+    alone = train(jobs[0], data)
+    assert good.history["loss"] == pytest.approx(alone.history["loss"], rel=1e-3)
+
+
+def test_only_jobs_of_one_program_fit_together(data, make_job) -> None:
+    with pytest.raises(InvalidValueError, match="2 kinds"):
+        train_population([make_job("cosface"), make_job("arcface")], data)
+    with pytest.raises(InvalidValueError, match="shares"):
+        train_population([make_job("pml/TripletMarginLoss")], data)
+    one, other = make_job("margin_based"), make_job("margin_based", values={"sampling": "hard"})
+    assert population_key(one) != population_key(other), "options shape the program"
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_stacked_optimisers_are_torchs(name: str) -> None:
+    torch.manual_seed(0)
+    configs = [
+        TrainingConfig(optimizer=name, lr=lr, weight_decay=decay, momentum=momentum, head_lr_ratio=ratio)
+        for lr, decay, momentum, ratio in ((0.1, 0.0, 0.9, 1.0), (0.02, 0.1, 0.5, 10.0), (0.003, 0.3, 0.0, 0.1))
+    ]
+    encoders = [torch.nn.Linear(4, 3).double() for _ in configs]
+    heads = [torch.nn.Linear(3, 2).double() for _ in configs]
+    stacks = [StackedWeights(torch.func.stack_module_state(copy.deepcopy(modules))[0]) for modules in (encoders, heads)]
+    stacked = StackedOptimizer(*stacks, configs)
+    alone = [create_optimizer(e, [h], c) for e, h, c in zip(encoders, heads, configs)]
+    inputs = torch.randn(6, len(configs), 5, 4, dtype=torch.float64)
+    for batch in inputs:
+        stacked.zero_grad()
+        for number, optimizer in enumerate(alone):
+            optimizer.zero_grad()
+            heads[number](encoders[number](batch[number])).square().mean().backward()
+            optimizer.step()
+            e, h = ({n: v[number] for n, v in stack.views.items()} for stack in stacks)
+            hidden = batch[number] @ e["weight"].T + e["bias"]
+            (hidden @ h["weight"].T + h["bias"]).square().mean().backward()
+        stacked.step(1.0)
+    for number, modules in enumerate(zip(encoders, heads)):
+        for module, stack in zip(modules, stacks):
+            for key, parameter in module.named_parameters():
+                torch.testing.assert_close(stack.views[key][number], parameter, rtol=1e-7, atol=1e-9)
+    assert set(STACKED_OPTIMIZERS) == set(OPTIMIZERS)
