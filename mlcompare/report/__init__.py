@@ -1,1 +1,24 @@
 """From a store to what a person reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["write_report"]
+
+
+def write_report(stores: list[Path], out: Path | None = None) -> Path:
+    """Write one self-contained HTML file about a study, or about several, and return its path.
+
+    Args:
+        stores: directories of studies; with two or more the losses are also ranked over all of them.
+        out: the file; ``report.html`` in the first store by default.
+
+    Raises:
+        InvalidValueError: no store, or one named twice.
+        StoreError: a store is missing, unfinished or damaged, or ``out`` can't be written.
+        DataError: a store's results hold no row.
+    """
+    from mlcompare.report.write import write  # plotly and scikit-learn take a second to import
+
+    return write(stores, out)

@@ -1,0 +1,123 @@
+"""The full protocol: what was compared on what, by whom nobody could cheat, and with which versions."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mlcompare.report.markup import Html, join, seconds, setting, table, tag
+from mlcompare.report.page import Part
+from mlcompare.report.sources import Study, TestSamples
+
+__all__ = ["facts", "progress_note", "protocol_part"]
+
+
+def facts(pairs: list[tuple[str, Any]]) -> Html:
+    """Return a list of terms and what they are; None is left out."""
+    shown = [(term, value) for term, value in pairs if value not in (None, "")]
+    return tag("dl", *[join([tag("dt", term), tag("dd", value)], "") for term, value in shown], class_="facts")
+
+
+def protocol_part(study: Study, samples: TestSamples | None, prefix: str, level: int) -> Part:
+    """Dataset, splits, seeds, budget, versions, device, and the spaces that were searched."""
+    if not study.known:
+        body = tag("p", "The store has no study.json, so the protocol isn't known here.")
+        return Part(f"{prefix}-protocol", "Protocol", body, level=level)
+    body = [_overview(study, samples), _spaces(study), _study_file(study)]
+    return Part(f"{prefix}-protocol", "Protocol", join(body), level=level)
+
+
+def _overview(study: Study, samples: TestSamples | None) -> Html:
+    config, known = study.config, study.known
+    search, final, training = (config.get(key, {}) for key in ("search", "final", "training"))
+    versions = ", ".join(f"{name} {version}" for name, version in known.get("versions", {}).items())
+    devices = ", ".join(sorted(study.results["device"].dropna().unique()))
+    one_each = study.results.drop_duplicates(["kind", "loss", "trial", "fold", "seed"])
+    sealed = study.per_class["class"].nunique() if study.per_class is not None else None
+    return facts([
+        ("dataset", _mapping(config.get("dataset", {}))),
+        ("dataset fingerprint", known.get("dataset")),
+        ("protocol", _mapping(config.get("protocol", {}))),
+        ("split hash", known.get("splits")),
+        ("sealed", _sealed(sealed, samples)),
+        ("encoder", _mapping(config.get("encoder", {}))),
+        ("training", _mapping({k: v for k, v in training.items() if v not in (None, {})})),
+        ("search", f"{search.get('trials')} trials for each loss, {search.get('parallel')} asked at a time, objective "
+                   f"{search.get('objective')} on validation; trial 0 is the published default"),
+        ("final", f"default and selected setting retrained on {config.get('protocol', {}).get('folds')} folds × "
+                  f"{final.get('seeds')} seeds, scored once on the sealed samples"),
+        ("seeds", f"splits {config.get('protocol', {}).get('seed')}, search {search.get('seed')}, "
+                  f"final 0 to {(final.get('seeds') or 1) - 1}; the statistics resample with seed 0"),
+        ("device", f"{devices or known.get('device')}, {known.get('threads')} thread(s) for each training"),
+        ("versions", versions),
+        ("trainings", f"{len(one_each)}, {seconds(float(one_each['seconds'].sum()))} in all"),
+        ("dates (UTC)", _dates(study)),
+    ])  # fmt: skip
+
+
+def _mapping(values: Mapping[str, Any]) -> str:
+    name = values.get("name")
+    rest = ", ".join(f"{k} {_plain(v)}" for k, v in values.items() if k != "name" and v is not None)
+    return ": ".join(part for part in (name, rest) if part)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return "(" + ", ".join(f"{k} {_plain(v)}" for k, v in value.items()) + ")"
+    return "×".join(map(str, value)) if isinstance(value, list) else setting(value)
+
+
+def _sealed(classes: int | None, samples: TestSamples | None) -> str | None:
+    parts = [f"{len(samples.rows)} samples"] if samples else []
+    parts += [f"{classes} classes"] if classes else []
+    return ", ".join(parts) or None
+
+
+def _dates(study: Study) -> str | None:
+    if study.progress.first is None:
+        return None
+    moments = (study.progress.first, study.progress.last)
+    return " to ".join(datetime.datetime.fromtimestamp(t, datetime.UTC).strftime("%Y-%m-%d %H:%M") for t in moments)
+
+
+def _spaces(study: Study) -> Html | None:
+    rows = []
+    for loss, space in study.known.get("spaces", {}).items():
+        for name, value in space.items():
+            rows.append((loss, name, *_dimension(value)))
+    if not rows:
+        return None
+    inner = table("What was searched for each loss, and what was fixed", ["loss", "name", "range", "trial 0"], rows)
+    return tag("details", tag("summary", "Search spaces"), inner)
+
+
+def _dimension(value: Any) -> tuple[str, str]:
+    if isinstance(value, dict) and "low" in value:
+        kind = f"{value['low']:g} to {value['high']:g}"
+        kind += ", logarithmic" if value.get("log") else ""
+        kind += ", whole numbers" if value.get("integer") else ""
+        return kind, setting(value.get("default"))
+    if isinstance(value, dict) and "values" in value:
+        return f"one of {', '.join(map(str, value['values']))}", setting(value.get("default"))
+    return "fixed", setting(value)
+
+
+def _study_file(study: Study) -> Html:
+    text = json.dumps(study.config, indent=1, ensure_ascii=False)
+    return tag("details", tag("summary", "The study file, with every default written out"),
+               tag("div", tag("pre", text), class_="scroll", role="region", aria_label="Study file", tabindex=0))  # fmt: skip
+
+
+def progress_note(study: Study) -> Html | None:
+    """Say when the journal holds trainings that the tables don't: the study goes on, or its end was interrupted."""
+    counted = study.results.drop_duplicates(["kind", "loss", "trial", "fold", "seed"])
+    in_tables = len(counted)
+    if study.progress.jobs <= in_tables:
+        return None
+    text = (
+        f"The journal holds {study.progress.jobs} trainings, the tables {in_tables}: the study is still running or was "
+        "interrupted. This report is about the tables; run the study to its end and write the report again."
+    )
+    return tag("p", text, class_="notice", role="note")

@@ -1,0 +1,193 @@
+"""Sections on the ranking: leaderboard, pairs, what tuning bought, cost, failures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from mlcompare.report.markup import Html, join, number, p_value, seconds, setting, span, table, tag
+from mlcompare.report.page import Part
+from mlcompare.report.plots import figure
+from mlcompare.report.ranking_plots import cost_plot, final_costs, forest_plot, tunability_plot
+from mlcompare.report.sources import Study
+
+__all__ = ["answer_box", "cost_part", "failures_part", "leaderboard_part", "pairs_part", "tunability_part"]
+
+BADGES = {"met": "good", "not met": "bad", "not judged": "open"}
+
+
+def answer_box(study: Study) -> Html:
+    """The question answered, and the decision rule beside what came of it."""
+    from mlcompare.report.verdict import judge, leader_sentence
+
+    verdict = judge(study)
+    leader = leader_sentence(study.comparison)
+    badge = tag("span", f"Rule {verdict.state}", class_=f"badge {BADGES[verdict.state]}")
+    question = study.config.get("question")
+    return tag(
+        "div",
+        tag("p", tag("strong", question), class_="lede") if question else "",
+        tag("p", verdict.answer),
+        tag("p", leader) if leader != verdict.answer else "",
+        tag("p", badge, " ", tag("q", verdict.rule), " ", verdict.because, class_="muted"),
+        class_="answer",
+    )
+
+
+def _marker(row: dict[str, Any], best: str | None) -> str:
+    return "★" if row["loss"] == best else "≈" if row["indistinguishable_from_best"] else ""
+
+
+def _settings(row: dict[str, Any]) -> Html | str:
+    if row["mean"] is None:
+        return row["reason"] or ""
+    numbers = {k: v for k, v in (row["hyperparameters"] or {}).items() if isinstance(v, float)}
+    parts = [f"{k} = {setting(v)}{'*' if k in row['at_bound'] else ''}" for k, v in numbers.items()]
+    return join([tag("span", part, class_="setting") for part in parts], " ")
+
+
+def leaderboard_part(study: Study, prefix: str, level: int) -> Part:
+    """Every loss and baseline, best first, and the forest plot."""
+    found, percent = study.comparison, f"{100 * study.comparison.confidence:g} %"
+    header = [
+        "loss",
+        "",
+        "family",
+        "mean",
+        f"{percent} interval",
+        "untuned",
+        "to best",
+        f"{percent} interval",
+        "p (Holm)",
+    ]
+    header += ["runs", "selected setting"]
+    rows, classes = [], []
+    for row in found.records():
+        is_best = row["loss"] == found.best
+        to_best = ("", "") if is_best else (
+            number(row["difference_to_best"], sign=True), span(row["difference_low"], row["difference_high"], sign=True)
+        )  # fmt: skip
+        rows.append([
+            row["loss"], _marker(row, found.best), row["family"], number(row["mean"]), span(row["ci_low"], row["ci_high"]),
+            number(row["default_mean"]), *to_best, p_value(row["p_value"]), row["runs"], _settings(row),
+        ])  # fmt: skip
+        classes.append("best" if is_best else "baseline" if row["family"] == "baseline" else "")
+    caption = (
+        f"{found.metric} on the sealed test classes. ★ best · ≈ not told apart from it (Holm-corrected over all pairs) · "
+        f"* selected on the bound of its range. Intervals and p-values count {_unit(found.unit)}."
+    )
+    parts: list[Any] = [table(caption, header, rows, numeric=range(3, 10), classes=classes)]
+    plot = forest_plot(study, prefix)
+    if plot:
+        told = f"Dots: tuned, with {percent} intervals. Hollow diamonds: the default setting. Dotted: the best mean."
+        parts.append(figure(plot, told))
+    if found.notes:
+        parts.append(tag("ul", *[tag("li", note) for note in found.notes], class_="notes muted"))
+    return Part(f"{prefix}-leaderboard", "Leaderboard", join(parts), [plot] if plot else [], level)
+
+
+def _unit(unit: str) -> str:
+    return "test classes and runs together" if unit == "class" else "runs (fold × seed)"
+
+
+def pairs_part(study: Study, prefix: str, level: int) -> Part:
+    """Every pair: difference, corrected p-value; and what would separate those that aren't told apart."""
+    found = study.comparison
+    names = [row["loss"] for row in found.records() if row["mean"] is not None]
+    parts: list[Any] = []
+    if found.pairwise.empty:
+        parts.append(tag("p", "Two losses with scores are needed for a comparison in pairs."))
+    else:
+        parts.append(_matrix(found.pairwise, names, found.metric, 1.0 - found.confidence))
+    if found.separation:
+        rows = [(name, separation.sentence) for name, separation in found.separation.items()]
+        caption = f"What it would take to tell a loss from {found.best}, if the difference seen is the true one"
+        parts.append(table(caption, ["loss", "estimate"], rows))
+    return Part(f"{prefix}-pairs", "Pairs", join(parts), level=level)
+
+
+def _matrix(pairs: pd.DataFrame, names: list[str], metric: str, level: float) -> Html:
+    known = {}
+    for row in pairs.itertuples():
+        known[row.a, row.b] = (row.difference, row.p_holm, row.probability_a_beats_b)
+        known[row.b, row.a] = (-row.difference, row.p_holm, 1 - row.probability_a_beats_b)
+    largest = max((abs(value[0]) for value in known.values() if value[0] == value[0]), default=0.0) or 1.0
+    head = tag("tr", tag("th", "row − column", scope="col"),
+               *[tag("th", tag("span", name), scope="col") for name in names])  # fmt: skip
+    body = [
+        tag("tr", tag("th", a, scope="row"), *[_cell(known.get((a, b)), a, b, largest, level) for b in names])
+        for a in names
+    ]
+    caption = (
+        f"Difference in {metric}, row minus column; below it the corrected p-value. Bold: told apart at {level:.2g}."
+    )
+    parts = tag("caption", caption), tag("thead", head), tag("tbody", *body)
+    inner = tag("table", *parts, class_="matrix")
+    return tag("div", inner, class_="scroll", role="region", aria_label="Pairwise differences", tabindex=0)
+
+
+def _cell(value: tuple[float, float, float] | None, a: str, b: str, largest: float, level: float) -> Html:
+    if value is None or value[0] != value[0]:
+        return tag("td", "" if a == b else "–")
+    difference, p, beats = value
+    side = "good" if difference > 0 else "bad"
+    share = round(32 * min(abs(difference) / largest, 1.0))
+    title = f"{a} beats {b} with probability {beats:.2f}"
+    return tag(
+        "td", number(difference, sign=True), tag("small", p_value(p)), title=title,
+        class_="apart" if p <= level else None, style=f"background: color-mix(in srgb, var(--{side}) {share}%, transparent)",
+    )  # fmt: skip
+
+
+def tunability_part(study: Study, prefix: str, level: int) -> Part | None:
+    """What the search bought over the default setting."""
+    gains = study.comparison.tunability.dropna(subset=["gain"]) if len(study.comparison.tunability) else None
+    plot = tunability_plot(study, prefix) if gains is not None and len(gains) else None
+    if plot is None:
+        return None
+    rows = [
+        (r.loss, number(r.default_mean), number(r.tuned_mean), number(r.gain, sign=True),
+         span(r.ci_low, r.ci_high, sign=True), p_value(r.p_holm))
+        for r in gains.sort_values("gain", ascending=False).itertuples()
+    ]  # fmt: skip
+    header = ["loss", "default", "tuned", "gain", f"{100 * study.comparison.confidence:g} % interval", "p (Holm)"]
+    caption = f"{study.metric} of the default and of the tuned setting, on the classes and runs both have"
+    told = "A gain of exactly 0 without an interval: the default itself was selected."
+    body = join([figure(plot, told), table(caption, header, rows, numeric=range(1, 6))])
+    return Part(f"{prefix}-tuning", "What tuning bought", body, [plot], level)
+
+
+def cost_part(study: Study, prefix: str, level: int) -> Part | None:
+    """Seconds and memory against quality."""
+    plot = cost_plot(study, prefix)
+    if plot is None:
+        return None
+    costs = final_costs(study)
+    rows = [
+        (r["loss"], number(r["mean"]), seconds(costs[r["loss"]][0]), f"{costs[r['loss']][1] / 2**20:.0f} MiB",
+         r["trials"], seconds(r["seconds"]))
+        for r in study.comparison.records() if r["loss"] in costs and r["mean"] is not None
+    ]  # fmt: skip
+    header = ["loss", study.metric, "one training", "peak memory", "trials", "all its trainings"]
+    body = join([
+        figure(plot, "The larger a marker, the more memory. Memory on a CPU is that of the whole process."),
+        table("Cost of the selected setting, and of everything spent on the loss", header, rows, numeric=range(1, 6)),
+    ])  # fmt: skip
+    return Part(f"{prefix}-cost-part", "Cost and quality", body, [plot], level)
+
+
+def failures_part(study: Study, prefix: str, level: int) -> Part:
+    """Every reason a training failed for, with how often."""
+    rows = study.results[study.results["status"] != "ok"]
+    if rows.empty:
+        return Part(f"{prefix}-failures", "Failures", tag("p", "No training failed."), level=level)
+    runs = rows.drop_duplicates(["loss", "kind", "trial", "fold", "seed"])
+    runs = runs.assign(reason=runs["reason"].fillna("no reason given"))
+    groups = runs.groupby(["loss", "kind", "reason"], sort=False)
+    shown = [
+        (loss, kind, len(group), ", ".join(str(t) for t in sorted(set(group["trial"].dropna()))) or "–", reason)
+        for (loss, kind, reason), group in groups
+    ]
+    body = table(f"{len(runs)} trainings failed", ["loss", "kind", "how many", "trials", "reason"], shown, numeric=[2])
+    return Part(f"{prefix}-failures", "Failures", body, level=level)

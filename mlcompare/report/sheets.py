@@ -1,0 +1,94 @@
+"""Nearest-neighbour sheets: query photographs, what each loss finds beside them, hits and misses."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from mlcompare.report.curves import nearest
+from mlcompare.report.markup import Html, join, tag
+from mlcompare.report.sources import Embeddings, TestSamples
+
+__all__ = ["chosen_queries", "data_uri", "sheet"]
+
+NEIGHBOURS = 8
+QUERIES = 6
+MOST_SCANNED = 2_000  # queries looked at to find good and bad ones
+
+
+def data_uri(image: np.ndarray) -> str:
+    """Return an image ``(C, H, W)`` uint8, one or three channels, as a PNG inside the page."""
+    array = image[0] if image.shape[0] == 1 else image[:3].transpose(1, 2, 0)
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(array)).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def chosen_queries(run: Embeddings, k: int = NEIGHBOURS) -> tuple[np.ndarray, np.ndarray]:
+    """Return queries ``(q,)`` and their neighbours ``(q, k)``: first the worst, one of each class, then the best.
+
+    A query alone in its class has nothing to find and is left out.
+    """
+    labels = run.labels
+    counts = dict(zip(*np.unique(labels, return_counts=True)))
+    queries = np.array([i for i, label in enumerate(labels) if counts[label] > 1])
+    if len(queries) > MOST_SCANNED:
+        queries = queries[np.linspace(0, len(queries) - 1, MOST_SCANNED).astype(int)]
+    if not len(queries):
+        return queries, np.empty((0, k), dtype=int)
+    found = nearest(run, queries, k)  # (Q, k)
+    hits = labels[found] == labels[queries][:, None]
+    weights = 1.0 / (1 + np.arange(found.shape[1]))  # an early miss is worse than a late one
+    share = hits @ weights
+    worst = _one_of_each_class(np.argsort(share, kind="stable"), labels[queries], QUERIES // 2)
+    rest = [i for i in np.argsort(-share, kind="stable") if labels[queries[i]] not in labels[queries[worst]]]
+    best = _one_of_each_class(rest or np.argsort(-share, kind="stable"), labels[queries], QUERIES // 2)
+    picked = np.array(list(dict.fromkeys([*worst, *best])))
+    return queries[picked], found[picked]
+
+
+def _one_of_each_class(order, labels: np.ndarray, most: int) -> list[int]:
+    picked: dict[int, int] = {}
+    for index in order:
+        picked.setdefault(int(labels[index]), int(index))
+        if len(picked) == most:
+            break
+    return list(picked.values())
+
+
+def sheet(loss: str, run: Embeddings, samples: TestSamples) -> Html | None:
+    """Return the sheet of one loss; None where images of the samples are missing."""
+    positions = {int(row): i for i, row in enumerate(samples.rows)}
+    where = [positions.get(int(row)) for row in run.rows]
+    if samples.images is None or any(place is None for place in where):
+        return None
+    queries, found = chosen_queries(run)
+    if not len(queries):
+        return None
+
+    def image(index: int) -> str:
+        return data_uri(samples.images[where[index]])
+
+    def name(index: int) -> str:
+        label = int(run.labels[index])
+        return samples.class_names[label] if label < len(samples.class_names) else f"class {label}"
+
+    rows = [_row(query, neighbours, run.labels, image, name) for query, neighbours in zip(queries, found)]
+    return tag("div", *rows, class_="scroll sheet", role="region", tabindex=0,
+               aria_label=f"Nearest neighbours by {loss}: queries and what is found")  # fmt: skip
+
+
+def _row(query: int, found: np.ndarray, labels: np.ndarray, image: Callable, name: Callable) -> Html:
+    cells = [tag("figure", tag("img", src=image(query), alt=f"query: {name(query)}"),
+                 tag("figcaption", name(query)), class_="query")]  # fmt: skip
+    for rank, index in enumerate(found, start=1):
+        hit = labels[index] == labels[query]
+        word, mark = ("hit", "✓") if hit else ("miss", "✗")
+        alt = f"neighbour {rank}: {name(index)}, {word}"
+        caption = tag("figcaption", tag("span", mark, class_="mark", aria_hidden="true"), f" {name(index)}")
+        cells.append(tag("figure", tag("img", src=image(index), alt=alt), caption, class_=word))
+    return tag("div", join(cells), class_="row")

@@ -1,0 +1,173 @@
+"""What a report reads from a store: tables, study.json, the journal's dates, and the embeddings kept for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlcompare.comparison import Comparison, compare, load_per_class, load_results
+from mlcompare.errors import StoreError
+
+__all__ = ["Embeddings", "Progress", "Study", "TestSamples", "open_study"]
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """The sealed test samples as one final run embedded them: ``vectors (N, D)``, ``labels (N,)``, ``rows (N,)``."""
+
+    fold: int
+    vectors: np.ndarray
+    labels: np.ndarray
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class TestSamples:
+    """What the runner left about the sealed samples: ``rows (N,)``, class names, and small images, if they are images."""
+
+    __test__ = False  # not a test, whatever its name says
+    rows: np.ndarray
+    class_names: tuple[str, ...]
+    images: np.ndarray | None  # (N, C, H, W) uint8
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the journal is: finished trainings, first and last date (seconds since 1970), None where unknown."""
+
+    jobs: int = 0
+    first: float | None = None
+    last: float | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """One store, read and compared.
+
+    Attributes:
+        known: study.json: the study file, hashes, spaces, versions; empty where there is none.
+        spaces: loss → hyperparameter → its range, without fixed values.
+    """
+
+    path: Path
+    name: str
+    known: Mapping[str, Any]
+    results: pd.DataFrame
+    per_class: pd.DataFrame | None
+    comparison: Comparison
+    spaces: Mapping[str, Mapping[str, Any]]
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        return self.known.get("study", {})
+
+    @property
+    def metric(self) -> str:
+        return self.comparison.metric
+
+    def losses(self) -> list[str]:
+        """Return the losses that have a score, best first; no baselines."""
+        return [r["loss"] for r in self.comparison.records() if r["family"] != "baseline" and r["mean"] is not None]
+
+    def selected_trial(self, loss: str) -> int | None:
+        """Return the number of the trial that was selected, None if none was."""
+        rows = self.results
+        chosen = rows[(rows["loss"] == loss) & (rows["kind"] == "final") & (rows["source"] == "selected")]["trial"]
+        return int(chosen.iloc[0]) if len(chosen) and pd.notna(chosen.iloc[0]) else None
+
+    def embeddings(self, loss: str) -> list[Embeddings]:
+        """Return the selected setting's embeddings, one for each fold that kept them."""
+        folder = self.path / "artifacts" / "final" / loss / str(self.selected_trial(loss))
+        found = []
+        for path in sorted(folder.glob("fold*-seed0.npz"), key=lambda p: (len(p.name), p.name)):
+            arrays = _arrays(path, ("embeddings", "labels", "rows"))
+            if arrays is not None:
+                fold = int(path.name.removeprefix("fold").split("-")[0])
+                found.append(Embeddings(fold, arrays["embeddings"], arrays["labels"], arrays["rows"]))
+        return found
+
+    def test_samples(self) -> TestSamples | None:
+        """Return what is known about the sealed samples."""
+        arrays = _arrays(self.path / "artifacts" / "test_samples.npz", ("rows", "class_names"))
+        if arrays is None:
+            return None
+        return TestSamples(arrays["rows"], tuple(map(str, arrays["class_names"])), arrays.get("images"))
+
+
+def _arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray] | None:
+    """Return the arrays of an ``.npz`` file, None where it is missing, half written or without what is needed."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file.items())
+    except Exception:  # zipfile, numpy and the system each have errors of their own; a report does without the file
+        return None
+    return arrays if all(name in arrays for name in needed) else None
+
+
+def open_study(store: Path, *, confidence: float | None = None) -> Study:
+    """Read a store and compare its losses.
+
+    Args:
+        confidence: of the intervals; by default what the study's decision rule asks for, else 0.95.
+
+    Raises:
+        StoreError: the store is missing, unfinished or damaged.
+        DataError: its results hold no row.
+    """
+    from mlcompare.report.verdict import rule_confidence
+
+    if not store.is_dir():
+        cure = "check the path, or run a study first"
+        raise StoreError("the store must exist", value="no such directory", cure=cure, place=str(store))
+    known = _read_known(store / "study.json")
+    results, per_class = load_results(store), load_per_class(store)
+    config = known.get("study", {})
+    spaces = {
+        loss: {name: d for name, d in space.items() if isinstance(d, dict) and "low" in d}
+        for loss, space in known.get("spaces", {}).items()
+    }
+    comparison = compare(
+        results, per_class, metric=config.get("search", {}).get("objective"), spaces=spaces,
+        confidence=confidence or rule_confidence(config.get("decision_rule", "")),
+    )  # fmt: skip
+    name = config.get("name") or comparison.study
+    return Study(store, name, known, results, per_class, comparison, spaces, _progress(store / "journal.jsonl"))
+
+
+def _read_known(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        known = None
+    if not isinstance(known, dict):
+        cure = "restore it from a copy of the store"
+        raise StoreError("study.json must be a JSON object", value="something else", cure=cure, place=str(path))
+    return known
+
+
+def _progress(path: Path) -> Progress:
+    """Count the finished trainings of a journal; a torn line (it is being written) doesn't count."""
+    jobs, times = 0, []
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except OSError:
+        return Progress()
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if record.get("type") == "job":
+            jobs += 1
+            times.append(record.get("time"))
+    times = [time for time in times if time is not None]
+    return Progress(jobs, min(times, default=None), max(times, default=None))

@@ -1,0 +1,168 @@
+"""Put a report together and write it: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from mlcompare.comparison import critical_difference, scores_by_study
+from mlcompare.comparison.table import higher_is_better
+from mlcompare.errors import DataError, InvalidValueError, StoreError
+from mlcompare.report.markup import Html, join, number, p_value, table, tag
+from mlcompare.report.page import Part, document
+from mlcompare.report.plots import figure
+from mlcompare.report.protocol_section import progress_note, protocol_part
+from mlcompare.report.ranking_plots import critical_difference_plot
+from mlcompare.report.ranking_sections import (
+    answer_box,
+    cost_part,
+    failures_part,
+    leaderboard_part,
+    pairs_part,
+    tunability_part,
+)
+from mlcompare.report.sample_sections import curves_part, kept_runs, neighbours_part, views_part
+from mlcompare.report.search_sections import hyperparameters_part, search_part
+from mlcompare.report.sources import Study, open_study
+from mlcompare.report.verdict import judge
+
+__all__ = ["report_html", "write"]
+
+
+def write(stores: Sequence[Path], out: Path | None = None) -> Path:
+    """Write the report; see :func:`mlcompare.report.write_report`."""
+    stores = [Path(store) for store in stores]
+    if not stores:
+        raise InvalidValueError("a report needs a store", value="none", cure="name one, such as runs/faces-quickstart")
+    twice = [store for i, store in enumerate(stores) if store.resolve() in {s.resolve() for s in stores[:i]}]
+    if twice:
+        raise InvalidValueError("a store is named once", value=str(twice[0]), cure="leave it out the second time")
+    text = report_html([open_study(store) for store in stores])
+    path = stores[0] / "report.html" if out is None else Path(out)
+    _write_whole(path, text.encode())
+    return path
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(0, "it is a directory")
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        cure = "name a file in a directory that exists and can be written"
+        raise StoreError("the report must be writable", value=error.strerror, cure=cure, place=str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def report_html(studies: Sequence[Study]) -> str:
+    """Return the document; the same stores give the same text."""
+    if len(studies) == 1:
+        study = studies[0]
+        head = join([
+            tag("p", "mlcompare report", class_="eyebrow"), tag("h1", study.name), answer_box(study), progress_note(study),
+        ])  # fmt: skip
+        return document(f"{study.name}: comparison of losses", head, _parts(study, "s0", 2), _foot(studies))
+    names = _distinct_names(studies)
+    head = join([
+        tag("p", "mlcompare report", class_="eyebrow"), tag("h1", f"{len(studies)} studies compared"),
+        tag("p", ", ".join(names), class_="lede"),
+    ])  # fmt: skip
+    parts = [_overview_part(studies, names), _ranks_part(studies, names)]
+    for position, (study, name) in enumerate(zip(studies, names)):
+        prefix = f"s{position}"
+        body = join([answer_box(study), progress_note(study)])
+        parts += [Part(prefix, name, body), *_parts(study, prefix, 3)]
+    return document(f"{len(studies)} studies compared", head, parts, _foot(studies))
+
+
+def _parts(study: Study, prefix: str, level: int) -> list[Part]:
+    samples, runs = study.test_samples(), kept_runs(study)
+    parts = [
+        leaderboard_part(study, prefix, level),
+        pairs_part(study, prefix, level),
+        tunability_part(study, prefix, level),
+        search_part(study, prefix, level),
+        hyperparameters_part(study, prefix, level),
+        curves_part(study, runs, prefix, level),
+        views_part(study, runs, samples, prefix, level),
+        neighbours_part(study, runs, samples, prefix, level),
+        cost_part(study, prefix, level),
+        failures_part(study, prefix, level),
+        protocol_part(study, samples, prefix, level),
+    ]
+    return [part for part in parts if part is not None]
+
+
+def _distinct_names(studies: Sequence[Study]) -> list[str]:
+    """Study names; where two are alike, the store's directory tells them apart."""
+    names = [study.name for study in studies]
+    return [
+        name if names.count(name) == 1 else f"{name} ({study.path.resolve().name}, {i + 1})"
+        for i, (name, study) in enumerate(zip(names, studies))
+    ]
+
+
+def _overview_part(studies: Sequence[Study], names: list[str]) -> Part:
+    rows = []
+    for study, name in zip(studies, names):
+        found = study.comparison
+        best = next((row for row in found.records() if row["loss"] == found.best), None)
+        dataset = study.config.get("dataset", {}).get("name", "–")
+        rows.append((name, dataset, study.metric, found.best or "–", number(best["mean"] if best else None),
+                     f"rule {judge(study).state}"))  # fmt: skip
+    header = ["study", "dataset", "metric", "best loss", "mean", "decision"]
+    body = table("The studies, and what each found", header, rows, numeric=[4])
+    return Part("overview", "Overview", body)
+
+
+def _ranks_part(studies: Sequence[Study], names: list[str]) -> Part:
+    """Mean ranks over the studies: the losses that all of them share."""
+    title, part_id = "Ranks over all studies", "ranks"
+    metrics = {study.metric for study in studies}
+    if len(metrics) > 1:
+        text = f"The studies have different objectives ({', '.join(sorted(metrics))}), so their ranks aren't averaged."
+        return Part(part_id, title, tag("p", text))
+    metric = metrics.pop()
+    together = pd.concat([study.results.assign(study=name) for study, name in zip(studies, names)])
+    scores = scores_by_study(together, metric)
+    shared = scores.dropna(axis=1)
+    left_out = [name for name in scores.columns if name not in shared.columns]
+    try:
+        found = critical_difference(shared, higher=higher_is_better(metric))
+    except DataError:
+        return Part(
+            part_id, title, tag("p", "Fewer than two losses have a score in every study, so there is no ranking.")
+        )
+    plot = critical_difference_plot(found, part_id)
+    parts = [tag("p", _ranks_sentence(found, len(studies))), figure(plot, "Boxes join losses that aren't told apart.")]
+    if left_out:
+        parts.append(tag("p", f"Left out, for not every study has them: {', '.join(left_out)}.", class_="muted"))
+    rows = [
+        (loss, number(rank, digits=2), *[number(shared.loc[name, loss]) for name in shared.index])
+        for loss, rank in found.ranks.items()
+    ]
+    header = ["loss", "mean rank", *map(str, shared.index)]
+    parts.append(table(f"Mean {metric} of the tuned losses in each study", header, rows, numeric=range(1, len(header))))
+    return Part(part_id, title, join(parts), [plot])
+
+
+def _ranks_sentence(found, count: int) -> str:
+    text = f"{found.ranks.index[0]} has the best mean rank, {number(float(found.ranks.iloc[0]), digits=2)}, of "
+    text += f"{len(found.ranks)} losses over {count} studies"
+    if found.p_value is not None:
+        text += f" (Friedman's test that all rank alike: p = {p_value(found.p_value)})"
+    if found.critical_difference is not None:
+        width = number(found.critical_difference, digits=2)
+        text += f". Mean ranks closer than {width} aren't told apart (Nemenyi)"
+    return text + "."
+
+
+def _foot(studies: Sequence[Study]) -> Html:
+    versions = {study.known.get("versions", {}).get("mlcompare") for study in studies} - {None}
+    return tag("p", f"Written by mlcompare {', '.join(sorted(versions))}. This file needs no network.")
