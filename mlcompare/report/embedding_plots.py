@@ -130,10 +130,11 @@ def view_plot(
         mine = labels == label
         symbol = ("circle", "diamond", "square", "cross", "triangle-up")[position % 5]
         data.append(_points(_name(label, names), points[mine], labels[mine], names, color(position), 7, symbol, 0.9))
-    bare = {"showticklabels": False, "ticks": ""}
+    bare = {"showticklabels": False, "ticks": "", "showgrid": False}
     x, y = axis(**bare), axis(scaleanchor="x", **bare)
     alt = f"{len(chosen)} sealed samples embedded by {loss}, in two dimensions ({projection.name}), coloured by class."
-    return Plot(plot_id, data, layout(x, y, height=300), alt, title=loss), projection.name
+    legend = [(_name(label, names), color(position), "solid") for position, label in enumerate(colored)]
+    return Plot(plot_id, data, layout(x, y, height=280), alt, title=loss, legend=legend), projection.name
 
 
 def _name(label: int, names: tuple[str, ...]) -> str:
@@ -142,7 +143,8 @@ def _name(label: int, names: tuple[str, ...]) -> str:
 
 def _points(name, points, labels, names, token, size, symbol, opacity) -> dict:
     return {
-        "type": "scatter", "mode": "markers", "name": name, "x": floats(points[:, 0], 4), "y": floats(points[:, 1], 4),
+        "type": "scatter", "mode": "markers", "name": name, "legendgroup": name,
+        "x": floats(points[:, 0], 4), "y": floats(points[:, 1], 4),
         "text": [_name(int(label), names) for label in labels], "hovertemplate": "%{text}<extra></extra>",
         "marker": {"color": token, "size": size, "symbol": symbol, "opacity": opacity, "line": {"width": 0}},
     }  # fmt: skip

@@ -63,7 +63,7 @@ def table(
             for i, cell in enumerate(row)
         ]
         body.append(tag("tr", *cells, class_=(classes[number_] or None) if classes else None))
-    parts = tag("caption", caption), tag("thead", tag("tr", *head)), tag("tbody", *body)
+    parts = tag("caption", tag("span", caption)), tag("thead", tag("tr", *head)), tag("tbody", *body)
     return tag("div", tag("table", *parts, class_=kind), class_="scroll", role="region", aria_label=caption, tabindex=0)
 
 

@@ -44,13 +44,14 @@
 
   // The legends are buttons: they work by keyboard, too.
   document.addEventListener("click", (event) => {
-    const button = event.target.closest("button[data-plot]");
+    const button = event.target.closest("button[data-plots]");
     if (!button) return;
-    const off = (hidden[button.dataset.plot] ||= new Set());
     const shown = button.getAttribute("aria-pressed") === "true";
     button.setAttribute("aria-pressed", String(!shown));
-    shown ? off.add(button.dataset.name) : off.delete(button.dataset.name);
-    const plot = plots.find((candidate) => candidate.id === button.dataset.plot);
-    Plotly.react(plot.id, ...figure(plot), config);
+    for (const plot of plots.filter((candidate) => button.dataset.plots.split(" ").includes(candidate.id))) {
+      const off = (hidden[plot.id] ||= new Set());
+      shown ? off.add(button.dataset.name) : off.delete(button.dataset.name);
+      Plotly.react(plot.id, ...figure(plot), config);
+    }
   });
 })();

@@ -13,9 +13,7 @@ from mlcompare.report.plots import Plot, plot_json
 __all__ = ["Part", "document"]
 
 # Nothing may be fetched: the file opens without a network, and shows nobody that it was opened.
-POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'"
-)
+POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
 
 @dataclass(frozen=True)

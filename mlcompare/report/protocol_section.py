@@ -66,7 +66,7 @@ def _mapping(values: Mapping[str, Any]) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return "(" + ", ".join(f"{k} {_plain(v)}" for k, v in value.items()) + ")"
-    return "×".join(map(str, value)) if isinstance(value, list) else setting(value)
+    return f"[{', '.join(map(_plain, value))}]" if isinstance(value, list) else setting(value)
 
 
 def _sealed(classes: int | None, samples: TestSamples | None) -> str | None:
@@ -106,8 +106,8 @@ def _dimension(value: Any) -> tuple[str, str]:
 
 def _study_file(study: Study) -> Html:
     text = json.dumps(study.config, indent=1, ensure_ascii=False)
-    return tag("details", tag("summary", "The study file, with every default written out"),
-               tag("div", tag("pre", text), class_="scroll", role="region", aria_label="Study file", tabindex=0))  # fmt: skip
+    box = tag("div", tag("pre", text), class_="scroll", role="region", aria_label="Study file", tabindex=0)
+    return tag("details", tag("summary", "The study file, with every default written out"), box)
 
 
 def progress_note(study: Study) -> Html | None:

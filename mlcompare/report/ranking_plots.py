@@ -141,7 +141,8 @@ def critical_difference_plot(found: CriticalDifference, prefix: str) -> Plot:
     """Mean ranks on a line; bars join the losses that aren't told apart."""
     names = list(found.ranks.index)
     data = [{
-        "type": "scatter", "mode": "markers", "x": floats(found.ranks), "y": names, "marker": {"color": "@c0", "size": 10},
+        "type": "scatter", "mode": "markers", "x": floats(found.ranks), "y": names,
+        "marker": {"color": "@c0", "size": 10},
         "hovertemplate": "%{y}: mean rank %{x:.2f}<extra></extra>",
     }]  # fmt: skip
     shapes = []

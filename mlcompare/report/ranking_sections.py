@@ -35,56 +35,55 @@ def answer_box(study: Study) -> Html:
     )
 
 
-def _marker(row: dict[str, Any], best: str | None) -> str:
-    return "★" if row["loss"] == best else "≈" if row["indistinguishable_from_best"] else ""
+def _name(row: dict[str, Any], best: str | None) -> Html | str:
+    marker = "★" if row["loss"] == best else "≈" if row["indistinguishable_from_best"] else " "
+    return join([tag("span", marker, class_="marker"), row["loss"]], "")
 
 
 def _settings(row: dict[str, Any]) -> Html | str:
-    if row["mean"] is None:
+    if row["hyperparameters"] is None:
         return row["reason"] or ""
-    numbers = {k: v for k, v in (row["hyperparameters"] or {}).items() if isinstance(v, float)}
+    numbers = {k: v for k, v in row["hyperparameters"].items() if isinstance(v, float)}
     parts = [f"{k} = {setting(v)}{'*' if k in row['at_bound'] else ''}" for k, v in numbers.items()]
     return join([tag("span", part, class_="setting") for part in parts], " ")
 
 
 def leaderboard_part(study: Study, prefix: str, level: int) -> Part:
-    """Every loss and baseline, best first, and the forest plot."""
+    """Every loss and baseline, best first; the forest plot; the selected settings."""
     found, percent = study.comparison, f"{100 * study.comparison.confidence:g} %"
-    header = [
-        "loss",
-        "",
-        "family",
-        "mean",
-        f"{percent} interval",
-        "untuned",
-        "to best",
-        f"{percent} interval",
-        "p (Holm)",
-    ]
-    header += ["runs", "selected setting"]
+    header = ["loss", "family", "mean", f"{percent} interval", "untuned", "to best", f"{percent} interval", "p (Holm)"]
     rows, classes = [], []
     for row in found.records():
         is_best = row["loss"] == found.best
-        to_best = ("", "") if is_best else (
-            number(row["difference_to_best"], sign=True), span(row["difference_low"], row["difference_high"], sign=True)
-        )  # fmt: skip
+        difference = number(row["difference_to_best"], sign=True)
+        spread = span(row["difference_low"], row["difference_high"], sign=True)
         rows.append([
-            row["loss"], _marker(row, found.best), row["family"], number(row["mean"]), span(row["ci_low"], row["ci_high"]),
-            number(row["default_mean"]), *to_best, p_value(row["p_value"]), row["runs"], _settings(row),
+            _name(row, found.best), row["family"], number(row["mean"]), span(row["ci_low"], row["ci_high"]),
+            number(row["default_mean"]), *(("", "", "") if is_best else (difference, spread, p_value(row["p_value"]))),
         ])  # fmt: skip
         classes.append("best" if is_best else "baseline" if row["family"] == "baseline" else "")
     caption = (
-        f"{found.metric} on the sealed test classes. ★ best · ≈ not told apart from it (Holm-corrected over all pairs) · "
-        f"* selected on the bound of its range. Intervals and p-values count {_unit(found.unit)}."
+        f"{found.metric} on the sealed test classes. ★ best · ≈ not told apart from it (Holm-corrected over all pairs)."
+        f" Intervals and p-values count {_unit(found.unit)}."
     )
-    parts: list[Any] = [table(caption, header, rows, numeric=range(3, 10), classes=classes)]
+    parts: list[Any] = [table(caption, header, rows, numeric=range(2, 8), classes=classes)]
     plot = forest_plot(study, prefix)
     if plot:
         told = f"Dots: tuned, with {percent} intervals. Hollow diamonds: the default setting. Dotted: the best mean."
         parts.append(figure(plot, told))
+    parts.append(_selected(study))
     if found.notes:
         parts.append(tag("ul", *[tag("li", note) for note in found.notes], class_="notes muted"))
     return Part(f"{prefix}-leaderboard", "Leaderboard", join(parts), [plot] if plot else [], level)
+
+
+def _selected(study: Study) -> Html:
+    rows = [
+        (row["loss"], _settings(row), f"{row['runs']} of {row['runs'] + row['failed_runs']}")
+        for row in study.comparison.records() if row["family"] != "baseline"
+    ]  # fmt: skip
+    caption = "The selected setting of each loss, and how many of its final runs succeeded. * on the bound of its range"
+    return table(caption, ["loss", "selected setting", "runs"], rows, numeric=[2])
 
 
 def _unit(unit: str) -> str:
@@ -101,8 +100,12 @@ def pairs_part(study: Study, prefix: str, level: int) -> Part:
     else:
         parts.append(_matrix(found.pairwise, names, found.metric, 1.0 - found.confidence))
     if found.separation:
-        rows = [(name, separation.sentence) for name, separation in found.separation.items()]
-        caption = f"What it would take to tell a loss from {found.best}, if the difference seen is the true one"
+        losses = set(study.losses())
+        rows = [(name, estimate.sentence) for name, estimate in found.separation.items() if name in losses]
+        caption = (
+            f"What it would take to tell a loss from {found.best}, if the difference seen is the true one; each pair "
+            "by itself, without the correction for many pairs"
+        )
         parts.append(table(caption, ["loss", "estimate"], rows))
     return Part(f"{prefix}-pairs", "Pairs", join(parts), level=level)
 
@@ -119,10 +122,8 @@ def _matrix(pairs: pd.DataFrame, names: list[str], metric: str, level: float) ->
         tag("tr", tag("th", a, scope="row"), *[_cell(known.get((a, b)), a, b, largest, level) for b in names])
         for a in names
     ]
-    caption = (
-        f"Difference in {metric}, row minus column; below it the corrected p-value. Bold: told apart at {level:.2g}."
-    )
-    parts = tag("caption", caption), tag("thead", head), tag("tbody", *body)
+    caption = f"Difference in {metric}, row minus column, and the corrected p-value. Bold: told apart at {level:.2g}."
+    parts = tag("caption", tag("span", caption)), tag("thead", head), tag("tbody", *body)
     inner = tag("table", *parts, class_="matrix")
     return tag("div", inner, class_="scroll", role="region", aria_label="Pairwise differences", tabindex=0)
 
@@ -131,13 +132,11 @@ def _cell(value: tuple[float, float, float] | None, a: str, b: str, largest: flo
     if value is None or value[0] != value[0]:
         return tag("td", "" if a == b else "–")
     difference, p, beats = value
-    side = "good" if difference > 0 else "bad"
     share = round(32 * min(abs(difference) / largest, 1.0))
+    tint = f"background: color-mix(in srgb, var(--{'good' if difference > 0 else 'bad'}) {share}%, transparent)"
     title = f"{a} beats {b} with probability {beats:.2f}"
-    return tag(
-        "td", number(difference, sign=True), tag("small", p_value(p)), title=title,
-        class_="apart" if p <= level else None, style=f"background: color-mix(in srgb, var(--{side}) {share}%, transparent)",
-    )  # fmt: skip
+    kind = "apart" if p <= level else None
+    return tag("td", number(difference, sign=True), tag("small", p_value(p)), title=title, class_=kind, style=tint)
 
 
 def tunability_part(study: Study, prefix: str, level: int) -> Part | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,7 @@ from mlcompare.report.curves import Curves, curves_of
 from mlcompare.report.embedding_plots import recall_plot, roc_plot, shown_classes, view_plot
 from mlcompare.report.markup import Html, join, number, table, tag
 from mlcompare.report.page import Part
-from mlcompare.report.plots import figure, gallery
+from mlcompare.report.plots import figure, gallery, switches_of
 from mlcompare.report.sheets import sheet
 from mlcompare.report.sources import Embeddings, Study, TestSamples
 
@@ -45,15 +46,14 @@ def curves_part(study: Study, runs: dict[str, list[Embeddings]], prefix: str, le
     told = f"Selected settings, mean over {first.folds} folds (first seed)."
     if len(study.losses()) > len(curves):
         told += f" The {len(curves)} leading losses that left embeddings are shown."
-    some = (
-        f", from {first.queries} evenly spaced queries"
-        if first.queries < len(runs[next(iter(curves))][0].labels)
-        else ""
-    )
-    charts = tag("div", figure(roc, f"Verification: all pairs of sealed samples{some}."),
-                 figure(recall, f"Retrieval: each sealed sample against all others{some}."), class_="pair")  # fmt: skip
-    return Part(f"{prefix}-curves", "Verification and retrieval", join([tag("p", told), charts, numbers]), [roc, recall],
-                level)  # fmt: skip
+    thinned = first.queries < len(runs[next(iter(curves))][0].labels)
+    some = f", from {first.queries} evenly spaced queries" if thinned else ""
+    pair = [
+        figure(replace(roc, legend=[]), f"Verification: all pairs of sealed samples{some}."),
+        figure(replace(recall, legend=[]), f"Retrieval: each sealed sample against all others{some}."),
+    ]
+    body = join([tag("p", told), switches_of([roc, recall]), tag("div", *pair, class_="pair"), numbers])
+    return Part(f"{prefix}-curves", "Verification and retrieval", body, [roc, recall], level)
 
 
 def _metrics_table(study: Study) -> Html | None:
@@ -90,10 +90,8 @@ def views_part(
         plots.append(plot)
         methods.append(method)
     classes = len(set(first.labels[chosen].tolist()))
-    told = (
-        f"{len(chosen)} sealed samples of {classes} classes, {len(colored)} of them coloured, embedded by the selected "
-    )
-    told += f"setting of each loss (fold {first.fold + 1}, first seed). {METHODS[methods[0]]}"
+    told = f"{len(chosen)} sealed samples of {classes} classes, {len(colored)} of them coloured, embedded by the "
+    told += f"selected setting of each loss (fold {first.fold + 1}, first seed). {METHODS[methods[0]]}"
     return Part(f"{prefix}-views", "Embeddings", join([tag("p", told), gallery(plots, kind="views")]), plots, level)
 
 
@@ -108,8 +106,8 @@ def neighbours_part(
     if samples is None or samples.images is None:
         return None
     parts: list[Any] = [
-        tag("p", "Left a query, then its nearest neighbours by cosine, nearest first. The first rows are the loss's worst "
-            "queries, the others its best, one for each class. ✓ hit · ✗ miss.")
+        tag("p", "Left a query, then its nearest neighbours by cosine, nearest first. The first rows are the loss's "
+            "worst queries, the others its best, one for each class. ✓ hit · ✗ miss.")
     ]  # fmt: skip
     for loss in _shown(study, list(runs)):
         found = sheet(loss, runs[loss][0], samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -49,7 +50,7 @@ def best_so_far_plot(study: Study, prefix: str, order: list[str]) -> Plot | None
     ends = "; ".join(f"{trace['name']} {number(trace['y'][-1])}" for trace in data)
     return Plot(
         f"{prefix}-search", data,
-        layout(axis("trials", tickformat="d", rangemode="tozero"), axis(f"best {study.metric} on validation"), height=380),
+        layout(axis("trials", tickformat="d"), axis(f"best {study.metric} on validation"), height=380),
         f"Best validation {study.metric} over trials; at the end: {ends}.", legend=legend,
     )  # fmt: skip
 
@@ -63,7 +64,9 @@ def slice_groups(study: Study, prefix: str) -> list[tuple[str, list[Plot]]]:
     families = {row["loss"]: row["family"] for row in study.comparison.records()}
     groups: dict[str, list[Plot]] = {}
     limits = _limits(settings["value"])
-    for (loss, name), rows in settings.groupby(["loss", "hyperparameter"], sort=False):
+    order = {row["loss"]: position for position, row in enumerate(study.comparison.records())}
+    found = sorted(settings.groupby(["loss", "hyperparameter"], sort=False), key=lambda pair: order[pair[0][0]])
+    for (loss, name), rows in found:
         space = study.spaces.get(loss, {}).get(name)
         if space is None:
             continue  # fixed
@@ -89,6 +92,20 @@ def _limits(values: pd.Series) -> list[float] | None:
     return [low - pad, high + pad]
 
 
+def _searched_axis(name: str, low: float, high: float, log: bool) -> dict[str, Any]:
+    """The axis spans the range that was searched, so that an optimum near a bound is seen there."""
+    ends = (math.log10(low), math.log10(high)) if log else (low, high)
+    pad = 0.06 * (ends[1] - ends[0])
+    span = {"range": [ends[0] - pad, ends[1] + pad]}
+    if not log:
+        return axis(name, nticks=5, **span)
+    decades = range(math.floor(ends[0]), math.ceil(ends[1]) + 1)
+    steps = (1, 3) if ends[1] - ends[0] < 2.5 else (1,)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    ticks = [tick for tick in ticks if low / 1.01 <= tick <= high * 1.01]
+    return axis(name, type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks], **span)
+
+
 def _slice(label, metric, pair, rows: pd.DataFrame, kinds, selected, space, token: str) -> Plot:
     (loss, name), log = pair, bool(space.get("log"))
     chosen = [trial == selected for trial in rows["trial"]]
@@ -97,16 +114,16 @@ def _slice(label, metric, pair, rows: pd.DataFrame, kinds, selected, space, toke
         for trial, kind, star in zip(rows["trial"], kinds, chosen)
     ]
     trace: dict[str, Any] = {
-        "type": "scatter", "mode": "markers", "x": floats(rows["setting"]), "y": floats(rows["value"]), "customdata": told,
+        "type": "scatter", "mode": "markers", "x": floats(rows["setting"]), "y": floats(rows["value"]),
+        "customdata": told,
         "hovertemplate": f"{name} %{{x:.3g}}: %{{y:.3f}} (%{{customdata}})<extra></extra>",
         "marker": {"color": token, "size": [13 if star else 8 for star in chosen], "opacity": 0.9,
                    "symbol": ["star" if star else MARKERS.get(kind, "circle") for kind, star in zip(kinds, chosen)],
                    "line": {"width": 0}},
     }  # fmt: skip
-    x = axis(name, type="log" if log else "linear", nticks=5, minor={"ticks": ""})
-    if log:
-        x |= {"dtick": 1 if space["high"] / space["low"] >= 10 else "D2", "exponentformat": "power"}
+    x = _searched_axis(name, float(space["low"]), float(space["high"]), log)
     best = rows.loc[rows["trial"] == selected, ["setting", "value"]]
     said = "" if best.empty else f"; selected {best['setting'].iloc[0]:.3g} with {number(best['value'].iloc[0])}"
-    alt = f"{metric} on validation against {name} of {loss}{', logarithmic axis' if log else ''}, {len(rows)} trials{said}."
+    scale = ", logarithmic axis" if log else ""
+    alt = f"{metric} on validation against {name} of {loss}{scale}, {len(rows)} trials{said}."
     return Plot(label, [trace], layout(x, axis(), height=210), alt, title=loss)

@@ -9,11 +9,15 @@ import numpy as np
 from mlcompare.comparison import budget_sensitivity, importance
 from mlcompare.report.markup import Html, join, number, p_value, setting, table, tag
 from mlcompare.report.page import Part
-from mlcompare.report.plots import Plot, figure, gallery
+from mlcompare.report.plots import figure, gallery
 from mlcompare.report.search_plots import best_so_far_plot, slice_groups, symbol_of
 from mlcompare.report.sources import Study
 
 __all__ = ["hyperparameters_part", "search_part"]
+
+
+TITLES = {"m": "m: margin", "s": "s: scale", "λ": "λ: weight of a term"}
+KEYS = ("★ selected", "◆ default", "■ published", "● sampled")
 
 
 def search_part(study: Study, prefix: str, level: int) -> Part | None:
@@ -29,7 +33,7 @@ def search_part(study: Study, prefix: str, level: int) -> Part | None:
     header = ["loss", f"best of {budget.trials}", "best of all", "gain"]
     caption = f"Best {study.metric} on validation after {budget.trials} trials and after all"
     body = join([
-        tag("p", budget.sentence), figure(plot, "The best validation score so far, by trial, in the order they were asked."),
+        tag("p", budget.sentence), figure(plot, "The best validation score so far, by trial, in the order of asking."),
         tag("details", tag("summary", "Would half the trials have been enough?"),
             table(caption, header, rows, numeric=(1, 2, 3))),
     ])  # fmt: skip
@@ -43,21 +47,14 @@ def hyperparameters_part(study: Study, prefix: str, level: int) -> Part | None:
         return None
     parts: list[Any] = [
         tag("p", f"Each point is one trial: its setting, and its {study.metric} on validation."),
-        tag(
-            "ul", *[tag("li", text) for text in ("★ selected", "◆ default", "■ published", "● sampled")], class_="keys"
-        ),
+        tag("ul", *[tag("li", text) for text in KEYS], class_="keys"),
     ]
     heading, plots = f"h{level + 1}", []
     for name, charts in groups:
-        parts += [tag(heading, _title(name, charts, study)), gallery(charts)]
+        parts += [tag(heading, TITLES.get(name, name)), gallery(charts)]
         plots += charts
     parts += [_importance(study), _bounds(study)]
     return Part(f"{prefix}-hyper", "Hyperparameters", join(parts), plots, level)
-
-
-def _title(name: str, charts: list[Plot], study: Study) -> str:
-    titles = {"m": "m: margin", "s": "s: scale", "λ": "λ: weight of a term", "α": "α"}
-    return titles.get(name, name)
 
 
 def _importance(study: Study) -> Html | None:
@@ -74,9 +71,9 @@ def _importance(study: Study) -> Html | None:
         return None
     header = ["loss", "hyperparameter", "role", "trials", "share explained", "trend", "p of trend", "best seen"]
     caption = (
-        "How much each hyperparameter mattered: the share of the variance that a parabola in it predicts for unseen trials "
-        "(0 to 1), and Spearman's rank correlation. Descriptions, not effects: a search crowds around its optimum. "
-        "A dash: fewer than six trials."
+        "How much each hyperparameter mattered: the share of the variance that a parabola in it predicts for unseen "
+        "trials (0 to 1), and Spearman's rank correlation. Descriptions, not effects: a search crowds around its "
+        "optimum. A dash: fewer than six trials."
     )
     return tag(
         "details", tag("summary", "How much did each matter?"), table(caption, header, rows, numeric=range(3, 8))

@@ -29,7 +29,7 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class TestSamples:
-    """What the runner left about the sealed samples: ``rows (N,)``, class names, and small images, if they are images."""
+    """What the runner left about the sealed samples: ``rows (N,)``, class names, and small images if it has."""
 
     __test__ = False  # not a test, whatever its name says
     rows: np.ndarray

@@ -65,7 +65,8 @@ def report_html(studies: Sequence[Study]) -> str:
     if len(studies) == 1:
         study = studies[0]
         head = join([
-            tag("p", "mlcompare report", class_="eyebrow"), tag("h1", study.name), answer_box(study), progress_note(study),
+            tag("p", "mlcompare report", class_="eyebrow"), tag("h1", study.name), answer_box(study),
+            progress_note(study),
         ])  # fmt: skip
         return document(f"{study.name}: comparison of losses", head, _parts(study, "s0", 2), _foot(studies))
     names = _distinct_names(studies)
