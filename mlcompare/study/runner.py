@@ -16,6 +16,7 @@ from mlcompare.study.coordinator import Coordinator
 from mlcompare.study.executors import create_executor
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.plan import StudyPlan, make_plan
+from mlcompare.study.previews import keep_test_samples
 from mlcompare.study.progress import ProgressObserver
 from mlcompare.study.runs import artifacts_of, describe, job_run, runs_of, sources_of, trial_run
 from mlcompare.study.store import Store
@@ -119,6 +120,7 @@ def run_study(
         _catch_up(coordinator, tracker)
         _run(plan, coordinator, tracker, console or Console(quiet=True))
         write_tables(path, config.name, plan.objective, opened.records)
+        keep_test_samples(path, plan.data)
         spaces = plan.fingerprint()["spaces"]
         if coordinator.changed or not (path / "optuna.db").is_file():
             tracker.call(lambda: write_optuna(path, config, spaces, opened.records))
