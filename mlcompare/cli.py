@@ -68,7 +68,7 @@ def run(
     trials: Annotated[int | None, typer.Option(help="Trials for each loss, instead of the file's.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of each training, instead of the file's.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Final seeds, instead of the file's.")] = None,
-    executor: Annotated[str, typer.Option(help="auto, processes or in-process.")] = "auto",
+    executor: Annotated[str, typer.Option(help="auto, population, processes or in-process.")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Trainings at a time (one for each core).")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     tracking_uri: Annotated[str | None, typer.Option(help="A running MLflow server (the store's own).")] = None,

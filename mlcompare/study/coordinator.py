@@ -15,8 +15,12 @@ from mlcompare.study.plan import StudyPlan
 from mlcompare.study.search import Told, propose
 from mlcompare.study.store import Store
 from mlcompare.training import TrainingJob, TrainingResult
+from mlcompare.training.population import population_key
+from mlcompare.training.worker import Bundle
 
 __all__ = ["Coordinator", "Observer"]
+
+MAX_WIDTH = 128  # members of a population: beyond it a step costs as much for each
 
 
 class Observer(Protocol):
@@ -34,8 +38,13 @@ class Coordinator:
     at a time and told in number order, so the numbers depend neither on the executor nor on who finishes first.
     """
 
-    def __init__(self, plan: StudyPlan, store: Store, executor: Executor, observers: list[Observer]) -> None:
+    def __init__(
+        self, plan: StudyPlan, store: Store, executor: Executor, observers: list[Observer], *, populations: bool = False
+    ) -> None:
         self.plan, self.store, self.executor, self.observers = plan, store, executor, observers
+        self._populations = populations
+        journaled = [tuple(r["keys"]) for r in store.records if r["type"] == "population"]
+        self._population_of = {key: keys for keys in journaled for key in keys}
         self.done = {r["key"]: r for r in store.records if r["type"] == "job"}
         self.asked = {(r["loss"], r["trial"]): r for r in store.records if r["type"] == "ask"}
         self.opened = {r["loss"]: r for r in store.records if r["type"] == "opening"}
@@ -49,7 +58,7 @@ class Coordinator:
 
     def run(self) -> None:
         """Run to the end; an interruption leaves a store that the same call completes."""
-        queue: deque[TrainingJob] = deque(j for j in self.plan.baseline_jobs() if j.key not in self.done)
+        queue: deque[Bundle] = deque((j,) for j in self.plan.baseline_jobs() if j.key not in self.done)
         for loss in self.plan.losses:
             queue.extend(self._advance(loss))
         try:
@@ -61,7 +70,11 @@ class Coordinator:
         finally:
             self.executor.close()
 
-    def _finish(self, job: TrainingJob, result: TrainingResult) -> Iterator[TrainingJob]:
+    def _finish(self, job: TrainingJob, result: TrainingResult) -> Iterator[Bundle]:
+        if (
+            job.key in self.done
+        ):  # it was journaled before a population was cut off, and is repeated only for the others
+            return
         record = self._record(job, result)
         self.store.append(record)
         self.done[job.key] = record
@@ -118,22 +131,41 @@ class Coordinator:
 
     # ------------------------------------------------------------------ the search of one loss, step by step
 
-    def _advance(self, loss: str) -> Iterator[TrainingJob]:
-        """Yield the jobs of the loss's next step that are not done yet: a round of trials, then the finals."""
+    def _advance(self, loss: str) -> Iterator[Bundle]:
+        """Yield the bundles of the loss's next step that are not done yet: a round of trials, then the finals."""
         total, parallel = self.plan.config.search.trials, self.plan.config.search.parallel
         for first in range(0, total, parallel):
             numbers = range(first, min(first + parallel, total))
             asks = self._ask(loss, numbers)
             jobs = [job for ask in asks for job in self.plan.trial_jobs(loss, ask["trial"], ask["hyperparameters"])]
-            missing = [job for job in jobs if job.key not in self.done]
-            if missing:
-                yield from self._wait_for(loss, missing)
+            if any(job.key not in self.done for job in jobs):
+                yield from self._wait_for(loss, jobs)
                 return
         yield from self._wait_for(loss, self._open(loss))
 
-    def _wait_for(self, loss: str, jobs: list[TrainingJob]) -> list[TrainingJob]:
-        self._waiting[loss] = {job.key for job in jobs}
-        return jobs
+    def _wait_for(self, loss: str, jobs: list[TrainingJob]) -> Iterator[Bundle]:
+        """Yield what is not done of one step's jobs, alone or as populations."""
+        missing = [job for job in jobs if job.key not in self.done]
+        self._waiting[loss] = {job.key for job in missing}
+        if not self._populations:
+            yield from ((job,) for job in missing)
+            return
+        by_key = {job.key: job for job in jobs}
+        self._form_populations([job for job in missing if job.key not in self._population_of])
+        for keys in dict.fromkeys(self._population_of[job.key] for job in missing):
+            yield tuple(by_key[key] for key in keys)
+
+    def _form_populations(self, jobs: list[TrainingJob]) -> None:
+        """Decide who trains with whom, and journal it: a population is repeated whole, so that its numbers repeat."""
+        groups: dict[Any, list[str]] = {}
+        for job in jobs:
+            key = population_key(job)
+            groups.setdefault(job.key if key is None else key, []).append(job.key)
+        for keys in groups.values():
+            for first in range(0, len(keys), MAX_WIDTH):
+                members = tuple(keys[first : first + MAX_WIDTH])
+                self.store.append({"type": "population", "width": len(members), "keys": members})
+                self._population_of |= dict.fromkeys(members, members)
 
     def _ask(self, loss: str, numbers: range) -> list[dict[str, Any]]:
         missing = [number for number in numbers if (loss, number) not in self.asked]
@@ -193,7 +225,7 @@ class Coordinator:
         ]
 
     def _open(self, loss: str) -> list[TrainingJob]:
-        """Open the sealed classes for the default and the selected setting; record it; return what is not done.
+        """Open the sealed classes for the default and the selected setting; record it; return their jobs.
 
         A study extended by more trials selects, and so opens, anew.
         """
@@ -207,7 +239,7 @@ class Coordinator:
         jobs = []
         for trial in trials:
             jobs += self.plan.final_jobs(loss, trial, self.asked[loss, trial]["hyperparameters"])
-        return [job for job in jobs if job.key not in self.done]
+        return jobs
 
     def _select(self, loss: str) -> int | None:
         """The best trial by the objective, the first of equals; ``None`` where every trial failed."""

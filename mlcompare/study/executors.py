@@ -15,9 +15,9 @@ from typing import Protocol
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.training import TrainingData, TrainingJob, TrainingResult
-from mlcompare.training.worker import lay_out, run_job, work
+from mlcompare.training.worker import Bundle, lay_out, run_bundle, work
 
-__all__ = ["Executor", "InProcessExecutor", "ProcessExecutor", "create_executor"]
+__all__ = ["EXECUTORS", "Executor", "InProcessExecutor", "ProcessExecutor", "create_executor"]
 
 Finished = tuple[TrainingJob, TrainingResult]
 PRELOAD = [
@@ -28,17 +28,17 @@ PRELOAD = [
 
 
 class Executor(Protocol):
-    """What a coordinator needs: hand in jobs while there is room, and wait for some to finish."""
+    """What a coordinator needs: hand in bundles of jobs while there is room, and wait for some to finish."""
 
     name: str
     workers: int
 
     @property
     def active(self) -> int:
-        """How many jobs were handed in and have not come back."""
+        """How many bundles were handed in and have not come back."""
 
-    def submit(self, job: TrainingJob) -> None:
-        """Hand in a job."""
+    def submit(self, bundle: Bundle) -> None:
+        """Hand in a job, or a population of jobs."""
 
     def wait(self) -> list[Finished]:
         """Return one or more finished jobs; wait for the first."""
@@ -48,24 +48,24 @@ class Executor(Protocol):
 
 
 class InProcessExecutor:
-    """One job at a time, here."""
+    """One bundle at a time, here."""
 
     name, workers = "in-process", 1
 
     def __init__(self, data: TrainingData) -> None:
         self._data = data
-        self._queue: deque[TrainingJob] = deque()
+        self._queue: deque[Bundle] = deque()
 
     @property
     def active(self) -> int:
         return len(self._queue)
 
-    def submit(self, job: TrainingJob) -> None:
-        self._queue.append(job)
+    def submit(self, bundle: Bundle) -> None:
+        self._queue.append(bundle)
 
     def wait(self) -> list[Finished]:
-        job = self._queue.popleft()
-        return [(job, run_job(job, self._data))]
+        bundle = self._queue.popleft()
+        return list(zip(bundle, run_bundle(bundle, self._data)))
 
     def close(self) -> None:
         self._queue.clear()
@@ -73,7 +73,7 @@ class InProcessExecutor:
 
 @dataclass
 class _Worker:
-    job: TrainingJob
+    bundle: Bundle
     process: multiprocessing.process.BaseProcess
     pipe: Connection
     attempt: int
@@ -81,7 +81,7 @@ class _Worker:
 
 
 class ProcessExecutor:
-    """One process for each job, forked from a server that has torch loaded.
+    """One process for each bundle, forked from a server that has torch loaded.
 
     A worker that dies is tried again, twice; then the job fails with the reason. A worker whose coordinator dies ends
     itself. The data travel as a memory-mapped file in ``folder``.
@@ -106,16 +106,16 @@ class ProcessExecutor:
     def active(self) -> int:
         return len(self._running)
 
-    def submit(self, job: TrainingJob) -> None:
-        self._start(job, attempt=1)
+    def submit(self, bundle: Bundle) -> None:
+        self._start(bundle, attempt=1)
 
-    def _start(self, job: TrainingJob, attempt: int) -> None:
+    def _start(self, bundle: Bundle, attempt: int) -> None:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=work, args=(theirs, job, self._source), daemon=True)
-        with _pinned_environment(job.threads):
+        process = self._context.Process(target=work, args=(theirs, bundle, self._source), daemon=True)
+        with _pinned_environment(bundle[0].threads):
             process.start()
         theirs.close()
-        self._running[ours] = _Worker(job, process, ours, attempt)
+        self._running[ours] = _Worker(bundle, process, ours, attempt)
 
     def wait(self) -> list[Finished]:
         finished: list[Finished] = []
@@ -127,21 +127,20 @@ class ProcessExecutor:
 
     def _receive(self, worker: _Worker) -> list[Finished]:
         try:
-            result = worker.pipe.recv()
+            results = worker.pipe.recv()
         except (EOFError, OSError, pickle.UnpicklingError):
             worker.process.join()
             return self._again(worker, f"the worker died ({_exit_reason(worker.process.exitcode)})")
         worker.pipe.close()
         worker.process.join()
-        return [(worker.job, result)]
+        return list(zip(worker.bundle, results))
 
     def _again(self, worker: _Worker, reason: str) -> list[Finished]:
         worker.pipe.close()
         if worker.attempt < self.attempts:
-            self._start(worker.job, worker.attempt + 1)
+            self._start(worker.bundle, worker.attempt + 1)
             return []
-        reason = f"{reason}, {worker.attempt} times"
-        return [(worker.job, TrainingResult(worker.job.key, "failed", reason, device=worker.job.device))]
+        return _failed(worker.bundle, f"{reason}, {worker.attempt} times")
 
     def _stop_hung(self) -> list[Finished]:
         if self._timeout is None:
@@ -155,9 +154,7 @@ class ProcessExecutor:
                 worker.process.join()
                 pipe.close()
                 seconds = now - worker.started
-                reason = f"timed out: the worker was stopped after {seconds:.0f} s"
-                failed = TrainingResult(worker.job.key, "failed", reason, seconds=seconds, device=worker.job.device)
-                finished.append((worker.job, failed))
+                finished += _failed(worker.bundle, f"timed out: the worker was stopped after {seconds:.0f} s", seconds)
         return finished
 
     def close(self) -> None:
@@ -167,6 +164,10 @@ class ProcessExecutor:
             worker.process.join()
             worker.pipe.close()
         self._running.clear()
+
+
+def _failed(bundle: Bundle, reason: str, seconds: float = 0.0) -> list[Finished]:
+    return [(job, TrainingResult(job.key, "failed", reason, seconds=seconds, device=job.device)) for job in bundle]
 
 
 def _exit_reason(code: int | None) -> str:
@@ -194,20 +195,22 @@ class _pinned_environment:
                 os.environ[name] = value
 
 
+EXECUTORS = ("auto", "population", "processes", "in-process")
+
+
 def create_executor(
     name: str, data: TrainingData, *, workers: int | None, folder: Path, device: str, timeout: float | None = None
 ) -> Executor:
-    """Return the executor called ``name``; ``auto`` takes processes where more than one worker helps.
+    """Return where bundles run: in processes where more than one worker is wanted, else here.
 
     Raises:
         InvalidValueError: the name or the number of workers makes no sense.
     """
-    known = ("auto", "processes", "in-process")
-    if name not in known:
-        raise InvalidValueError(f"`--executor` must be one of {', '.join(known)}", value=name)
+    if name not in EXECUTORS:
+        raise InvalidValueError(f"`--executor` must be one of {', '.join(EXECUTORS)}", value=name)
     if workers is not None and workers < 1:
         raise InvalidValueError("`--workers` must be 1 or more", value=str(workers))
     count = workers or (1 if device.startswith("cuda") else len(os.sched_getaffinity(0)))
-    if name == "in-process" or (name == "auto" and count == 1):
+    if name == "in-process" or (name != "processes" and count == 1):
         return InProcessExecutor(data)
     return ProcessExecutor(data, workers=count, folder=folder, timeout=timeout)

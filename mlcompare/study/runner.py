@@ -13,6 +13,7 @@ from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation import higher_is_better
 from mlcompare.study.config import StudyConfig, read_study
 from mlcompare.study.coordinator import Coordinator
+from mlcompare.study.engine import settle_engine
 from mlcompare.study.executors import create_executor
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.plan import StudyPlan, make_plan
@@ -112,10 +113,15 @@ def run_study(
     with Store(path) as opened:
         opened.claim(plan.fingerprint(), extend=extend)
         jobs = create_executor(executor, plan.data, workers=workers, folder=path / ".cache", device=plan.device)
+        engine = settle_engine(executor, plan, opened)
         uri = tracking_uri or local_uri(path)
         location = None if tracking_uri else path / "artifacts" / "mlflow"
         tracker = Tracker(uri, config.name, description=describe(config), artifacts=location)
-        coordinator = Coordinator(plan, opened, jobs, [])
+        coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations)
+        if console is not None:
+            console.print(
+                f"{jobs.workers} {'worker' if jobs.workers == 1 else 'workers'}, {engine.why}", soft_wrap=True
+            )
         resumed = coordinator.resumed
         _catch_up(coordinator, tracker)
         _run(plan, coordinator, tracker, console or Console(quiet=True))

@@ -1,4 +1,4 @@
-"""The life of a worker process: one job, then the end. Workers load neither Optuna nor MLflow."""
+"""The life of a worker process: one bundle of jobs, then the end. Workers load neither Optuna nor MLflow."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ import numpy as np
 from mlcompare.data import Dataset
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.loop import train
+from mlcompare.training.population import train_population
 from mlcompare.training.scoring import run_baseline
 
-__all__ = ["DataSource", "lay_out", "load", "run_job", "work"]
+__all__ = ["Bundle", "DataSource", "lay_out", "load", "run_bundle", "work"]
 
+Bundle = tuple[TrainingJob, ...]  # one job, or a population that trains as one program
 DataSource = tuple[str, bytes]
 
 
-def run_job(job: TrainingJob, data: TrainingData) -> TrainingResult:
-    """Run a job of any kind."""
-    return run_baseline(job, data) if job.kind == "baseline" else train(job, data)
+def run_bundle(bundle: Bundle, data: TrainingData) -> list[TrainingResult]:
+    """Run a baseline, a training, or a population."""
+    if len(bundle) > 1:
+        return train_population(bundle, data)
+    return [run_baseline(bundle[0], data) if bundle[0].kind == "baseline" else train(bundle[0], data)]
 
 
 def lay_out(data: TrainingData, folder: Path) -> DataSource:
@@ -44,14 +48,14 @@ def load(source: DataSource) -> TrainingData:
     """Return the data that :func:`lay_out` left; the samples are mapped, not read."""
     path, pickled = source
     (name, *rest), splits = pickle.loads(pickled)  # our own parent's bytes
-    return TrainingData(Dataset(name, np.load(path, mmap_mode="r"), *rest), splits)
+    return TrainingData(Dataset(name, np.load(path, mmap_mode="c"), *rest), splits)
 
 
-def work(pipe: Connection, job: TrainingJob, source: DataSource) -> None:
-    """Run one job and send its result; end at once when the coordinator is gone."""
+def work(pipe: Connection, bundle: Bundle, source: DataSource) -> None:
+    """Run one bundle and send its results; end at once when the coordinator is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
     threading.Thread(target=_die_with_parent, args=(pipe,), daemon=True).start()
-    pipe.send(run_job(job, load(source)))
+    pipe.send(run_bundle(bundle, load(source)))
 
 
 def _die_with_parent(pipe: Connection) -> None:

@@ -39,12 +39,12 @@ class FragileExecutor(InProcessExecutor):
         return finished
 
 
-def run(study: dict, folder: Path, **executor) -> tuple[list[dict], list[str]]:
+def run(study: dict, folder: Path, populations: bool = False, **executor) -> tuple[list[dict], list[str]]:
     plan = make_plan(validated(study, "study"))
     with Store(folder) as store:
         worker = FragileExecutor(plan.data, **executor)
         with suppress(Stopped):
-            Coordinator(plan, store, worker, []).run()
+            Coordinator(plan, store, worker, [], populations=populations).run()
         return list(store.records), worker.ran
 
 
@@ -72,6 +72,28 @@ def test_interrupted_after_every_job(tiny: dict, tmp_path: Path, whole: list[dic
     assert len(ran) == len(set(ran)), "no job ran twice"
     pd.testing.assert_frame_equal(numbers(records), numbers(whole))
     pd.testing.assert_frame_equal(per_class_frame("tiny", records), per_class_frame("tiny", whole))
+
+
+def test_interrupted_populations_repeat_their_numbers(tiny: dict, tmp_path: Path, monkeypatch) -> None:
+    whole, _ = run(tiny, tmp_path / "whole", populations=True)
+    widths = [record["width"] for record in whole if record["type"] == "population"]
+    assert max(widths) == 4, "two trials on two folds"
+    lines = (tmp_path / "whole" / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    for cut in range(0, len(lines), 3):
+        folder = tmp_path / f"cut{cut}"
+        folder.mkdir()
+        (folder / "journal.jsonl").write_bytes(b"".join(lines[:cut]))
+        records, _ = run(tiny, folder, populations=True)
+        pd.testing.assert_frame_equal(numbers(records), numbers(whole))
+        keys = [record["key"] for record in records if record["type"] == "job"]
+        assert len(keys) == len(set(keys)), "no training stands twice"
+
+
+def test_populations_agree_with_single_trainings(tiny: dict, tmp_path: Path, whole: list[dict]) -> None:
+    records, _ = run(tiny, tmp_path, populations=True)
+    one, other = numbers(whole), numbers(records)
+    first = (one["kind"] == "trial") & (one["trial"] == 0)  # later trials follow what rounding changed
+    assert other[first]["value"].to_numpy() == pytest.approx(one[first]["value"].to_numpy(), abs=0.02)
 
 
 def test_order_of_finishing_changes_nothing(tiny: dict, tmp_path: Path, whole: list[dict]) -> None:
@@ -137,7 +159,7 @@ class DyingExecutor(InProcessExecutor):
     """Every job of one loss comes back as a crash."""
 
     def wait(self):
-        job = self._queue[0]
+        (job,) = self._queue[0]
         if job.loss is not None and job.loss.name == "cosface":
             self._queue.popleft()
             return [(job, TrainingResult(job.key, "failed", "the worker died (SIGKILL), 3 times"))]

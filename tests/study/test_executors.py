@@ -28,7 +28,7 @@ def jobs(tiny: dict):
 
 def collect(executor, jobs) -> dict:
     for job in jobs:
-        executor.submit(job)
+        executor.submit((job,))
     results = {}
     while executor.active:
         results |= {job.key: result for job, result in executor.wait()}
@@ -52,7 +52,7 @@ def slow(job):
 def test_a_killed_worker_is_tried_again_and_then_given_up(jobs, tmp_path: Path) -> None:
     plan, found = jobs
     executor = ProcessExecutor(plan.data, workers=1, folder=tmp_path)
-    executor.submit(slow(found[1]))
+    executor.submit((slow(found[1]),))
     killed = 0
     while not (finished := executor_step(executor)):
         for worker in executor._running.values():
@@ -78,7 +78,7 @@ def executor_step(executor: ProcessExecutor):
 def test_a_hung_worker_is_stopped(jobs, tmp_path: Path) -> None:
     plan, found = jobs
     executor = ProcessExecutor(plan.data, workers=1, folder=tmp_path, timeout=1.5)
-    executor.submit(slow(found[1]))
+    executor.submit((slow(found[1]),))
     ((_, result),) = executor.wait()
     assert "timed out" in result.reason
     assert executor.active == 0
@@ -88,7 +88,7 @@ def test_closing_leaves_no_worker(jobs, tmp_path: Path) -> None:
     plan, found = jobs
     executor = ProcessExecutor(plan.data, workers=2, folder=tmp_path)
     for job in found[1:3]:
-        executor.submit(slow(job))
+        executor.submit((slow(job),))
     processes = [worker.process for worker in executor._running.values()]
     executor.close()
     assert not any(process.is_alive() for process in processes)

@@ -1,0 +1,80 @@
+"""Which way is faster here: trainings one by one, or populations. Measured once, then kept by the store."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from mlcompare.errors import StoreError
+from mlcompare.study.plan import StudyPlan
+from mlcompare.study.search import default_values
+from mlcompare.study.store import Store
+from mlcompare.training import TrainingJob, train
+from mlcompare.training.population import train_population
+
+__all__ = ["Engine", "choose_engine", "settle_engine"]
+
+PROBE_STEPS = 4
+PROBE_WIDTH = 32
+START_SECONDS = 0.08  # what a worker process costs before its first step
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The choice, and why."""
+
+    populations: bool
+    why: str
+
+
+def settle_engine(executor: str, plan: StudyPlan, store: Store) -> Engine:
+    """Return the engine of a store: the one it was begun with, else the one asked for, else the faster one.
+
+    Raises:
+        StoreError: the store was begun with the other engine: its numbers would not repeat.
+    """
+    known = next((r for r in store.records if r["type"] == "engine"), None)
+    wanted = {"population": True, "auto": None}.get(executor, False)
+    if known is not None:
+        if wanted is not None and wanted != known["populations"]:
+            begun = "populations" if known["populations"] else "single trainings"
+            cure = "leave out --executor, or use another --store"
+            raise StoreError("a store keeps its engine", value=f"begun with {begun}", cure=cure, place=str(store.path))
+        return Engine(known["populations"], known["why"])
+    if wanted is not None:
+        engine = Engine(wanted, "populations as asked" if wanted else "single trainings as asked")
+    else:
+        engine = choose_engine(plan)
+    store.append({"type": "engine", "populations": engine.populations, "why": engine.why})
+    return engine
+
+
+def choose_engine(plan: StudyPlan) -> Engine:
+    """Train a few steps both ways on the first loss that can, and take the way with the cheaper training."""
+    batched = [loss for loss in plan.losses.values() if loss.entry.batched]
+    if not batched:
+        return Engine(False, "single trainings: no loss here runs in a population")
+    loss = batched[0]
+    round_ = plan.trial_jobs(loss.name, 0, default_values(loss.space)) * plan.config.search.parallel
+    jobs = [_short(job, 1) for job in round_[:PROBE_WIDTH]]
+    train(jobs[0], plan.data)  # the first training also pays for imports
+    steps = plan.training.steps
+    alone, one = (_seconds(lambda n: train(_short(jobs[0], n), plan.data), n) for n in (1 + PROBE_STEPS, 1))
+    single = START_SECONDS + one + (alone - one) / PROBE_STEPS * steps
+    many, few = (
+        _seconds(lambda n: train_population([_short(job, n) for job in jobs], plan.data), n)
+        for n in (1 + PROBE_STEPS, 1)
+    )
+    together = (START_SECONDS + few + (many - few) / PROBE_STEPS * steps) / len(jobs)
+    numbers = f"{together:.2f} s a training in a population of {len(jobs)}, {single:.2f} s alone ({loss.name})"
+    return Engine(together < single, f"{'populations' if together < single else 'single trainings'}: {numbers}")
+
+
+def _short(job: TrainingJob, steps: int) -> TrainingJob:
+    return replace(job, training=replace(job.training, steps=steps), split="validation", keep=False)
+
+
+def _seconds(run, steps: int) -> float:
+    started = time.perf_counter()
+    run(steps)
+    return time.perf_counter() - started
