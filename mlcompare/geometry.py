@@ -51,16 +51,45 @@ def squared_distances(embeddings: Tensor, normalized: bool) -> Tensor:
     """
     products = embeddings @ embeddings.T  # (N, N)
     if normalized:
-        squares = 2 - 2 * products
+        squares = products.mul_(-2).add_(2)
     else:
         norms = embeddings.square().sum(1)  # (N,)
-        squares = norms[:, None] + norms[None, :] - 2 * products
+        squares = products.mul_(-2).add_(norms[:, None]).add_(norms[None, :])
     return squares.clamp_min(SQUARED_DISTANCE_FLOOR)
 
 
+class _Distances(torch.autograd.Function):
+    """Euclidean distances with the gradient written down: one product backwards instead of two, and few passes."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(embeddings: Tensor, normalized: bool) -> Tensor:
+        return squared_distances(embeddings, normalized).sqrt_()
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        ctx.normalized = inputs[1]
+        ctx.save_for_backward(inputs[0], output)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        embeddings, distances = ctx.saved_tensors
+        pull = (grad + grad.T).div_(distances)  # (N, N): how hard each pair pulls on its rows
+        pull.masked_fill_(distances <= 1.000001 * SQUARED_DISTANCE_FLOOR**0.5, 0.0)  # at the floor nothing pulls
+        towards = -(pull @ embeddings)  # (N, D): d² = 2 − 2·xᵢᵀxⱼ
+        if not ctx.normalized:
+            towards = torch.addcmul(towards, pull.sum(1, keepdim=True), embeddings)  # d² = ‖xᵢ − xⱼ‖²
+        return towards, None
+
+
 def euclidean_distances(embeddings: Tensor, normalized: bool) -> Tensor:
-    """Return Euclidean distances between all rows of ``embeddings (N, D)`` as ``(N, N)``, the diagonal included."""
-    return squared_distances(embeddings, normalized).sqrt()
+    """Return Euclidean distances between all rows of ``embeddings (N, D)`` as ``(N, N)``, the diagonal included.
+
+    >>> euclidean_distances(torch.tensor([[1.0, 0.0], [0.6, 0.8]]), normalized=True)[0, 1]
+    tensor(0.8944)
+    """
+    return _Distances.apply(embeddings, normalized)
 
 
 def positive_mask(labels: Tensor) -> Tensor:

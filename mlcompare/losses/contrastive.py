@@ -55,19 +55,19 @@ class Contrastive(SampledLoss):
             return self._over_all_pairs(pairs)
         away = self.chosen_distances(pairs, self.margin, embeddings.shape[1], noise)  # (B, B)
         met = pairs.positives & pairs.negatives.any(1, keepdim=True)
-        pull = 0.5 * (pairs.distances - self.positive_margin).clamp_min(0).square()
-        push = 0.5 * (self.margin - away).clamp_min(0).square()
+        pull = 0.5 * (pairs.distances - self.positive_margin).relu().square()
+        push = 0.5 * (self.margin - away).relu().square()
         return masked_mean(pull, pairs.positives) + masked_mean(push, met)
 
     def _over_all_pairs(self, pairs: Pairs) -> Tensor:
-        """Return both means at once: each pair has a sign, a margin and a share of its side's mean."""
+        """Return both means at once: every pair has a margin, and a sign and a share (the root of it) of its mean."""
         distances, positives, negatives = pairs
         dtype = distances.dtype
-        sign = torch.where(negatives, -1.0, 1.0).to(dtype)  # (B, B)
-        margin = torch.where(negatives, self.margin.to(dtype), -self.positive_margin.to(dtype))
-        share = [0.5 / side.sum().clamp_min(1).to(dtype) for side in (positives, negatives)]
-        share = torch.where(negatives, share[1], share[0]) * (positives | negatives)  # (B, B)
-        return (share * torch.addcmul(margin, sign, distances).clamp_min(0).square()).sum()
+        roots = [side.sum().clamp_min(1).to(dtype).rsqrt() for side in (positives, negatives)]
+        share = torch.where(negatives, -roots[1], roots[0])  # (B, B)
+        share.diagonal().fill_(0)
+        margin = torch.where(negatives, self.margin.to(dtype), self.positive_margin.to(dtype))
+        return 0.5 * (share * (distances - margin)).relu().square().sum()
 
 
 register_sum(

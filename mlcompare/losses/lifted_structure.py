@@ -48,7 +48,7 @@ class LiftedStructure(PairLoss):
         distances, positives, negatives = self.pairs(embeddings, labels)
         lifted = masked_logsumexp(self.margin - distances, negatives)  # (B,): log Σ_{k∈N_i} e^{m−D_ik}
         pair = torch.logaddexp(lifted[:, None], lifted[None, :]) + distances  # (B, B)
-        return 0.5 * masked_mean(pair.clamp_min(0).square(), positives)
+        return 0.5 * masked_mean(pair.relu().square(), positives)
 
 
 @register_loss(
@@ -76,4 +76,4 @@ class GeneralizedLiftedStructure(PairLoss):
         distances, positives, negatives = self.pairs(embeddings, labels)
         pull = masked_logsumexp(distances, positives)  # (B,)
         push = masked_logsumexp(self.margin - distances, negatives)  # (B,)
-        return masked_mean((pull + push).clamp_min(0), positives.any(1) & negatives.any(1))
+        return masked_mean((pull + push).relu(), positives.any(1) & negatives.any(1))

@@ -70,14 +70,14 @@ class MarginBased(SampledLoss):
         pairs = self.pairs(embeddings, labels)
         boundary = self.boundary.to(embeddings.dtype)
         beta = boundary[labels][:, None] if self.per_class else boundary  # (B, 1) or (1,): of the anchor
-        pull = (self.margin + (pairs.distances - beta)).clamp_min(0)  # (B, B)
+        pull = (self.margin + (pairs.distances - beta)).relu()  # (B, B)
         if self.sampling == "all":
-            push = (self.margin - (pairs.distances - beta)).clamp_min(0)  # (B, B)
+            push = (self.margin - (pairs.distances - beta)).relu()  # (B, B)
             pulls = pairs.positives * pairs.negatives.sum(1, keepdim=True)  # in how many triplets each pair stands
             pushes = pairs.negatives * pairs.positives.sum(1, keepdim=True)
         else:
             negative = self.chosen_distances(pairs, self.margin, embeddings.shape[1], noise)  # (B, B)
-            push = (self.margin - (negative - beta)).clamp_min(0)  # (B, B)
+            push = (self.margin - (negative - beta)).relu()  # (B, B)
             pulls = pushes = pairs.positives & pairs.negatives.any(1, keepdim=True)
         active = (pulls * (pull > 0)).sum() + (pushes * (push > 0)).sum()
         return (pulls * pull + pushes * push).sum() / active.clamp_min(1) + self.nu * boundary.mean()

@@ -49,5 +49,5 @@ class TripletSemiHard(PairLoss):
         squares = pairs.distances.square()  # (B, B)
         negative = semi_hard_distances(squares, pairs.negatives, self.margin)  # (B, B)
         valid = pairs.positives & pairs.negatives.any(1, keepdim=True)
-        hinge = torch.where(valid, squares - negative + self.margin, 0.0).clamp_min(0)
+        hinge = torch.where(valid, squares - negative + self.margin, 0.0).relu()
         return masked_mean(hinge, valid)

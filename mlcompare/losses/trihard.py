@@ -42,5 +42,5 @@ class TriHard(PairLoss):
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
         distances, positives, negatives = self.pairs(embeddings, labels)
         gap = masked_max(distances, positives) - masked_min(distances, negatives)  # (B,)
-        hinge = F.softplus(gap) if self.soft_margin else (self.margin + gap).clamp_min(0)
+        hinge = F.softplus(gap) if self.soft_margin else (self.margin + gap).relu()
         return masked_mean(hinge, positives.any(1) & negatives.any(1))

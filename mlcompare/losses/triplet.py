@@ -77,5 +77,5 @@ class Triplet(SampledLoss):
             return batch_all_triplet(pairs, self.margin)
         negative = self.chosen_distances(pairs, self.margin, embeddings.shape[1], noise)  # (B, B)
         valid = pairs.positives & pairs.negatives.any(1, keepdim=True)
-        hinge = torch.where(valid, pairs.distances - negative + self.margin, 0.0).clamp_min(0)
+        hinge = torch.where(valid, pairs.distances - negative + self.margin, 0.0).relu()
         return hinge.sum() / (hinge > 0).sum().clamp_min(1)

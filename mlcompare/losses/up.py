@@ -33,7 +33,6 @@ class UPTerm(Loss):
     texts square the difference of the two means instead, which lets single classes stay short. Without ``class_counts``
     (uniform) the term is 0. It only means something in a sum, whose first head gives it ``class_weights (C, D)``.
 
-    >>> from mlcompare.registry import create_loss
     >>> term = UPTerm(num_classes=3, class_counts=[10, 10, 2], weight=1.0)
     >>> weights = torch.tensor([[2.0, 0.0], [0.0, 2.0], [1.0, 0.0]])
     >>> term(torch.eye(2), torch.tensor([0, 1]), class_weights=weights).item()  # (1 − 4)²
