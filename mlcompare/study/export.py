@@ -1,0 +1,246 @@
+"""A winner as a folder: weights, a program that runs without this package, and a card that says what it is."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mlcompare.data import Dataset, Splits, draw_splits, load_dataset
+from mlcompare.encoders import create_encoder
+from mlcompare.errors import DataError, InvalidValueError, StoreError, UnknownNameError, did_you_mean
+from mlcompare.evaluation.inputs import prepare
+from mlcompare.evaluation.roc import PairCounts, threshold_at_far
+from mlcompare.evaluation.verification import all_pairs
+from mlcompare.study.config import StudyConfig, validated
+from mlcompare.study.store import JOURNAL, STUDY, read_journal
+from mlcompare.training.prepare import Standardizer
+
+__all__ = ["CARD", "PROGRAM", "WEIGHTS", "Exported", "Standardized", "export_model"]
+
+CARD, WEIGHTS, PROGRAM = "card.json", "weights.pt", "model.pt2"
+FORMAT = 1
+
+
+class Standardized(nn.Module):
+    """An encoder that takes samples as they are (pixels from 0 to 255, or features): ``(B, …) → (B, D)``."""
+
+    def __init__(self, encoder: nn.Module, mean: Tensor, inverse: Tensor) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("mean", mean)
+        self.register_buffer("inverse", inverse)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.encoder((samples.float() - self.mean) * self.inverse)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What :func:`export_model` wrote, and what a person should know about it."""
+
+    path: Path
+    card: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Winner:
+    """One final run of a loss's selected setting."""
+
+    config: StudyConfig
+    known: dict[str, Any]
+    record: dict[str, Any]
+    weights: Path
+
+    @property
+    def fold(self) -> int:
+        return self.record["fold"]
+
+
+def export_model(store: Path, loss: str, out: Path, *, far: float = 1e-3, fold: int = 0) -> Exported:
+    """Write the encoder that a loss's selected setting trained to the folder ``out``, whole or not at all.
+
+    Args:
+        far: the false accept rate that the card's threshold keeps. The threshold is read off the validation samples of
+            the fold, which the encoder never saw; what it does on the sealed test samples is stated beside it.
+        fold: whose encoder; each fold has one, of the first seed.
+
+    Raises:
+        StoreError: the store is missing or unfinished, its dataset has changed, or ``out`` exists.
+        UnknownNameError: the study has no such loss.
+        InvalidValueError: ``far`` or ``fold`` is out of its range.
+    """
+    if not 0 < far < 1:
+        raise InvalidValueError("`0 < far < 1` must hold", value=f"far={far}", cure="1e-3 is usual")
+    if out.exists():
+        raise StoreError("the folder must not exist yet", value="it does", cure="name another", place=str(out))
+    winner = _winner(store, loss, fold)
+    dataset, splits = _data(winner, store)
+    model = _model(winner, dataset, splits)
+    threshold, notes = _threshold(model, dataset, splits, fold, far)
+    card = _card(winner, dataset, model) | {"threshold": threshold}
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        torch.save({k: v.detach().clone() for k, v in model.encoder.state_dict().items()}, temporary / WEIGHTS)
+        fault = _save_program(model, dataset.sample_shape, temporary / PROGRAM)
+        card["files"] = [CARD, WEIGHTS] if fault else [CARD, WEIGHTS, PROGRAM]
+        notes += [f"no {PROGRAM}: torch.export could not trace this encoder ({fault})"] if fault else []
+        text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False)
+        (temporary / CARD).write_text(text + "\n", encoding="utf-8")
+        temporary.replace(out)
+    except OSError as error:
+        raise StoreError("the folder must be writable", value=error.strerror, place=str(out)) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return Exported(out, card, tuple(notes))
+
+
+def _winner(store: Path, loss: str, fold: int) -> _Winner:
+    if not (store / STUDY).is_file():
+        cure = "check the path, or run a study first"
+        raise StoreError("a store holds study.json", value="none there", cure=cure, place=str(store))
+    try:
+        known = json.loads((store / STUDY).read_text(encoding="utf-8"))
+        config = validated(known["study"], str(store / STUDY))
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise StoreError("study.json is readable", value=type(error).__name__, place=str(store / STUDY)) from None
+    if loss not in config.losses:
+        raise UnknownNameError(f"the study has no loss {loss!r}", cure=did_you_mean(loss, config.losses))
+    if not 0 <= fold < config.protocol.folds:
+        raise InvalidValueError(f"`fold` must be in 0 … {config.protocol.folds - 1}", value=f"fold={fold}")
+    records = read_journal(store / JOURNAL)
+    openings = [r for r in records if r["type"] == "opening" and r["loss"] == loss]
+    if not openings:
+        cure = "run the study to its end first"
+        raise StoreError(f"{loss} must have a selected setting", value="none yet", cure=cure, place=str(store))
+    trial = openings[-1]["settings"]["selected"]
+    if trial is None:
+        raise StoreError(f"{loss} must have a selected setting", value="every trial of it failed", place=str(store))
+    key = f"final/{loss}/{trial}/fold{fold}/seed0"
+    record = next((r for r in records if r["type"] == "job" and r["key"] == key), None)
+    weights = store / "artifacts" / "final" / loss / str(trial) / f"fold{fold}-seed0.pt"
+    if record is None or record["status"] != "ok" or not weights.is_file():
+        got = "not trained yet" if record is None else record["reason"] or f"no {weights.name}"
+        cure = "run the study to its end, or choose another --fold"
+        raise StoreError(f"the final run {key} must have left weights", value=got, cure=cure, place=str(store))
+    return _Winner(config, known, record, weights)
+
+
+def _data(winner: _Winner, store: Path) -> tuple[Dataset, Splits]:
+    """Read the study's dataset again: the standardisation and the threshold are measured on it."""
+    section = winner.config.dataset
+    dataset = load_dataset(section.name, **section.options)
+    if dataset.fingerprint != winner.known["dataset"]:
+        cure = "bring the data back to what the study was run on"
+        raise StoreError(
+            "the dataset must be the study's", value="other contents", cure=cure, place=f"{store}: {section.name}"
+        )
+    splits = draw_splits(dataset.labels, official=dataset.split, **winner.config.protocol.model_dump())
+    if splits.hash != winner.known["splits"]:
+        cure = "export with the version that ran the study"
+        raise StoreError("the splits must be the study's", value="another draw", cure=cure, place=str(store))
+    return dataset, splits
+
+
+def _model(winner: _Winner, dataset: Dataset, splits: Splits) -> Standardized:
+    section = winner.config.encoder
+    encoder = create_encoder(
+        section.name, input_shape=dataset.sample_shape, embedding_dim=section.embedding_dim, **section.options
+    )
+    try:
+        encoder.load_state_dict(torch.load(winner.weights, weights_only=True, map_location="cpu"))
+    except Exception as error:  # torch, pickle and zipfile each have errors of their own
+        value = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise StoreError("the weights must fit the encoder", value=value, place=str(winner.weights)) from None
+    measured = Standardizer.measure(dataset, splits.folds[winner.fold].train, "cpu")
+    return Standardized(encoder, measured.mean, measured.inverse).eval()
+
+
+def embed_samples(model: nn.Module, samples: np.ndarray, chunk: int = 512) -> np.ndarray:
+    """Return embeddings ``(N, D)`` float32 of samples as they are stored, chunk by chunk."""
+    with torch.no_grad():
+        parts = [model(torch.as_tensor(samples[i : i + chunk])).numpy() for i in range(0, len(samples), chunk)]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _threshold(model: Standardized, dataset: Dataset, splits: Splits, fold: int, far: float) -> tuple[dict, list[str]]:
+    """The cosine from which two samples count as one class, and what it does on the sealed samples."""
+    validation, test = splits.folds[fold].validation, splits.test
+    pairs = _pairs(model, dataset, validation)
+    entry = {"far": far, "cosine": None, "measured_on": f"{len(validation)} validation samples of fold {fold}"}
+    different = int(pairs.different.sum()) if pairs else 0
+    cosine = threshold_at_far(pairs, far) if pairs else math.nan
+    if not math.isfinite(cosine):
+        need = math.ceil(1 / far)
+        note = f"no threshold: a false accept rate of {far:g} needs {need} pairs of different classes among the "
+        return entry, [note + f"validation samples, and there are {different}; give a larger --far"]
+    entry |= {"cosine": cosine, "validation": _rates(pairs, cosine)}
+    sealed = _pairs(model, dataset, test)
+    return entry | ({"sealed_test": _rates(sealed, cosine)} if sealed else {}), []
+
+
+def _pairs(model: Standardized, dataset: Dataset, rows: np.ndarray) -> PairCounts | None:
+    """All pairs of these samples; None where they have one class, or no two of one class."""
+    try:
+        return all_pairs(prepare(embed_samples(model, dataset.samples[rows]), dataset.labels[rows]))
+    except InvalidValueError:
+        return None
+
+
+def _rates(pairs: PairCounts, cosine: float) -> dict[str, float]:
+    accepted = pairs.similarity >= cosine
+    return {
+        "false_accept_rate": float(pairs.different[accepted].sum() / pairs.different.sum()),
+        "true_accept_rate": float(pairs.same[accepted].sum() / pairs.same.sum()),
+    }
+
+
+def _card(winner: _Winner, dataset: Dataset, model: Standardized) -> dict[str, Any]:
+    section, record = winner.config.encoder, winner.record
+    if dataset.is_images and dataset.sample_shape[0] not in (1, 3):
+        raise DataError("images must have one channel or three", value=str(dataset.sample_shape), place=dataset.name)
+    return {
+        "format": FORMAT,
+        "study": winner.config.name,
+        "loss": record["loss"],
+        "family": record["family"],
+        "hyperparameters": record["hyperparameters"],
+        "trial": record["trial"],
+        "fold": record["fold"],
+        "seed": record["seed"],
+        "encoder": {"name": section.name, "embedding_dim": section.embedding_dim, "options": section.options},
+        "input": {
+            "kind": "images" if dataset.is_images else "features",
+            "shape": list(dataset.sample_shape),
+            "range": "pixels from 0 to 255" if dataset.is_images else "as in the study's table",
+            "mean": model.mean.flatten().tolist(),
+            "std": (1 / model.inverse).flatten().tolist(),
+        },
+        "similarity": "cosine",
+        "sealed_test_metrics": record["metrics"],
+        "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "splits": winner.known["splits"],
+        "versions": winner.known["versions"],
+    }
+
+
+def _save_program(model: Standardized, shape: tuple[int, ...], path: Path) -> str | None:
+    """Save ``model`` as a torch.export program for any batch; return why that failed, or None."""
+    try:
+        batch = torch.export.Dim("batch")
+        program = torch.export.export(model, (torch.zeros(2, *shape),), dynamic_shapes=({0: batch},))
+        torch.export.save(program, path)
+    except Exception as error:  # whatever an encoder does that can't be traced
+        path.unlink(missing_ok=True)
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return None
