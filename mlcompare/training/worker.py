@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mlcompare.data import Dataset
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
@@ -24,10 +25,11 @@ DataSource = tuple[str, bytes]
 
 
 def run_bundle(bundle: Bundle, data: TrainingData) -> list[TrainingResult]:
-    """Run a baseline, a training, or a population."""
-    if len(bundle) > 1:
-        return train_population(bundle, data)
-    return [run_baseline(bundle[0], data) if bundle[0].kind == "baseline" else train(bundle[0], data)]
+    """Run a baseline, a training, or a population, with the threads of every library pinned: they change results."""
+    with threadpool_limits(bundle[0].threads):
+        if len(bundle) > 1:
+            return train_population(bundle, data)
+        return [run_baseline(bundle[0], data) if bundle[0].kind == "baseline" else train(bundle[0], data)]
 
 
 def lay_out(data: TrainingData, folder: Path) -> DataSource:
