@@ -93,9 +93,29 @@ def run(
             f"MLflow could not log everything ({outcome.tracking_fault}); the next run catches up", style="yellow"
         )
     _print_ranking(outcome.store, console)
-    console.print(
-        f"browse:    mlcompare dashboard {outcome.store}\nread more: mlcompare report {outcome.store}", soft_wrap=True
-    )
+    report = _leave_report(outcome.store, tracking_uri, console)
+    console.print(f"browse:    mlcompare dashboard {outcome.store}\nread more: {report}", soft_wrap=True)
+
+
+def _leave_report(store: Path, tracking_uri: str | None, console: Console) -> Path:
+    """Write the report of a finished study and log it with its tables, where that isn't done yet."""
+    from mlcompare.report import write_report
+    from mlcompare.report.tables import ranking_csv
+    from mlcompare.report.verdict import leader_sentence
+    from mlcompare.study.comparison_run import log_comparison
+
+    path, results = store / "report.html", store / "results.parquet"
+    if path.is_file() and path.stat().st_mtime > results.stat().st_mtime:
+        return path
+    with console.status("writing the report"):
+        comparison = _compare(store)
+        (store / "ranking.csv").write_text(ranking_csv(comparison), encoding="utf-8")
+        write_report([store])
+        family, best = comparison.family, next((r for r in comparison.records() if r["loss"] == comparison.best), None)
+        fault = log_comparison(store, best, family.sentence if family else leader_sentence(comparison), tracking_uri)
+    if fault:
+        console.print(f"MLflow could not log the comparison ({fault})", style="yellow")
+    return path
 
 
 def _compare(store: Path):

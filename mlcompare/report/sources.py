@@ -111,18 +111,13 @@ def _arrays(path: Path, needed: tuple[str, ...]) -> dict[str, np.ndarray] | None
     return arrays if all(name in arrays for name in needed) else None
 
 
-def open_study(store: Path, *, confidence: float | None = None) -> Study:
+def open_study(store: Path) -> Study:
     """Read a store and compare its losses.
-
-    Args:
-        confidence: of the intervals; by default what the study's decision rule asks for, else 0.95.
 
     Raises:
         StoreError: the store is missing, unfinished or damaged.
         DataError: its results hold no row.
     """
-    from mlcompare.report.verdict import rule_confidence
-
     if not store.is_dir():
         cure = "check the path, or run a study first"
         raise StoreError("the store must exist", value="no such directory", cure=cure, place=str(store))
@@ -133,10 +128,7 @@ def open_study(store: Path, *, confidence: float | None = None) -> Study:
         loss: {name: d for name, d in space.items() if isinstance(d, dict) and "low" in d}
         for loss, space in known.get("spaces", {}).items()
     }
-    comparison = compare(
-        results, per_class, metric=config.get("search", {}).get("objective"), spaces=spaces,
-        confidence=confidence or rule_confidence(config.get("decision_rule", "")),
-    )  # fmt: skip
+    comparison = compare(results, per_class, metric=config.get("search", {}).get("objective"), spaces=spaces)
     name = config.get("name") or comparison.study
     return Study(store, name, known, results, per_class, comparison, spaces, _progress(store / "journal.jsonl"))
 

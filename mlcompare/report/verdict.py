@@ -65,11 +65,10 @@ def judge(study: Study) -> Verdict:
     """
     comparison = study.comparison
     rule = study.config.get("decision_rule") or ""
-    other = rule_metric(rule, study.results["metric"].dropna().unique().tolist())
-    if other not in (None, comparison.metric):
-        comparison = compare(
-            study.results, study.per_class, metric=other, confidence=comparison.confidence, spaces=study.spaces
-        )
+    measured = study.results["metric"].dropna().unique().tolist()
+    metric, confidence = rule_metric(rule, measured) or comparison.metric, rule_confidence(rule)
+    if (metric, confidence) != (comparison.metric, comparison.confidence):
+        comparison = compare(study.results, study.per_class, metric=metric, confidence=confidence, spaces=study.spaces)
     shown = rule or DEFAULT_RULE.format(percent=100 * comparison.confidence)
     answer = comparison.family.sentence if comparison.family else leader_sentence(comparison)
     return Verdict(answer, shown, *_judged(shown, comparison))

@@ -105,4 +105,5 @@ def write_tables(store: Path, study: str, objective: str, records: Iterable[Reco
 def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False)
-    write_atomically(path, buffer.getvalue())
+    if not path.is_file() or path.read_bytes() != buffer.getvalue():  # an unchanged table keeps its date
+        write_atomically(path, buffer.getvalue())

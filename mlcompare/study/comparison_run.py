@@ -1,0 +1,48 @@
+"""The comparison as one MLflow run: report and tables, beside the runs they are about."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlcompare.study.config import validated
+from mlcompare.study.runs import describe
+from mlcompare.study.store import STUDY
+from mlcompare.tracking import Run, Tracker, local_uri
+
+__all__ = ["log_comparison"]
+
+FILES = ("report.html", "ranking.csv", "results.parquet", "per_class.parquet")
+
+
+def log_comparison(store: Path, best: Mapping[str, Any] | None, sentence: str, tracking_uri: str | None) -> str | None:
+    """Log a run ``kind=comparison`` with the store's report and tables; return why that failed, or None.
+
+    The same results are logged once: the run's key is their digest.
+
+    Args:
+        best: the best loss's row of the ranking.
+        sentence: the study's question, answered.
+    """
+    known = json.loads((store / STUDY).read_text(encoding="utf-8"))
+    config = validated(known["study"], str(store / STUDY))
+    digest = hashlib.sha256((store / "results.parquet").read_bytes()).hexdigest()
+    best = best or {}
+    numbers = {name: best.get(name) for name in ("mean", "ci_low", "ci_high")}
+    objective = config.search.objective
+    run = Run(
+        key=f"comparison/{digest[:16]}",
+        name="comparison",
+        tags={"kind": "comparison", "answer": sentence[:1000], **({"loss": best["loss"]} if best else {})},
+        params={"objective": objective, "trials": config.search.trials, "splits": known["splits"]},
+        metrics=tuple((f"test_{objective}_{k}", float(v), 0) for k, v in numbers.items() if v is not None),
+        artifacts=tuple((str(store / name), "") for name in FILES if (store / name).is_file()),
+    )
+    location = None if tracking_uri else store / "artifacts" / "mlflow"
+    uri = tracking_uri or local_uri(store)
+    tracker = Tracker(uri, config.name, description=describe(config), artifacts=location)
+    tracker.log(run)
+    return tracker.close()
