@@ -7,12 +7,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mlcompare.errors import InvalidValueError
-from mlcompare.geometry import FAR, masked_logsumexp
+from mlcompare.geometry import FAR
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import Head
 from mlcompare.registry import Hyperparameter, register_loss
 
 __all__ = ["ProxyAnchor", "ProxyNCA"]
+
+
+def log_sum_by_class(values: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Return ``log(1 + Σ e^v)`` of each class's ``values (B,)`` and whether it has any, each ``(C,)``.
+
+    >>> log_sum_by_class(torch.tensor([0.0, 0.0, 1.0]), torch.tensor([1, 1, 0]), 3)[0]  # log(1 + e), log 3, log 1
+    tensor([1.3133, 1.0986, 0.0000])
+    """
+    zeros = values.new_zeros(num_classes)  # (C,)
+    top = zeros.scatter_reduce(0, labels, values.detach(), "amax")  # (C,): never below 0, the 1's exponent
+    total = zeros.scatter_add(0, labels, (values - top.gather(0, labels)).exp())  # (C,)
+    present = zeros.scatter(0, labels, 1.0) > 0
+    return top + (torch.expm1(-top) + total).log1p(), present
 
 
 @register_loss(
@@ -89,8 +102,5 @@ class ProxyAnchor(Head):
         scaled, mine = self.scaled_cosines(embeddings, labels, self.alpha)  # (B, C), (B, 1)
         shift = self.alpha * self.margin  # ()
         push = scaled.scatter(1, labels[:, None], -FAR).logsumexp(0) + shift  # (C,)
-        same = labels[:, None] == labels[None, :]  # (B, B)
-        pull = masked_logsumexp((shift - mine).T.expand_as(same), same)  # (B,): of each sample's proxy
-        share = same.sum(1).to(mine.dtype).reciprocal()  # (B,): a proxy's samples count as one
-        pulls = (F.softplus(pull, threshold=50.0) * share).sum() / share.sum()
-        return pulls + F.softplus(push, threshold=50.0).mean()
+        pulls, present = log_sum_by_class((shift - mine).squeeze(1), labels, self.num_classes)  # (C,), (C,)
+        return pulls.sum() / present.sum() + F.softplus(push, threshold=50.0).mean()
