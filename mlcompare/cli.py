@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from enum import StrEnum
@@ -344,6 +345,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; errors of ours become one line and exit code 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    signal.signal(signal.SIGTERM, _interrupt)  # a polite kill ends as Ctrl-C does
     try:
         app(args=arguments, prog_name="mlcompare")
     except MLCompareError as error:
@@ -357,6 +359,15 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:  # a full disk, a folder without permission
+        if debug:
+            raise
+        print(f"error: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _interrupt(*_signal: object) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import fcntl
 import json
 import os
@@ -68,7 +69,7 @@ class Store:
         try:
             self.records = read_journal(journal)
             self._drop_torn_line(journal)
-            self._journal = journal.open("ab")
+            self._journal = journal.open("ab", buffering=0)
         except BaseException:
             self._lock.close()
             raise
@@ -110,11 +111,25 @@ class Store:
                 file.truncate(whole)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record to the journal, and return when it is on the disk."""
+        """Write one record to the journal, and return when it is on the disk.
+
+        Raises:
+            StoreError: the disk is full or broken; nothing of the record stays in the journal.
+        """
         line = json.dumps(record, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-        self._journal.write(line.encode() + b"\n")
-        self._journal.flush()
-        os.fsync(self._journal.fileno())
+        data = line.encode() + b"\n"
+        before = os.fstat(self._journal.fileno()).st_size
+        try:
+            written = self._journal.write(data)
+            if written != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._journal.fileno())
+        except OSError as error:
+            self._journal.truncate(before)
+            cure = "make room; the same command resumes"
+            raise StoreError(
+                "the journal must be writable", value=error.strerror, cure=cure, place=str(self.path)
+            ) from None
         self.records.append(json.loads(line))
 
     def claim(self, fingerprint: Mapping[str, Any], *, extend: bool = False) -> bool:

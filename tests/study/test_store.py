@@ -62,6 +62,17 @@ def test_nan_never_reaches_the_journal(tmp_path: Path) -> None:
     assert read_journal(tmp_path / "journal.jsonl") == []
 
 
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch) -> None:
+    with Store(tmp_path) as store:
+        store.append({"type": "a"})
+        monkeypatch.setattr("os.fsync", lambda _fd: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(StoreError, match=r"No space left on device; make room; the same command resumes"):
+            store.append({"type": "b"})
+        monkeypatch.undo()
+        store.append({"type": "c"})
+    assert [r["type"] for r in read_journal(tmp_path / "journal.jsonl")] == ["a", "c"]
+
+
 def test_a_store_belongs_to_one_study(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         assert store.claim(STUDY) is False
