@@ -185,7 +185,8 @@ def check(study: StudyArgument) -> None:
         table.add_row(name, loss.entry.family, escape(_spaces(loss.space)))
     console.print(table)
     console.print(
-        f"{counts['trial']} trainings in the search, at most {counts['final']} at the end, {counts['baseline']} baselines"
+        f"{counts['trial']} trainings in the search, at most {counts['final']} at the end, "
+        f"{counts['baseline']} baselines"
     )
     console.print(estimate(plan))
 

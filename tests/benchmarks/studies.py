@@ -1,8 +1,8 @@
 """The same study two ways, in one run: mlcompare, and the way it is written by hand with public tools.
 
-By hand: Optuna ``optimize``, losses and miners of pytorch-metric-learning, a DataLoader with an M-per-class sampler, its
-AccuracyCalculator, MLflow's ``log_metric`` every 10 steps, torch's default threads. Both get the same losses, trials,
-steps, folds and batches; imports are left out of both. Prints trainings per minute, their ratio, and the scores.
+By hand: Optuna ``optimize``, losses and miners of pytorch-metric-learning, a DataLoader with an M-per-class sampler,
+its AccuracyCalculator, MLflow's ``log_metric`` every 10 steps, torch's default threads. Both get the same losses,
+trials, steps, folds and batches; imports are left out of both. Prints trainings per minute, their ratio, and the scores.
 
     python tests/benchmarks/studies.py --quick
 """
@@ -214,9 +214,8 @@ def main() -> None:
         rates = f"by hand {60 / hand:.0f} trainings a minute, mlcompare {60 / ours:.0f}"
         print(f"{case.name}: ratio {hand / ours:.1f}  ({rates})", flush=True)
         for loss in LOSSES:
-            print(
-                f"    {loss:12s} best validation MAP@R by hand {hand_scores[loss]:.3f}, mlcompare {our_scores[loss]:.3f}"
-            )
+            scores = f"by hand {hand_scores[loss]:.3f}, mlcompare {our_scores[loss]:.3f}"
+            print(f"    {loss:12s} best validation MAP@R {scores}")
 
 
 if __name__ == "__main__":
