@@ -2,7 +2,8 @@
 
 By hand: Optuna ``optimize``, losses and miners of pytorch-metric-learning, a DataLoader with an M-per-class sampler,
 its AccuracyCalculator, MLflow's ``log_metric`` every 10 steps, torch's default threads. Both get the same losses,
-trials, steps, folds and batches; imports are left out of both. Prints trainings per minute, their ratio, and the scores.
+trials, steps, folds and batches; imports are left out of both. Prints trainings per minute, their ratio, and the
+scores.
 
     python tests/benchmarks/studies.py --quick
 """
