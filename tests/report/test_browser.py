@@ -1,0 +1,216 @@
+"""The report and the dashboard as a person sees them, in Debian's Chromium. Skipped where there is none."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from mlcompare.report import write_report
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def reports(finished, finished_too, tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("reports")
+    one = write_report([finished], folder / "one.html")
+    return {"one": one, "two": write_report([finished, finished_too], folder / "two.html")}
+
+
+class Opened:
+    """A page with everything it complained about and asked for."""
+
+    def __init__(self, browser, path: Path, width: int, scheme: str) -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.page = self.context.new_page()
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(path.as_uri())
+        self.page.wait_for_selector("html[data-plots=drawn]", state="attached", timeout=120_000)
+
+
+@pytest.fixture
+def opened(browser, reports):
+    pages = []
+
+    def open_report(name: str, width: int = 1300, scheme: str = "light") -> Opened:
+        pages.append(Opened(browser, reports[name], width, scheme))
+        return pages[-1]
+
+    yield open_report
+    for page in pages:
+        page.context.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [*itertools.product(["one"], [1300, 390], ["light", "dark"]), ("two", 1300, "light"), ("two", 390, "dark")],
+)
+def test_report_is_drawn_whole(opened, name, width, scheme) -> None:
+    found = opened(name, width, scheme)
+    page = found.page
+    assert found.complaints == []
+    assert [url for url in found.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.body.scrollWidth") <= width
+    plots = page.locator(".plot").count()
+    assert plots >= 8
+    assert page.locator(".plot svg.main-svg").count() >= plots
+    assert page.evaluate(
+        "[...document.querySelectorAll('.plot')].every(p => p.querySelector('.trace, .point, .errorbar'))"
+    )
+    outside = (
+        "[...document.querySelectorAll('.plot')].filter(p => p.getBoundingClientRect().right > innerWidth + 1).length"
+    )
+    assert page.evaluate(outside) == 0
+
+
+def luminance(color: str) -> float:
+    red, green, blue = (int(part) for part in color[color.index("(") + 1 : -1].split(",")[:3])
+    return (0.2126 * red + 0.7152 * green + 0.0722 * blue) / 255
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_charts_follow_the_scheme(opened, scheme) -> None:
+    page = opened("one", scheme=scheme).page
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    text = page.evaluate("getComputedStyle(document.querySelector('.plot .xtick text')).fill")
+    assert abs(luminance(paper) - luminance(text)) > 0.6
+    assert (luminance(paper) > 0.5) == (scheme == "light")
+
+
+def test_charts_follow_a_change_of_scheme(opened) -> None:
+    page = opened("one").page
+    before = page.evaluate("getComputedStyle(document.querySelector('.plot .xtick text')).fill")
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_selector("html[data-plots=drawn]", state="attached")
+    after = page.evaluate("getComputedStyle(document.querySelector('.plot .xtick text')).fill")
+    assert luminance(after) - luminance(before) > 0.5
+
+
+def test_all_can_be_reached_by_keyboard(opened) -> None:
+    page = opened("two").page
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+    page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
+    wanted = "a[href], button, summary, [tabindex='0']"
+    count = page.locator(wanted).count()
+    page.evaluate(
+        "document.activeElement.blur(); window.scrollTo(0, 0); document.body.tabIndex = -1; document.body.focus()"
+    )
+    seen = set()
+    for _ in range(count + 20):
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate(f"[...document.querySelectorAll({wanted!r})].indexOf(document.activeElement)"))
+    assert set(range(count)) <= seen
+
+
+def test_a_switch_hides_a_loss_by_keyboard(opened) -> None:
+    page = opened("one").page
+    shown = "document.getElementById('s0-search').data.filter(t => t.visible !== false).length"
+    before = page.evaluate(shown)
+    button = page.locator("button[data-plots=s0-search]").first
+    button.focus()
+    page.keyboard.press("Space")
+    assert button.get_attribute("aria-pressed") == "false"
+    assert page.evaluate(shown) == before - 1
+    page.keyboard.press("Space")
+    assert page.evaluate(shown) == before
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_landmarks_headings_and_alternatives(opened, name) -> None:
+    page = opened(name).page
+    for landmark in ("header", "nav", "main", "footer"):
+        assert page.locator(landmark).count() == 1
+    levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map(h => +h.tagName[1])")
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert page.evaluate("[...document.querySelectorAll('table')].every(t => t.caption && t.caption.textContent)")
+    assert page.evaluate("[...document.images].every(i => i.alt && i.naturalWidth > 0)")
+    assert page.evaluate("[...document.querySelectorAll('.plot')].every(p => p.ariaLabel.length > 20)")
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids))
+    assert page.evaluate("[...document.querySelectorAll('nav a')].every(a => document.querySelector(a.hash))")
+
+
+@pytest.fixture(scope="module")
+def dashboard(finished, tmp_path_factory):
+    """``mlcompare dashboard`` on a free port; yields its address."""
+    store = tmp_path_factory.mktemp("dashboard") / "store"
+    shutil.copytree(finished, store)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlcompare.cli", "dashboard", str(store), "--port", str(port)]
+    log = (store / "server.log").open("w")
+    server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(address, server, store / "server.log")
+        yield address
+    finally:
+        stop_group(server)
+        log.close()
+
+
+def wait_for(address: str, server: subprocess.Popen, log: Path, seconds: float = 90.0) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(f"{address}/health", timeout=5).read()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    pytest.fail(f"no dashboard at {address}: {log.read_text()[-2000:]}")
+
+
+def stop_group(server: subprocess.Popen) -> None:
+    """End the server and the workers it started: they share its process group."""
+    os.killpg(server.pid, signal.SIGTERM)
+    try:
+        server.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_dashboard_has_charts_that_group_by_loss_and_hyperparameters(browser, dashboard) -> None:
+    page = browser.new_page(viewport={"width": 1500, "height": 1100})
+    query = "compareRunsMode=CHART&searchFilter=tags.kind%20%3D%20'trial'"
+    page.goto(f"{dashboard}/#/experiments/1/runs?{query}")
+    page.get_by_text("map_at_r", exact=False).first.wait_for(timeout=60_000)
+    page.locator("svg.main-svg").first.wait_for(timeout=60_000)
+    assert page.get_by_text("cosface trial 0").count() > 0
+    page.get_by_text("Group by", exact=False).first.click()
+    for name in ("loss", "family", "margin", "scale", "lr"):
+        page.get_by_role("menu").get_by_text(name, exact=True).first.wait_for(timeout=10_000)
+    page.close()

@@ -1,0 +1,229 @@
+"""The report as a document: what it quotes is what the comparison says, and what it needs is inside it."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from mlcompare.comparison import compare, load_per_class, load_results
+from mlcompare.errors import DataError, InvalidValueError, MLCompareError, StoreError
+from mlcompare.report import write_report
+from mlcompare.report.markup import number, p_value, span
+from mlcompare.report.sources import open_study
+from mlcompare.report.write import report_html
+from tests.report.conftest import Tables, change_results, change_study, charts, without_scripts
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_points():
+    """Small views: the projections cost more than everything else here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlcompare.report.embedding_plots.MOST_POINTS", 40)
+        yield
+
+
+@pytest.fixture(scope="module")
+def html(finished: Path) -> str:
+    return report_html([open_study(finished)])
+
+
+@pytest.fixture(scope="module")
+def comparison(finished: Path):
+    return compare(load_results(finished), load_per_class(finished))
+
+
+def test_leaderboard_quotes_the_comparison(html, comparison) -> None:
+    header, *rows = Tables(html).named("map_at_r on the sealed")
+    assert header[:4] == ["loss", "family", "mean", "95 % interval"]
+    for row, record in zip(rows, comparison.records(), strict=True):
+        assert row[0].strip("★≈ \N{FIGURE SPACE}\N{NO-BREAK SPACE}") == record["loss"]
+        assert row[2] == number(record["mean"])
+        assert row[3] == span(record["ci_low"], record["ci_high"])
+        assert row[4] == number(record["default_mean"])
+        if record["loss"] != comparison.best:
+            assert row[5] == number(record["difference_to_best"], sign=True)
+            assert row[6] == span(record["difference_low"], record["difference_high"], sign=True)
+            assert row[7] == p_value(record["p_value"])
+
+
+def test_pairwise_matrix_quotes_the_comparison(html, comparison) -> None:
+    header, *rows = Tables(html).named("Difference in map_at_r")
+    cells = {(row[0], name): cell for row in rows for name, cell in zip(header[1:], row[1:], strict=True)}
+    for pair in comparison.pairwise.itertuples():
+        assert cells[pair.a, pair.b] == number(pair.difference, sign=True) + p_value(pair.p_holm)
+        assert cells[pair.b, pair.a] == number(-pair.difference, sign=True) + p_value(pair.p_holm)
+
+
+def test_tunability_quotes_the_comparison(html, comparison) -> None:
+    rows = {row[0]: row for row in Tables(html).named("map_at_r of the default and of the tuned")[1:]}
+    for gain in comparison.tunability.itertuples():
+        assert rows[gain.loss][1:] == [
+            number(gain.default_mean), number(gain.tuned_mean), number(gain.gain, sign=True),
+            span(gain.ci_low, gain.ci_high, sign=True), p_value(gain.p_holm),
+        ]  # fmt: skip
+
+
+def test_every_metric_is_the_mean_of_the_results(html, finished) -> None:
+    results = load_results(finished)
+    header, *rows = Tables(html).named("Every metric on the sealed")
+    chosen = (results["source"] == "selected") & (results["kind"] == "final") | (results["kind"] == "baseline")
+    means = results[chosen].groupby(["loss", "metric"])["value"].mean()
+    for row in rows:
+        assert row[1:] == [number(means[row[0], metric]) for metric in header[1:]]
+
+
+def test_forest_plot_draws_the_comparison(html, comparison) -> None:
+    drawn = {}
+    for trace in charts(html)["s0-forest"]["data"]:
+        if trace["name"] != "untuned":
+            errors = zip(trace["error_x"]["array"], trace["error_x"]["arrayminus"], strict=True)
+            drawn |= {y: (x, *e) for y, x, e in zip(trace["y"], trace["x"], errors, strict=True)}
+    for record in comparison.records():
+        mean, up, down = drawn[record["loss"]]
+        assert mean == pytest.approx(record["mean"], rel=1e-5)
+        assert mean + up == pytest.approx(record["ci_high"], rel=1e-4)
+        assert mean - down == pytest.approx(record["ci_low"], rel=1e-4)
+
+
+def test_answer_stands_on_top_with_its_uncertainty(html, comparison) -> None:
+    top = without_scripts(html).split("<main")[0]
+    assert "Does margin beat metric?" in top
+    assert comparison.family.best_margin in top
+    assert "95% interval" in top
+    assert "Rule not met" in top or "Rule met" in top
+
+
+def test_sections_are_there(html) -> None:
+    titles = re.findall(r"<h2[^>]*>([^<]+)</h2>", html)
+    assert titles == [
+        "Leaderboard", "Pairs", "What tuning bought", "The search", "Hyperparameters", "Verification and retrieval",
+        "Embeddings", "Nearest neighbours", "Cost and quality", "Failures", "Protocol",
+    ]  # fmt: skip
+
+
+def test_protocol_names_hashes_and_versions(html, finished) -> None:
+    known = open_study(finished).known
+    for text in (known["splits"], known["dataset"], known["versions"]["torch"]):
+        assert text in html
+
+
+def test_nothing_is_fetched(html) -> None:
+    page = without_scripts(html)
+    assert "default-src 'none'" in unescape(page)
+    assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', page)
+    assert "url(" not in page
+    assert html.count("plotly.js v") == 1
+
+
+def test_same_store_same_text(html, finished) -> None:
+    assert report_html([open_study(finished)]) == html
+
+
+def test_text_is_escaped(store) -> None:
+    change_study(store, question="<script>alert(1)</script> & more", name="</title><b>x")
+    page = report_html([open_study(store)])
+    assert "<script>alert(1)" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in page
+    assert "<b>x" not in page
+
+
+def test_several_stores_are_ranked_together(finished, finished_too, tmp_path) -> None:
+    page = write_report([finished, finished_too], tmp_path / "both.html").read_text()
+    header, *rows = Tables(page).named("Mean map_at_r of the tuned losses")
+    assert header == ["loss", "mean rank", "one", "two"]
+    for row in rows:
+        for store, cell in zip((finished, finished_too), row[2:], strict=True):
+            records = {r["loss"]: r for r in compare(load_results(store), load_per_class(store)).records()}
+            assert cell == number(records[row[0]]["mean"])
+    assert "Left out, for not every study has them: softmax" in page
+    assert {"ranks-cd", "s0-forest", "s1-forest"} <= set(charts(page))
+    assert not (finished / "report.html").exists()
+
+
+def test_stores_of_one_name_are_told_apart(finished, store, tmp_path) -> None:
+    page = write_report([finished, store], tmp_path / "both.html").read_text()
+    assert "one (one, 1)" in page
+    assert "one (store, 2)" in page
+
+
+def test_other_objectives_are_not_ranked_together(finished, store, tmp_path) -> None:
+    change_study(store, search={"objective": "auc"})
+    change_results(store, lambda frame: frame[frame["metric"] != "map_at_r"])
+    page = write_report([finished, store], tmp_path / "both.html").read_text()
+    assert "different objectives" in page
+
+
+def fail(frame, loss: str):
+    """Every final run of a loss, and one of its trials, fail."""
+    mine = (frame["loss"] == loss) & ((frame["kind"] == "final") | (frame["trial"] == 1))
+    frame.loc[mine, ["status", "reason"]] = ["failed", "loss is NaN at step 3"]
+    frame.loc[mine, "value"] = float("nan")
+    return frame
+
+
+def test_failed_losses_are_named_with_their_reason(store) -> None:
+    change_results(store, lambda frame: fail(frame, "cosface"))
+    (store / "per_class.parquet").unlink()
+    page = report_html([open_study(store)])
+    rows = Tables(page).named("6 trainings failed")
+    assert {row[0] for row in rows[1:]} == {"cosface"}
+    assert {row[-1] for row in rows[1:]} == {"loss is NaN at step 3"}
+
+
+def test_a_study_in_which_all_fails_has_a_report(store) -> None:
+    change_results(store, lambda frame: fail(fail(frame, "cosface"), "contrastive"))
+    change_results(store, lambda frame: frame.assign(status="failed", value=float("nan"), reason="out of memory"))
+    (store / "per_class.parquet").unlink()
+    page = report_html([open_study(store)])
+    assert "No loss has a score on the sealed test classes yet (out of memory)." in page
+
+
+def test_one_family_only(store) -> None:
+    change_results(store, lambda frame: frame[frame["loss"] != "contrastive"])
+    page = report_html([open_study(store)])
+    assert "The best tuned loss is cosface" in page
+    assert "only one of them has a score" in page
+
+
+def test_without_artifacts_the_rest_is_there(store) -> None:
+    for path in (store / "artifacts").rglob("*.npz"):
+        path.write_bytes(path.read_bytes()[:100])  # half copied
+    page = report_html([open_study(store)])
+    assert "Nearest neighbours" not in page
+    assert "Every metric on the sealed" in page
+
+
+def test_a_store_that_goes_on_says_so(store) -> None:
+    line = '{"type":"job","key":"final/x/0/fold0/seed1","time":1.0}\n'
+    with (store / "journal.jsonl").open("a") as journal:
+        journal.write(line * 3 + '{"type":"jo')
+    assert "still running or was interrupted" in report_html([open_study(store)])
+
+
+def test_stores_that_have_no_report(store, tmp_path) -> None:
+    with pytest.raises(InvalidValueError, match="needs a store"):
+        write_report([])
+    with pytest.raises(InvalidValueError, match="named once"):
+        write_report([store, tmp_path / "." / "store"])
+    with pytest.raises(StoreError, match="no such directory"):
+        write_report([tmp_path / "none"])
+    change_results(store, lambda frame: frame.iloc[:0])
+    with pytest.raises(DataError, match="must have rows"):
+        write_report([store])
+    (store / "results.parquet").unlink()
+    with pytest.raises(StoreError, match="wait for it to finish"):
+        write_report([store])
+    (store / "study.json").write_text("{")
+    with pytest.raises(StoreError, match="JSON object"):
+        write_report([store])
+
+
+@pytest.mark.parametrize("out", ["none/report.html", "."])
+def test_nothing_half_written_is_left(store, tmp_path, out) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(MLCompareError, match="must be writable"):
+        write_report([store], tmp_path / out)
+    assert sorted(tmp_path.rglob("*")) == before
