@@ -95,7 +95,8 @@ def run(
         )
     _print_ranking(outcome.store, console)
     report = _leave_report(outcome.store, tracking_uri, console)
-    console.print(f"browse:    mlcompare dashboard {outcome.store}\nread more: {report}", soft_wrap=True)
+    console.print(f"browse:    mlcompare dashboard {outcome.store}", soft_wrap=True)
+    console.print(f"read more: mlcompare report {outcome.store}  (written: {report})", soft_wrap=True)
 
 
 def _leave_report(store: Path, tracking_uri: str | None, console: Console) -> Path:
