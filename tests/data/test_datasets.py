@@ -72,9 +72,7 @@ def test_shift_by_one_is_a_translation() -> None:
     for seed in range(60):
         moved = augment(image, {"shift": 1}, torch.Generator().manual_seed(seed))[0, 0]
         inner = moved[1:5, 1:5]
-        places = [
-            (r, c) for r in range(3) for c in range(3) if image[0, 0, r : r + 4, c : c + 4].equal(inner)
-        ]
+        places = [(r, c) for r in range(3) for c in range(3) if image[0, 0, r : r + 4, c : c + 4].equal(inner)]
         assert len(places) == 1
         seen |= set(places)
     assert len(seen) == 9, "all nine shifts occur"
