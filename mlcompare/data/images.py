@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mlcompare.errors import DataError, InvalidValueError
 
-__all__ = ["checked_size", "read_image"]
+__all__ = ["checked_channels", "checked_size", "read_image", "readable_endings"]
 
 MODES = {1: "L", 3: "RGB"}
 
@@ -28,21 +28,45 @@ def checked_size(size: object, *, place: str) -> tuple[int, int]:
     return tuple(pair)
 
 
+def checked_channels(channels: object, *, place: str) -> int:
+    """Return the number of channels: 1 (grey) or 3 (colour)."""
+    if type(channels) is not int or channels not in MODES:
+        rule = "`channels` must be 1 (grey) or 3 (colour)"
+        raise InvalidValueError(rule, value=f"channels={channels!r}", place=place)
+    return channels
+
+
+def readable_endings() -> frozenset[str]:
+    """Return the file name endings, such as ``.jpg``, of every format that Pillow reads."""
+    return frozenset(ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN)
+
+
 def read_image(
     path: Path, size: tuple[int, int], *, channels: int, resample: Image.Resampling = Image.Resampling.BILINEAR
 ) -> np.ndarray:
-    """Read any format that Pillow knows as ``(channels, height, width)`` uint8.
+    """Read any format that Pillow knows as ``(channels, height, width)`` uint8, upright as its EXIF tag says.
+
+    Of 16-bit grey the upper byte is kept; transparency is dropped.
 
     Raises:
         DataError: the file is missing or can't be decoded.
     """
     try:
         with Image.open(path) as image:
-            small = image.convert(MODES[channels]).resize((size[1], size[0]), resample)
+            small = _eight_bits(ImageOps.exif_transpose(image)).convert(MODES[channels])
+            array = np.asarray(small.resize((size[1], size[0]), resample), dtype=np.uint8)
     except FileNotFoundError:
         raise DataError("the file must exist", value=str(path)) from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # decoders raise anything on broken bytes (struct.error, KeyError, EOFError, …)
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError("the image must be readable", value=f"{path} ({reason})") from None
-    array = np.asarray(small, dtype=np.uint8)
     return array[None] if channels == 1 else array.transpose(2, 0, 1)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Pillow cuts 16-bit grey off at 255, which whitens it: keep the upper byte instead."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError("pixels of 32 bits have no agreed range: save it with 8 or 16 bits")
+    return image

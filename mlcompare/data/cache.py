@@ -1,0 +1,224 @@
+"""Decode once: image files become one uint8 array on disk, which every later open only maps or reads.
+
+An entry is a folder ``<key>/`` with ``pixels.npy`` and ``entry.json``. The key is a hash of the manifest (relative
+path, size and modification time of each file) and of how the files are decoded, so that a changed file is a new
+entry. An entry is built under another name and renamed when it is whole: two processes may build it at once, the
+first one to finish wins, and the other takes the winner's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mlcompare.data.images import read_image
+from mlcompare.errors import DataError, InvalidValueError, MLCompareError
+
+__all__ = ["CachedImages", "ImageFile", "cache_folders", "cached_images", "checked_cache"]
+
+FORMAT = 1  # raise it when the decoding changes
+IN_MEMORY = 1 << 30  # bytes; larger arrays are memory-mapped
+PROGRESS_FROM = 5000  # files
+ABANDONED = 24 * 3600  # seconds after which a half-built entry is nobody's
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One line of the manifest: ``path`` is relative to the root of the dataset."""
+
+    path: str
+    size: int
+    modified: int
+
+
+@dataclass(frozen=True)
+class CachedImages:
+    """Decoded images ``(N, C, H, W)``, the rows of the manifest they come from, and the hash of the pixels."""
+
+    samples: np.ndarray
+    rows: np.ndarray
+    content: str
+
+    def fingerprint(self, labels: np.ndarray) -> str:
+        """Return the dataset's fingerprint without reading the pixels again."""
+        return hashlib.sha256(self.content.encode() + np.ascontiguousarray(labels).tobytes()).hexdigest()
+
+
+def checked_cache(cache: object, *, place: str) -> str | None:
+    """Return the option ``cache``: a folder, or None for the usual ones."""
+    if cache is not None and not (isinstance(cache, str | Path) and str(cache)):
+        raise InvalidValueError("`cache` must be a folder", value=f"cache={cache!r}", place=place)
+    return None if cache is None else str(cache)
+
+
+def cache_folders(data: Path, cache: str | None) -> list[Path]:
+    """Return where entries may lie, best first: as told, else next to the data, else in the user's cache folder."""
+    if cache is not None:
+        return [Path(cache)]
+    user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return [data.parent / ".mlcompare-cache", Path(user).expanduser() / "mlcompare"]
+
+
+def cached_images(
+    root: Path,
+    files: Sequence[ImageFile],
+    *,
+    size: tuple[int, int],
+    channels: int,
+    folders: Sequence[Path],
+    skip_corrupt: bool,
+    place: str,
+) -> CachedImages:
+    """Return the decoded images of ``files``, from the cache if they are there.
+
+    Args:
+        root: the folder that the paths are relative to.
+        size: height and width in pixels.
+        channels: 1 or 3.
+        folders: where entries may lie; a new one goes to the first that can be written.
+        skip_corrupt: leave out files that can't be decoded, instead of refusing.
+        place: where the data is, for the message.
+
+    Raises:
+        DataError: files can't be decoded (all of them are named), or there is nowhere to write.
+    """
+    how = {"format": FORMAT, "size": size, "channels": channels, "skip_corrupt": skip_corrupt}
+    key = _key(root, files, how)
+    for folder in folders:
+        found = _open(folder / key, len(files), (channels, *size))
+        if found is not None:
+            return found
+    try:
+        folder = _writable(folders, place)
+        temporary = Path(tempfile.mkdtemp(prefix=f"{key}.part-", dir=folder))
+        try:
+            _build(temporary, root, files, size, channels, skip_corrupt, place)
+            return _publish(temporary, folder / key, len(files), (channels, *size))
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except MLCompareError:
+        raise
+    except OSError as error:
+        reason = f"{error.strerror or error} in {folders[0]}"
+        cure = "make room, or give another folder with cache: …"
+        raise DataError("the decoded images must fit on disk", value=reason, cure=cure, place=place) from None
+
+
+def _key(root: Path, files: Sequence[ImageFile], how: dict) -> str:
+    digest = hashlib.sha256(json.dumps(how, sort_keys=True).encode())
+    digest.update(os.fsencode(root.resolve()))  # archives give many files one date: another folder is another entry
+    for file in files:
+        digest.update(os.fsencode(f"{file.path}\0{file.size}\0{file.modified}\0"))
+    return digest.hexdigest()[:32]
+
+
+def _writable(folders: Sequence[Path], place: str) -> Path:
+    """Return the first folder that a file can be made in, and clear away what crashed builds left there."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError:
+            continue
+        for left in folder.glob("*.part-*"):
+            try:
+                if time.time() - left.stat().st_mtime > ABANDONED:
+                    shutil.rmtree(left, ignore_errors=True)
+            except OSError:
+                continue  # another process was faster
+        return folder
+    tried = " and ".join(map(str, folders))
+    cure = "give a folder that can be written with cache: …"
+    raise DataError(
+        "decoded images must be cached somewhere", value=f"no way to write in {tried}", cure=cure, place=place
+    )
+
+
+def _build(folder, root, files, size, channels, skip_corrupt, place) -> None:
+    """Write ``pixels.npy`` and ``entry.json``: one image in memory at a time, hashed on the way."""
+    corrupt, rows, digest = [], [], hashlib.sha256()
+    with (folder / "pixels.npy").open("w+b") as out:
+        start = _write_header(out, (len(files), channels, *size))
+        for row, file in enumerate(_with_progress(files, place)):
+            try:
+                pixels = read_image(root / file.path, size, channels=channels)
+            except DataError as error:
+                corrupt.append((file.path, error.value))
+                continue
+            content = np.ascontiguousarray(pixels).tobytes()
+            digest.update(content)
+            out.write(content)
+            rows.append(row)
+        if corrupt and (not skip_corrupt or not rows):
+            named = "; ".join(os.fsencode(value).decode("utf-8", "replace") for _path, value in corrupt)
+            cure = "replace them, or leave them out with skip_corrupt: true" if rows else "check the files"
+            got = f"{len(corrupt)} of {len(files)}: {named}"
+            raise DataError("every image must be readable", value=got, cure=cure, place=place)
+        out.seek(0)
+        if _write_header(out, (len(rows), channels, *size)) != start:
+            raise DataError("the header must keep its length", place=place)
+        out.flush()
+        os.fsync(out.fileno())
+    content = hashlib.sha256(f"{len(rows)} {channels} {size} {digest.hexdigest()}".encode()).hexdigest()
+    skipped = sorted(set(range(len(files))) - set(rows))
+    entry = {"content": content, "skipped": skipped, "bytes": (folder / "pixels.npy").stat().st_size}
+    (folder / "entry.json").write_text(json.dumps(entry), encoding="utf-8")
+
+
+def _write_header(out, shape: tuple[int, ...]) -> int:
+    """Write the header (numpy leaves room for its first number to change) and return where the pixels start."""
+    np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return out.tell()
+
+
+def _with_progress(files: Sequence[ImageFile], place: str) -> Iterator[ImageFile]:
+    if len(files) <= PROGRESS_FROM:
+        return iter(files)
+    from rich.console import Console
+    from rich.progress import track
+
+    return iter(track(files, f"decoding {place}", console=Console(stderr=True), transient=True))
+
+
+def _publish(temporary: Path, target: Path, count: int, shape: tuple[int, ...]) -> CachedImages:
+    for _attempt in range(2):
+        try:
+            temporary.rename(target)
+        except OSError:
+            if not target.exists():
+                raise
+        found = _open(target, count, shape)
+        if found is not None:
+            return found
+        damaged = Path(tempfile.mkdtemp(prefix=f"{target.name}.part-", dir=target.parent))
+        try:
+            target.rename(damaged / "damaged")  # out of the way in one step, then removed
+        finally:
+            shutil.rmtree(damaged, ignore_errors=True)
+    raise OSError(f"{target} can't be replaced")
+
+
+def _open(entry: Path, count: int, shape: tuple[int, ...]) -> CachedImages | None:
+    """Return an entry, or None where there is none or it is damaged."""
+    try:
+        about = json.loads((entry / "entry.json").read_text(encoding="utf-8"))
+        rows = np.setdiff1d(np.arange(count), np.array(about["skipped"], dtype=np.int64))
+        pixels = entry / "pixels.npy"
+        if pixels.stat().st_size != about["bytes"]:
+            return None
+        samples = np.load(pixels, mmap_mode="c" if about["bytes"] > IN_MEMORY else None, allow_pickle=False)
+        content = str(about["content"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    whole = samples.dtype == np.uint8 and samples.shape == (len(rows), *shape) and len(content) == 64
+    return CachedImages(samples, rows, content) if whole else None

@@ -1,0 +1,141 @@
+"""A folder of images whose sub-folders are the classes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mlcompare.data.cache import ImageFile, cache_folders, cached_images, checked_cache
+from mlcompare.data.dataset import Dataset, register_dataset
+from mlcompare.data.images import checked_channels, checked_size, readable_endings
+from mlcompare.data.labels import encode_labels
+from mlcompare.errors import DataError, InvalidValueError
+
+__all__ = ["checked_flag", "image_folder", "scan"]
+
+CLASS_OF = ("folder", "top")
+
+
+@register_dataset("image_folder")
+def image_folder(
+    path: str,
+    size: tuple[int, int] = (64, 64),
+    channels: int = 3,
+    class_of: str = "folder",
+    skip_corrupt: bool = False,
+    allow_empty: bool = False,
+    cache: str | None = None,
+) -> Dataset:
+    """Images in class sub-folders, in any format that Pillow reads; decoded once.
+
+    Hidden files and files without an image's ending are no samples. Samples are ordered by their relative paths.
+
+    Args:
+        path: the folder.
+        size: height and width in pixels that each image is resized to.
+        channels: 1 (grey) or 3 (colour).
+        class_of: `folder`: the folder an image lies in, nested or not, such as dogs/poodle; `top`: the first folder
+            below the path, such as dogs.
+        skip_corrupt: leave out files that can't be decoded.
+        allow_empty: leave out class folders without an image.
+        cache: folder of the decoded images; by default .mlcompare-cache next to the data.
+
+    Raises:
+        InvalidValueError: an option is out of its range.
+        DataError: the folder is missing, holds no classes, or holds files that can't be decoded.
+    """
+    if not isinstance(path, str | Path):
+        raise InvalidValueError("`path` must be text", value=f"path={path!r}", place="image_folder")
+    root, place = Path(path), f"image_folder: {path}"
+    size, channels = checked_size(size, place=place), checked_channels(channels, place=place)
+    skip_corrupt = checked_flag("skip_corrupt", skip_corrupt, place=place)
+    folders = cache_folders(root.resolve(), checked_cache(cache, place=place))
+    if class_of not in CLASS_OF:
+        raise InvalidValueError(f"`class_of` must be {' or '.join(CLASS_OF)}", value=repr(class_of), place=place)
+    if not root.is_dir():
+        got = "a file" if root.exists() else "nothing there"
+        raise DataError("`path` must be a folder of class folders", value=got, place=place)
+    files, empty = scan(root, place=place)
+    _check(files, empty, allow_empty=checked_flag("allow_empty", allow_empty, place=place), place=place)
+    images = cached_images(
+        root, files, size=size, channels=channels, folders=folders, skip_corrupt=skip_corrupt, place=place
+    )
+    classes = [_class(files[row].path, class_of) for row in images.rows]
+    labels, names = encode_labels(classes, place=place)
+    return Dataset("image_folder", images.samples, labels, names, fingerprint=images.fingerprint(labels))
+
+
+def checked_flag(name: str, value: object, *, place: str) -> bool:
+    """Return an option that is on or off."""
+    if not isinstance(value, bool):
+        raise InvalidValueError(f"`{name}` must be true or false", value=repr(value), place=place)
+    return value
+
+
+def _class(path: str, class_of: str) -> str:
+    name = path.rpartition("/")[0] if class_of == "folder" else path.partition("/")[0]
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _check(files: list[ImageFile], empty: list[str], *, allow_empty: bool, place: str) -> None:
+    if empty and not allow_empty:
+        cure = "fill or remove them, or leave them out with allow_empty: true"
+        raise DataError("each class folder must hold an image", value=_listed(empty), cure=cure, place=place)
+    if not files:
+        cure = "put the images of each class in a folder of its own"
+        raise DataError("the folder must hold class folders with images", value="none", cure=cure, place=place)
+    loose = [file.path for file in files if "/" not in file.path]
+    if loose:
+        cure = "move them into class folders"
+        raise DataError("each image must lie in a class folder", value=_listed(loose), cure=cure, place=place)
+
+
+def _listed(names: list[str]) -> str:
+    shown = [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names[:20]]
+    return ", ".join(shown) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+
+def scan(root: Path, *, place: str) -> tuple[list[ImageFile], list[str]]:
+    """Return the image files below ``root``, sorted by relative path, and the folders with no image below them.
+
+    Links are followed, but a folder that contains itself through a link is refused.
+
+    Raises:
+        DataError: a folder can't be listed, or contains itself.
+    """
+    endings, files, empty = readable_endings(), [], []
+
+    def visit(folder: str, relative: str, above: frozenset[tuple[int, int]]) -> bool:
+        about = os.stat(folder)
+        here = (about.st_dev, about.st_ino)
+        if here in above:
+            raise DataError("a folder must not contain itself through a link", value=relative, place=place)
+        before, filled = len(files), False
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = f"{relative}/{entry.name}" if relative else entry.name
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    filled |= visit(entry.path, name, above | {here})
+                elif os.path.splitext(entry.name)[1].lower() in endings:
+                    files.append(_described(entry, name))
+        filled |= len(files) > before
+        if not filled and relative:
+            empty.append(relative)
+        return filled
+
+    try:
+        visit(str(root), "", frozenset())
+    except OSError as error:
+        got = f"{error.strerror}: {error.filename}"
+        raise DataError("the folder must be readable", value=got, place=place) from None
+    return sorted(files, key=lambda file: file.path), sorted(empty)
+
+
+def _described(entry: os.DirEntry, name: str) -> ImageFile:
+    try:
+        about = entry.stat()
+    except FileNotFoundError:  # a link to nothing: named among the files that can't be read
+        return ImageFile(name, -1, 0)
+    return ImageFile(name, about.st_size, about.st_mtime_ns)
