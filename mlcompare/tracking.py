@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import queue
@@ -67,13 +68,17 @@ class Tracker:
         experiment: the experiment's name, one for each study.
         description: Markdown shown on the experiment's page.
         artifacts: where a local store keeps run artifacts; ``None`` leaves it to the server.
+        dataset: name and fingerprint, noted on every run.
 
     What could not be logged is kept out of the way and named by :meth:`close`; the journal has it, and the next start
     catches up by ``trial_key``.
     """
 
-    def __init__(self, uri: str, experiment: str, *, description: str = "", artifacts: Path | None = None) -> None:
-        self.uri, self.experiment = uri, experiment
+    def __init__(
+        self, uri: str, experiment: str, *, description: str = "", artifacts: Path | None = None,
+        dataset: tuple[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self.uri, self.experiment, self._dataset = uri, experiment, dataset
         self._description, self._artifacts = description, artifacts
         self._queue: queue.Queue[Run | Callable[[], None] | None] = queue.Queue()
         self._fault: str | None = None
@@ -155,10 +160,20 @@ class Tracker:
         for first in range(0, max(len(metrics), 1), METRICS_PER_BATCH):
             chunk = metrics[first : first + METRICS_PER_BATCH]
             client.log_batch(run_id, metrics=chunk, params=params if first == 0 else ())
+        if self._dataset:
+            client.log_inputs(run_id, datasets=[_dataset_input(*self._dataset)])
         for file, folder in run.artifacts:
             client.log_artifact(run_id, file, folder or None)
         client.set_terminated(run_id, run.status, end_time=now)
         known[run.key] = (run_id, run.status)
+
+
+def _dataset_input(name: str, fingerprint: str):
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    source = json.dumps({"fingerprint": fingerprint})
+    dataset = Dataset(name=name, digest=fingerprint[:16], source_type="mlcompare", source=source)
+    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "study")])
 
 
 def _tune_sqlite(uri: str) -> None:

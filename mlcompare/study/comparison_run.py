@@ -43,6 +43,7 @@ def log_comparison(store: Path, best: Mapping[str, Any] | None, sentence: str, t
     )
     location = None if tracking_uri else store / "artifacts" / "mlflow"
     uri = tracking_uri or local_uri(store)
-    tracker = Tracker(uri, config.name, description=describe(config), artifacts=location)
+    dataset = (config.dataset.name, known["dataset"])
+    tracker = Tracker(uri, config.name, description=describe(config), artifacts=location, dataset=dataset)
     tracker.log(run)
     return tracker.close()

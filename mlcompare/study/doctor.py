@@ -81,7 +81,13 @@ def rebuild_views(store: Path) -> str:
         write_tables(store, config.name, objective, opened.records)
         location = store / "artifacts" / "mlflow"
         fresh = store / f".mlflow.{os.getpid()}.db"
-        tracker = Tracker(local_uri(fresh), config.name, description=describe(config), artifacts=location)
+        tracker = Tracker(
+            local_uri(fresh),
+            config.name,
+            dataset=(config.dataset.name, fingerprint["dataset"]),
+            description=describe(config),
+            artifacts=location,
+        )
         runs = list(runs_of(opened.records, config.protocol.folds, objective, store))
         for run in runs:
             tracker.log(run)

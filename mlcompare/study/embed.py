@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 
 from mlcompare.data.images import read_image
 from mlcompare.encoders import create_encoder
@@ -72,7 +73,8 @@ def embed_file(model: Path, source: Path, out: Path) -> int:
         raise InvalidValueError("`--out` must end in .npz or .parquet", value=str(out))
     net, card = load_model(model)
     shape = tuple(card["input"]["shape"])
-    samples, columns = _read_images(source, shape) if len(shape) == 3 else _read_features(source, shape[0])
+    resample = Image.Resampling[card["input"].get("resample", "bilinear").upper()]
+    samples, columns = _read_images(source, shape, resample) if len(shape) == 3 else _read_features(source, shape[0])
     embeddings = embed_samples(net, samples)
     try:
         write_atomically(out, _WRITERS[out.suffix](embeddings, columns))
@@ -98,7 +100,7 @@ def _as_parquet(embeddings: np.ndarray, columns: dict[str, np.ndarray]) -> bytes
 _WRITERS: dict[str, Callable] = {".npz": _as_npz, ".parquet": _as_parquet}
 
 
-def _read_images(source: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _read_images(source: Path, shape: tuple, resample: Image.Resampling) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Read images ``(N, C, H, W)``, in the order of their paths; one class for each folder that holds them."""
     if source.suffix == ".npz":
         samples, columns = _npz(source)
@@ -113,7 +115,7 @@ def _read_images(source: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray,
     if not found:
         known = ", ".join(sorted(IMAGES))
         raise DataError("the folder must hold images", value="none", cure=f"known: {known}", place=str(source))
-    samples = np.stack([read_image(path, shape[1:], channels=shape[0]) for path in found])
+    samples = np.stack([read_image(path, shape[1:], channels=shape[0], resample=resample) for path in found])
     columns = {"names": np.array([path.relative_to(root).as_posix() for path in found])}
     if all(path.parent != root for path in found):
         columns["labels"] = np.array([path.parent.relative_to(root).as_posix() for path in found])

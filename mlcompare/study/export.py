@@ -28,6 +28,7 @@ __all__ = ["CARD", "PROGRAM", "WEIGHTS", "Exported", "Standardized", "export_mod
 
 CARD, WEIGHTS, PROGRAM = "card.json", "weights.pt", "model.pt2"
 FORMAT = 1
+RESAMPLED = {"orl_faces": "box"}  # how a reader reduced its images, where not bilinear
 
 
 class Standardized(nn.Module):
@@ -222,6 +223,7 @@ def _card(winner: _Winner, dataset: Dataset, model: Standardized) -> dict[str, A
         "input": {
             "kind": "images" if dataset.is_images else "features",
             "shape": list(dataset.sample_shape),
+            "resample": RESAMPLED.get(dataset.name, "bilinear"),
             "range": "pixels from 0 to 255" if dataset.is_images else "as in the study's table",
             "mean": model.mean.flatten().tolist(),
             "std": (1 / model.inverse).flatten().tolist(),

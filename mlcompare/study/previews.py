@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +12,21 @@ from PIL import Image
 from mlcompare.study.store import write_atomically
 from mlcompare.training import TrainingData
 
-__all__ = ["PREVIEWS", "keep_test_samples", "small_images"]
+__all__ = ["EXAMPLE", "PREVIEWS", "keep_test_samples", "small_images"]
 
-PREVIEWS = "test_samples.npz"
+PREVIEWS, EXAMPLE = "test_samples.npz", "input_example.npy"
 LONGEST_SIDE = 64  # pixels
 MOST_BYTES = 64 * 2**20  # of all images; a larger test set gets none
 
 
 def keep_test_samples(store: Path, data: TrainingData) -> None:
     """Leave ``artifacts/test_samples.npz`` in a store, once: ``rows (N,)``, ``labels (N,)``, ``class_names`` and, of
-    image data, ``images (N, C, h, w)`` uint8, at most 64 pixels high and wide."""
+    image data, ``images (N, C, h, w)`` uint8, at most 64 pixels high and wide; and an example of an encoder's input."""
     path = store / "artifacts" / PREVIEWS
     if path.is_file():
         return
+    example = data.dataset.samples[data.splits.folds[0].train[:2]]
+    _write(store / "artifacts" / EXAMPLE, np.save, example)
     rows = data.splits.test
     arrays = {"rows": rows, "labels": data.dataset.labels[rows], "class_names": np.array(data.dataset.class_names)}
     if data.dataset.is_images:
@@ -32,8 +35,12 @@ def keep_test_samples(store: Path, data: TrainingData) -> None:
         size = max(1, round(height * shrink)), max(1, round(width * shrink))
         if channels in (1, 3) and len(rows) * channels * size[0] * size[1] <= MOST_BYTES:
             arrays["images"] = small_images(data.dataset.samples, rows, size)
+    _write(path, np.savez_compressed, **arrays)
+
+
+def _write(path: Path, save: Callable, *arrays: np.ndarray, **named: np.ndarray) -> None:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    save(buffer, *arrays, **named)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, buffer.getvalue())
 

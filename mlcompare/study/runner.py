@@ -116,7 +116,9 @@ def run_study(
         engine = settle_engine(executor, plan, opened)
         uri = tracking_uri or local_uri(path)
         location = None if tracking_uri else path / "artifacts" / "mlflow"
-        tracker = Tracker(uri, config.name, description=describe(config), artifacts=location)
+        dataset = (plan.data.dataset.name, plan.data.dataset.fingerprint)
+        tracker = Tracker(uri, config.name, description=describe(config), artifacts=location, dataset=dataset)
+        keep_test_samples(path, plan.data)
         coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations)
         if console is not None:
             console.print(
@@ -126,7 +128,6 @@ def run_study(
         _catch_up(coordinator, tracker)
         _run(plan, coordinator, tracker, console or Console(quiet=True))
         write_tables(path, config.name, plan.objective, opened.records)
-        keep_test_samples(path, plan.data)
         spaces = plan.fingerprint()["spaces"]
         if coordinator.changed or not (path / "optuna.db").is_file():
             tracker.call(lambda: write_optuna(path, config, spaces, opened.records))

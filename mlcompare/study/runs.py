@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlcompare.study.config import StudyConfig
+from mlcompare.study.previews import EXAMPLE
 from mlcompare.tracking import Run
 
 __all__ = ["describe", "job_run", "runs_of", "trial_run"]
@@ -128,7 +129,8 @@ def sources_of(record: Record, openings: Mapping[str, Mapping[str, int]]) -> lis
 
 
 def artifacts_of(record: Record, openings: Mapping[str, Mapping[str, int]], store: Path) -> tuple:
-    """Return the weights of a winner: the selected setting's first seed."""
+    """Return the weights of a winner, the selected setting's first seed, and an example of its input."""
     path = store.joinpath("artifacts", *record["key"].split("/")[:-2], "-".join(record["key"].split("/")[-2:]) + ".pt")
     winner = "selected" in sources_of(record, openings) and path.is_file()
-    return ((str(path), "weights"),) if winner else ()
+    files = (path, store / "artifacts" / EXAMPLE)
+    return tuple((str(file), "weights") for file in files if file.is_file()) if winner else ()
