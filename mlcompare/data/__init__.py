@@ -1,6 +1,6 @@
 """Datasets, splits and batches."""
 
-from mlcompare.data import digits, faces, features, folder, idx
+from mlcompare.data import digits, faces, features, folder, idx, image_list
 from mlcompare.data.augment import AUGMENTATIONS, apply_augmentation, augment, check_augmentation, draw_augmentation
 from mlcompare.data.dataset import Dataset, DatasetSpec, list_datasets, load_dataset, register_dataset
 from mlcompare.data.sampling import pk_batches
@@ -23,6 +23,7 @@ __all__ = [
     "features",
     "folder",
     "idx",
+    "image_list",
     "list_datasets",
     "load_dataset",
     "pk_batches",

@@ -1,0 +1,172 @@
+"""Images named by a table: path, label and, where there is one, the official split."""
+
+from __future__ import annotations
+
+import csv
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+
+from mlcompare.data.cache import ImageFile, cache_folders, cached_images, checked_cache
+from mlcompare.data.dataset import Dataset, register_dataset
+from mlcompare.data.folder import checked_flag
+from mlcompare.data.images import checked_channels, checked_size
+from mlcompare.data.labels import checked_split, encode_labels
+from mlcompare.errors import DataError, InvalidValueError
+
+__all__ = ["image_list"]
+
+NEEDED = ("path", "label")
+
+
+@register_dataset("image_list")
+def image_list(
+    path: str,
+    size: tuple[int, int] = (64, 64),
+    channels: int = 3,
+    skip_corrupt: bool = False,
+    cache: str | None = None,
+) -> Dataset:
+    """Images listed in a .csv or .parquet file with columns path, label and, optionally, split; decoded once.
+
+    Paths are relative to the list's folder and never lead out of it. Samples keep the order of the list; other
+    columns are left alone.
+
+    Args:
+        path: the list.
+        size: height and width in pixels that each image is resized to.
+        channels: 1 (grey) or 3 (colour).
+        skip_corrupt: leave out files that can't be decoded.
+        cache: folder of the decoded images; by default .mlcompare-cache next to the list.
+
+    Raises:
+        InvalidValueError: an option is out of its range.
+        DataError: the list is missing or broken, a path leads out of its folder or to nothing, or files can't be
+            decoded.
+    """
+    if not isinstance(path, str | Path):
+        raise InvalidValueError("`path` must be text", value=f"path={path!r}", place="image_list")
+    file, place = Path(path), f"image_list: {path}"
+    size, channels = checked_size(size, place=place), checked_channels(channels, place=place)
+    skip_corrupt = checked_flag("skip_corrupt", skip_corrupt, place=place)
+    folders = cache_folders(file.resolve(), checked_cache(cache, place=place))
+    readers = {".csv": _read_csv, ".parquet": _read_parquet}
+    if file.suffix.lower() not in readers:
+        raise InvalidValueError("`path` must end in .csv or .parquet", value=repr(file.name), place=place)
+    if not file.is_file():
+        raise DataError("the file must exist", value="a folder" if file.is_dir() else "nothing there", place=place)
+    table = readers[file.suffix.lower()](file, place)
+    if not table["path"]:
+        raise DataError("the list must name at least one image", value="none", place=place)
+    encode_labels(table["label"], place=place)  # labels and split are checked before anything is decoded
+    split = checked_split(table["split"], len(table["path"]), place=place) if "split" in table else None
+    files = _located(file.resolve().parent, table["path"], place)
+    images = cached_images(
+        file.resolve().parent, files, size=size, channels=channels, folders=folders, skip_corrupt=skip_corrupt,
+        place=place,
+    )  # fmt: skip
+    labels, names = encode_labels([table["label"][row] for row in images.rows], place=place)
+    kept = None if split is None else split[images.rows]
+    return Dataset("image_list", images.samples, labels, names, split=kept, fingerprint=images.fingerprint(labels))
+
+
+def _read_csv(file: Path, place: str) -> dict[str, list]:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, strict=True)
+            names = next(reader, [])
+            _check_names(names, place)
+            rows = []
+            for row in reader:
+                if row and len(row) != len(names):
+                    got = f"{len(row)} in line {reader.line_num}, {len(names)} in the first line"
+                    cure = "quote values that hold a comma"
+                    raise DataError("every line must have as many values", value=got, cure=cure, place=place)
+                rows += [row] if row else []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        cure = "save it as comma-separated UTF-8 text"
+        raise DataError("the list must be readable", value=str(error), cure=cure, place=place) from None
+    return {name: [row[names.index(name)] for row in rows] for name in (*NEEDED, "split") if name in names}
+
+
+def _read_parquet(file: Path, place: str) -> dict[str, list]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        source = parquet.ParquetFile(file)
+        names = source.schema_arrow.names
+        _check_names(names, place)
+        table = source.read(columns=[name for name in (*NEEDED, "split") if name in names], use_threads=False)
+        columns = {name: table[name].to_pylist() for name in table.column_names}
+    except DataError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError("the file must be a whole .parquet", value=reason, place=place) from None
+    for row, value in enumerate(columns["path"]):
+        if not isinstance(value, str):
+            raise DataError("every path must be text", value=f"{value!r} in row {row}", place=place)
+    return {name: _as_rows(values) for name, values in columns.items()}
+
+
+def _as_rows(values: list) -> list | np.ndarray:
+    """Keep what mixes types as objects, so that numpy doesn't turn a missing label into text."""
+    return values if len({type(value) for value in values}) == 1 and values[0] is not None else _objects(values)
+
+
+def _objects(values: list) -> np.ndarray:
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def _check_names(names: list[str], place: str) -> None:
+    missing = [name for name in NEEDED if name not in names]
+    if missing or len(set(names)) < len(names):
+        rule = "the list must have columns `path` and `label`, each column with a name of its own"
+        cure = "name them in the first line"
+        raise DataError(rule, value=", ".join(names)[:200] or "an empty file", cure=cure, place=place)
+
+
+def _located(root: Path, paths: list[str], place: str) -> list[ImageFile]:
+    """Return the manifest. What leads out of ``root`` is refused, and so is what is listed twice.
+
+    Raises:
+        DataError: with the first offenders.
+    """
+    inside, parents, seen, files = str(root), {}, {}, []
+    for row, name in enumerate(paths):
+        if not name or os.path.isabs(name) or "\0" in name or ".." in Path(name).parts:
+            raise _outside(name, row, place)
+        full = os.path.join(inside, name)
+        parent = os.path.dirname(full)
+        if parent not in parents:
+            parents[parent] = os.path.realpath(parent)
+        real = os.path.join(parents[parent], os.path.basename(full))
+        try:
+            about = os.lstat(real)
+            if stat.S_ISLNK(about.st_mode):
+                real = os.path.realpath(real)
+                about = os.stat(real) if _is_inside(real, inside) else about
+        except OSError:
+            about = None  # named among the files that can't be read
+        if not _is_inside(real, inside):
+            raise _outside(name, row, place)
+        if real in seen:
+            got = f"{name!r} in rows {seen[real]} and {row}"
+            raise DataError("each image must be listed once", value=got, cure="drop one of the rows", place=place)
+        seen[real] = row
+        files.append(ImageFile(name, about.st_size if about else -1, about.st_mtime_ns if about else 0))
+    return files
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _outside(name: str, row: int, place: str) -> DataError:
+    rule = "each path must be relative to the list's folder and stay in it"
+    return DataError(rule, value=f"{name!r} in row {row}", cure="move the list above its images", place=place)
