@@ -1,6 +1,6 @@
 """The optimisers of :mod:`mlcompare.training.optimizers` for a population: every member with its own numbers.
 
-All weights of all members lie in one matrix ``(M, P)``, so a step is a handful of operations however many members and
+All weights of all members lie in one vector, so a step is a handful of operations however many members and
 layers there are. The formulas are torch.optim's.
 """
 
@@ -19,21 +19,26 @@ __all__ = ["STACKED_OPTIMIZERS", "StackedOptimizer", "StackedWeights"]
 
 
 class StackedWeights:
-    """Stacked parameters ``name → (M, …)`` laid out in one matrix ``flat (M, P)``, gradients in another."""
+    """Stacked parameters ``name → (M, …)`` laid out in one vector ``flat``, their gradients in another."""
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
-        members = len(next(iter(parameters.values())))
-        parts = [tensor.detach().reshape(members, -1) for tensor in parameters.values()]
-        self.flat = torch.cat(parts, 1)  # (M, P)
+        self.members = len(next(iter(parameters.values())))
+        self.flat = torch.cat([tensor.detach().flatten() for tensor in parameters.values()])  # (all weights,)
         self.gradient = torch.zeros_like(self.flat)
         self.views: dict[str, Tensor] = {}
         first = 0
-        for (name, tensor), part in zip(parameters.items(), parts):
-            span = slice(first, first + part.shape[1])
-            view = self.flat[:, span].view(tensor.shape).requires_grad_()
-            view.grad = self.gradient[:, span].view(tensor.shape)  # backward adds into the matrix
+        for name, tensor in parameters.items():
+            span = slice(first, first + tensor.numel())
+            view = self.flat[span].view(tensor.shape).requires_grad_()
+            view.grad = self.gradient[span].view(tensor.shape)  # backward adds into the vector
             self.views[name] = view
             first = span.stop
+
+    def spread(self, values: Sequence[float]) -> Tensor:
+        """Return one number for each member as one for each weight, in the order of ``flat``."""
+        column = torch.tensor(values, dtype=self.flat.dtype, device=self.flat.device)[:, None]
+        sizes = (view.numel() // self.members for view in self.views.values())
+        return torch.cat([column.expand(-1, size).flatten() for size in sizes])
 
 
 class StackedOptimizer:
@@ -61,11 +66,7 @@ class StackedOptimizer:
                     "decay": [c.weight_decay for c in configs],
                     "momentum": [c.momentum for c in configs],
                 }
-                columns = {
-                    key: torch.tensor(values, dtype=weights.flat.dtype, device=weights.flat.device)[:, None]
-                    for key, values in numbers.items()
-                }
-                self._groups.append((weights, columns, {}))
+                self._groups.append((weights, {key: weights.spread(values) for key, values in numbers.items()}, {}))
         self._count = 0
 
     def zero_grad(self) -> None:
