@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -224,8 +223,12 @@ def dashboard(
     command, environment = server_command(store, host, port)
     if host not in ("127.0.0.1", "localhost", "::1"):
         print(f"warning: anyone who reaches {host}:{port} can read and change these runs", file=sys.stderr)
-    print(f"MLflow dashboard of {store}: http://{host}:{port}  (Ctrl-C ends it)", flush=True)
-    raise typer.Exit(subprocess.call(command, env=environment))
+    page = f"http://{host}:{port}/#/experiments/1/runs?compareRunsMode=CHART&searchFilter=tags.kind%20%3D%20%27trial%27"
+    print(
+        f"MLflow dashboard of {store}: http://{host}:{port}  (Ctrl-C ends it)\nall trials, as charts: {page}",
+        flush=True,
+    )
+    os.execvpe(command[0], command, environment)  # the server takes this process: whatever ends one ends the other
 
 
 @app.command()
