@@ -31,9 +31,10 @@ def parse_entry(name: str, given: Any, *, training: Space, base: Mapping[str, fl
     except MLCompareError as error:
         place = f"losses.{name}" + (f".{error.place}" if error.place else "")
         raise StudyFileError(error.rule, value=error.value, cure=error.cure, place=place) from None
-    if entry.kind == "single" and entry.specs[0].term:
-        cure = f"add it to a sum: {{sum: [{{loss: softmax}}, {{loss: {entry.terms[0].loss}}}]}}"
-        raise StudyFileError("this term means nothing alone", cure=cure, place=f"losses.{name}")
+    alone = [spec.name for spec in entry.specs if spec.term and entry.kind != "sum"]
+    if alone:
+        cure = f"add it to a sum: {{sum: [{{loss: softmax}}, {{loss: {alone[0]}}}]}}"
+        raise StudyFileError("this term means nothing alone", value=alone[0], cure=cure, place=f"losses.{name}")
     return entry, space
 
 

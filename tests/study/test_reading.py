@@ -45,6 +45,10 @@ def test_scalars_follow_yaml_1_2(tmp_path: Path) -> None:
         (HEAD + "losses: {cosface: {margn: 0.3}}", ["losses.cosface.margn", "did you mean margin"]),
         (HEAD + "losses: {cosface: {scale: -3}}", ["losses.cosface.scale", "`scale > 0` must hold", "-3"]),
         (HEAD + "losses: {center_term: }", ["losses.center_term", "means nothing alone", "sum"]),
+        (
+            HEAD + "losses: {a: {stages: [{loss: softmax}, {loss: ring_term}]}}",
+            ["losses.a", "nothing alone", "ring_term"],
+        ),
         (HEAD + "losses: {a: {sum: [{loss: softmax}]}}", ["losses.a.sum", "two losses or more"]),
         (HEAD + "losses: {a: {sum: [{loss: softmax}, {los: triplet}]}}", ["losses.a.sum[1]", "must name a loss"]),
         (
