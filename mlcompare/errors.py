@@ -86,7 +86,7 @@ class StoreError(MLCompareError, RuntimeError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a cure for an unknown ``name``: the nearest known names, or all of them when none is near.
 
-    >>> did_you_mean("cosfce", ["cosface", "arcface"])
+    >>> did_you_mean("cosfce", ["cosface", "softmax"])
     'did you mean cosface?'
     >>> did_you_mean("zzz", ["cosface", "arcface"])
     'known: arcface, cosface'

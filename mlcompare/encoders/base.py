@@ -48,8 +48,8 @@ def register_encoder(name: str, *, takes: str) -> Callable:
 def list_encoders() -> list[EncoderSpec]:
     """Return the registered encoders, sorted by name.
 
-    >>> [spec.name for spec in list_encoders() if spec.takes == "images"][0]
-    'conv4'
+    >>> "conv4" in [spec.name for spec in list_encoders() if spec.takes == "images"]
+    True
     """
     return sorted(_encoders.values(), key=lambda spec: spec.name)
 
