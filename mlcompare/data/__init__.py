@@ -1,6 +1,6 @@
 """Datasets, splits and batches."""
 
-from mlcompare.data import digits, faces, features, folder, idx, image_list
+from mlcompare.data import digits, faces, features, folder, glyphs, idx, image_list
 from mlcompare.data.augment import AUGMENTATIONS, apply_augmentation, augment, check_augmentation, draw_augmentation
 from mlcompare.data.dataset import Dataset, DatasetSpec, list_datasets, load_dataset, register_dataset
 from mlcompare.data.sampling import pk_batches
@@ -22,6 +22,7 @@ __all__ = [
     "faces",
     "features",
     "folder",
+    "glyphs",
     "idx",
     "image_list",
     "list_datasets",
