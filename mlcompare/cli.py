@@ -68,10 +68,16 @@ def run(
     trials: Annotated[int | None, typer.Option(help="Trials for each loss, instead of the file's.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of each training, instead of the file's.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Final seeds, instead of the file's.")] = None,
-    executor: Annotated[str, typer.Option(help="auto, population, processes or in-process.")] = "auto",
+    executor: Annotated[str, typer.Option(help="auto, population, processes, in-process or ray.")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Trainings at a time (one for each core).")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     tracking_uri: Annotated[str | None, typer.Option(help="A running MLflow server (the store's own).")] = None,
+    ray_address: Annotated[str | None, typer.Option(help="A Ray cluster, or `auto` (one on this machine).")] = None,
+    gpus_per_job: Annotated[float, typer.Option(min=0, help="GPUs of a Ray job, such as 0.25.")] = 0.0,
+    populations: Annotated[
+        bool | None, typer.Option(help="Train a round's trials and folds as one program, or not (auto: measured).")
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds after which a training counts as hung.")] = None,
     extend: Annotated[bool, typer.Option("--extend", help="Allow more trials, seeds or losses.")] = False,
 ) -> None:
     """Run a study, or finish one that was interrupted, and print the ranking."""
@@ -80,7 +86,8 @@ def run(
     console = Console()
     outcome = run_study(
         study, store, trials=trials, steps=steps, seeds=seeds, executor=executor, workers=workers, device=device,
-        tracking_uri=tracking_uri, extend=extend, console=console,
+        tracking_uri=tracking_uri, ray_address=ray_address, gpus_per_job=gpus_per_job, populations=populations,
+        timeout=timeout, extend=extend, console=console,
     )  # fmt: skip
     done = f"{outcome.trained} trainings in {outcome.seconds:.0f} s"
     if outcome.trained == 0:

@@ -14,7 +14,7 @@ from mlcompare.study.executors import Executor
 from mlcompare.study.plan import StudyPlan
 from mlcompare.study.search import Told, propose
 from mlcompare.study.store import Store
-from mlcompare.training import TrainingJob, TrainingResult
+from mlcompare.training import TrainingJob, TrainingResult, is_fitted
 from mlcompare.training.population import population_key
 from mlcompare.training.worker import Bundle
 
@@ -93,7 +93,7 @@ class Coordinator:
         kind, name, *rest = job.key.split("/")
         if result.artifacts:
             self._keep(job, result.artifacts)
-        raw = baseline and job.baseline == "raw_pixels"
+        raw = baseline and not is_fitted(job.baseline, job.metrics)
         seed = int(job.key.rsplit("/seed", 1)[1]) if "/seed" in job.key else None
         return {
             "type": "job",
@@ -126,7 +126,7 @@ class Coordinator:
         with path.with_suffix(".npz").open("wb") as file:
             np.savez_compressed(file, **arrays)
         if "weights" in artifacts:
-            weights = {name: torch.as_tensor(array) for name, array in artifacts["weights"].items()}
+            weights = {name: torch.tensor(array) for name, array in artifacts["weights"].items()}
             torch.save(weights, path.with_suffix(".pt"))
 
     # ------------------------------------------------------------------ the search of one loss, step by step

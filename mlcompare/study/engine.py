@@ -27,18 +27,22 @@ class Engine:
     why: str
 
 
-def settle_engine(executor: str, plan: StudyPlan, store: Store) -> Engine:
+def settle_engine(executor: str, plan: StudyPlan, store: Store, *, populations: bool | None = None) -> Engine:
     """Return the engine of a store: the one it was begun with, else the one asked for, else the faster one.
+
+    Args:
+        executor: ``auto`` measures, ``population`` asks for populations, the others for single trainings.
+        populations: what is asked for, whatever the executor.
 
     Raises:
         StoreError: the store was begun with the other engine: its numbers would not repeat.
     """
     known = next((r for r in store.records if r["type"] == "engine"), None)
-    wanted = {"population": True, "auto": None}.get(executor, False)
+    wanted = {"population": True, "auto": None}.get(executor, False) if populations is None else populations
     if known is not None:
         if wanted is not None and wanted != known["populations"]:
             begun = "populations" if known["populations"] else "single trainings"
-            cure = "leave out --executor, or use another --store"
+            cure = "ask for the same engine, or use another --store"
             raise StoreError("a store keeps its engine", value=f"begun with {begun}", cure=cure, place=str(store.path))
         return Engine(known["populations"], known["why"])
     if wanted is not None:

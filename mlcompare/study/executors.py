@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Protocol
 
 from mlcompare.errors import InvalidValueError
-from mlcompare.training import TrainingData, TrainingJob, TrainingResult
-from mlcompare.training.worker import Bundle, lay_out, run_bundle, work
+from mlcompare.study.outcome import ATTEMPTS, Finished, failed_bundle
+from mlcompare.training import TrainingData
+from mlcompare.training.worker import Bundle, DataSource, lay_out, run_bundle, work
 
 __all__ = ["EXECUTORS", "Executor", "InProcessExecutor", "ProcessExecutor", "create_executor"]
 
-Finished = tuple[TrainingJob, TrainingResult]
 PRELOAD = [
     "torch._dynamo",
     "mlcompare.training.worker",
@@ -89,15 +89,15 @@ class ProcessExecutor:
     Args:
         workers: how many at a time.
         folder: where the data are laid out for the workers.
-        timeout: seconds after which a worker counts as hung; ``None`` never.
+        timeout: seconds for each training of a bundle, after which its worker counts as hung; ``None`` never.
     """
 
     name = "processes"
-    attempts = 3
 
     def __init__(self, data: TrainingData, *, workers: int, folder: Path, timeout: float | None = None) -> None:
         self.workers, self._timeout = workers, timeout
-        self._source = lay_out(data, folder)
+        self._data, self._folder = data, folder
+        self._source: DataSource | None = None  # laid out when the first bundle comes
         self._running: dict[Connection, _Worker] = {}
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
@@ -107,6 +107,8 @@ class ProcessExecutor:
         return len(self._running)
 
     def submit(self, bundle: Bundle) -> None:
+        if self._source is None:
+            self._source = lay_out(self._data, self._folder)
         self._start(bundle, attempt=1)
 
     def _start(self, bundle: Bundle, attempt: int) -> None:
@@ -137,10 +139,10 @@ class ProcessExecutor:
 
     def _again(self, worker: _Worker, reason: str) -> list[Finished]:
         worker.pipe.close()
-        if worker.attempt < self.attempts:
+        if worker.attempt < ATTEMPTS:
             self._start(worker.bundle, worker.attempt + 1)
             return []
-        return _failed(worker.bundle, f"{reason}, {worker.attempt} times")
+        return failed_bundle(worker.bundle, f"{reason}, {worker.attempt} times")
 
     def _stop_hung(self) -> list[Finished]:
         if self._timeout is None:
@@ -148,13 +150,15 @@ class ProcessExecutor:
         now = time.monotonic()
         finished = []
         for pipe, worker in list(self._running.items()):
-            if now - worker.started > self._timeout:
+            if now - worker.started > self._timeout * len(worker.bundle):
                 del self._running[pipe]
                 worker.process.kill()
                 worker.process.join()
                 pipe.close()
                 seconds = now - worker.started
-                finished += _failed(worker.bundle, f"timed out: the worker was stopped after {seconds:.0f} s", seconds)
+                finished += failed_bundle(
+                    worker.bundle, f"timed out: the worker was stopped after {seconds:.0f} s", seconds
+                )
         return finished
 
     def close(self) -> None:
@@ -164,10 +168,6 @@ class ProcessExecutor:
             worker.process.join()
             worker.pipe.close()
         self._running.clear()
-
-
-def _failed(bundle: Bundle, reason: str, seconds: float = 0.0) -> list[Finished]:
-    return [(job, TrainingResult(job.key, "failed", reason, seconds=seconds, device=job.device)) for job in bundle]
 
 
 def _exit_reason(code: int | None) -> str:
@@ -195,22 +195,36 @@ class _pinned_environment:
                 os.environ[name] = value
 
 
-EXECUTORS = ("auto", "population", "processes", "in-process")
+EXECUTORS = ("auto", "population", "processes", "in-process", "ray")
 
 
 def create_executor(
-    name: str, data: TrainingData, *, workers: int | None, folder: Path, device: str, timeout: float | None = None
-) -> Executor:
-    """Return where bundles run: in processes where more than one worker is wanted, else here.
+    name: str, data: TrainingData, *, workers: int | None, folder: Path, device: str, threads: int = 1,
+    timeout: float | None = None, ray_address: str | None = None, gpus_per_job: float = 0.0,
+) -> Executor:  # fmt: skip
+    """Return where bundles run: on Ray where that is asked for, in processes where more than one worker is, else here.
 
     Raises:
-        InvalidValueError: the name or the number of workers makes no sense.
+        InvalidValueError: a name or number makes no sense, or the cluster can't give what is asked for.
     """
     if name not in EXECUTORS:
         raise InvalidValueError(f"`--executor` must be one of {', '.join(EXECUTORS)}", value=name)
     if workers is not None and workers < 1:
         raise InvalidValueError("`--workers` must be 1 or more", value=str(workers))
+    if timeout is not None and not timeout > 0:
+        raise InvalidValueError("`--timeout` must be above 0 seconds", value=f"{timeout:g}")
+    if gpus_per_job < 0 or (gpus_per_job > 1 and gpus_per_job != int(gpus_per_job)):
+        rule = "`--gpus-per-job` must be a share from 0 to 1, or a whole number"
+        raise InvalidValueError(rule, value=f"{gpus_per_job:g}")
+    if name == "ray":
+        from mlcompare.study.ray_executor import RayExecutor
+
+        return RayExecutor(
+            data, address=ray_address, workers=workers, threads=threads, gpus_per_job=gpus_per_job, timeout=timeout
+        )
+    if ray_address is not None or gpus_per_job:
+        raise InvalidValueError("`--ray-address` and `--gpus-per-job` need `--executor ray`", value=name)
     count = workers or (1 if device.startswith("cuda") else len(os.sched_getaffinity(0)))
-    if name == "in-process" or (name != "processes" and count == 1):
+    if name == "in-process" or (name != "processes" and count == 1 and timeout is None):
         return InProcessExecutor(data)
     return ProcessExecutor(data, workers=count, folder=folder, timeout=timeout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,10 @@ def run_study(
     workers: int | None = None,
     device: str = "auto",
     tracking_uri: str | None = None,
+    ray_address: str | None = None,
+    gpus_per_job: float = 0.0,
+    populations: bool | None = None,
+    timeout: float | None = None,
     extend: bool = False,
     console: Console | None = None,
 ) -> StudyOutcome:
@@ -97,6 +102,10 @@ def run_study(
         trials, steps, seeds: a budget that replaces the file's.
         executor, workers, device: where jobs run; the numbers don't depend on the first two.
         tracking_uri: an MLflow server; the store's own database by default.
+        ray_address, gpus_per_job: for ``executor="ray"``: the cluster (one on this machine by default), and the GPUs
+            of a job, such as 0.25 where four share one.
+        populations: train the folds and trials of a round as one program; ``auto`` measures, ``population`` does.
+        timeout: seconds after which a training counts as hung and fails.
         extend: allow more trials, seeds or losses than the store was made with.
         console: where progress is shown; nowhere by default.
 
@@ -108,12 +117,16 @@ def run_study(
     place = "study" if isinstance(study, StudyConfig | dict) else str(study)
     config = study if isinstance(study, StudyConfig) else _read(study)
     config = config.replaced(trials=trials, steps=steps, seeds=seeds)
-    plan = make_plan(config, place=place, device=resolve_device(device))
+    elsewhere = executor == "ray" and gpus_per_job and device == "auto"  # this machine may have no GPU of its own
+    plan = make_plan(config, place=place, device="cuda" if elsewhere else resolve_device(device))
     path = Path(store) if store is not None else default_store(config.name)
-    with Store(path) as opened:
+    jobs = create_executor(
+        executor, plan.data, workers=workers, folder=path / ".cache", device=plan.device, threads=plan.threads,
+        timeout=timeout, ray_address=ray_address, gpus_per_job=gpus_per_job,
+    )  # fmt: skip
+    with closing(jobs), Store(path) as opened:
         opened.claim(plan.fingerprint(), extend=extend)
-        jobs = create_executor(executor, plan.data, workers=workers, folder=path / ".cache", device=plan.device)
-        engine = settle_engine(executor, plan, opened)
+        engine = settle_engine(executor, plan, opened, populations=populations)
         uri = tracking_uri or local_uri(path)
         location = None if tracking_uri else path / "artifacts" / "mlflow"
         dataset = (plan.data.dataset.name, plan.data.dataset.fingerprint)

@@ -157,6 +157,8 @@ class Store:
             more = f" and {len(refused) - 4} more" if len(refused) > 4 else ""
             only = all(_extends(change) for change in changes)
             cure = "add --extend to allow it" if only else "use another --store, or the study as it was"
+            if all(key.startswith("versions.") for key, _, _ in refused):
+                cure = "install those versions again (numbers differ between versions), or use another --store"
             raise StoreError("a store belongs to one study", value=shown + more, cure=cure, place=str(self.path))
         self._write_study(fingerprint)
         return True

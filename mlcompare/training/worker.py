@@ -18,10 +18,19 @@ from mlcompare.training.loop import train
 from mlcompare.training.population import train_population
 from mlcompare.training.scoring import run_baseline
 
-__all__ = ["Bundle", "DataSource", "lay_out", "load", "run_bundle", "work"]
+__all__ = ["Bundle", "DataSource", "lay_out", "load", "run_bundle", "versions", "work"]
 
 Bundle = tuple[TrainingJob, ...]  # one job, or a population that trains as one program
 DataSource = tuple[str, bytes]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that decide a training's numbers."""
+    import torch
+
+    from mlcompare import __version__
+
+    return {"mlcompare": __version__, "torch": torch.__version__, "numpy": np.__version__}
 
 
 def run_bundle(bundle: Bundle, data: TrainingData) -> list[TrainingResult]:
