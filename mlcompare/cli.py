@@ -187,6 +187,8 @@ def check(study: StudyArgument) -> None:
         f"{len(splits.test)} samples sealed, {len(splits.folds)} folds (splits {splits.hash[:12]})",
         soft_wrap=True,
     )
+    if plan.corrupted():
+        console.print(f"training samples are corrupted: {plan.corrupted()} (fold 0)", soft_wrap=True)
     table = Table("loss", "family", "searched")
     for name, loss in plan.losses.items():
         table.add_row(name, loss.entry.family, escape(_spaces(loss.space)))

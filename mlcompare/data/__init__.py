@@ -2,6 +2,7 @@
 
 from mlcompare.data import digits, faces, features, folder, glyphs, idx, image_list
 from mlcompare.data.augment import AUGMENTATIONS, apply_augmentation, augment, check_augmentation, draw_augmentation
+from mlcompare.data.corruption import corrupt_splits
 from mlcompare.data.dataset import Dataset, DatasetSpec, list_datasets, load_dataset, register_dataset
 from mlcompare.data.sampling import pk_batches
 from mlcompare.data.splits import PROTOCOLS, Fold, Splits, draw_splits
@@ -16,6 +17,7 @@ __all__ = [
     "apply_augmentation",
     "augment",
     "check_augmentation",
+    "corrupt_splits",
     "digits",
     "draw_augmentation",
     "draw_splits",

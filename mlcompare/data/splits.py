@@ -17,10 +17,19 @@ PROTOCOLS = ("class_disjoint", "closed_set")
 
 @dataclass(frozen=True)
 class Fold:
-    """Row numbers of one fold's training and validation samples."""
+    """Row numbers of one fold's training and validation samples.
+
+    ``train_labels`` are the labels that training is told, one for each row of ``train``, where they are not the
+    dataset's own (:mod:`~mlcompare.data.corruption`).
+    """
 
     train: np.ndarray
     validation: np.ndarray
+    train_labels: np.ndarray | None = None
+
+    def labels(self, labels: np.ndarray) -> np.ndarray:
+        """Return the labels of the training rows, given the dataset's ``labels (N,)``."""
+        return labels[self.train] if self.train_labels is None else self.train_labels
 
 
 @dataclass(frozen=True)
@@ -34,8 +43,8 @@ class Splits:
 
     @property
     def development(self) -> np.ndarray:
-        """Every row that is not sealed."""
-        return np.union1d(self.folds[0].train, self.folds[0].validation)
+        """Every row that trains or validates."""
+        return np.unique(np.concatenate([rows for fold in self.folds for rows in (fold.train, fold.validation)]))
 
 
 def draw_splits(

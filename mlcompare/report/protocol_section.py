@@ -42,6 +42,7 @@ def _overview(study: Study, samples: TestSamples | None) -> Html:
         ("protocol", _mapping(config.get("protocol", {}))),
         ("split hash", known.get("splits")),
         ("sealed", _sealed(sealed, samples)),
+        ("corruption", _corruption(config.get("corruption", {}))),
         ("encoder", _mapping(config.get("encoder", {}))),
         ("training", _mapping({k: v for k, v in training.items() if v not in (None, {})})),
         ("search", f"{search.get('trials')} trials for each loss, {search.get('parallel')} asked at a time, objective "
@@ -67,6 +68,14 @@ def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return "(" + ", ".join(f"{k} {_plain(v)}" for k, v in value.items()) + ")"
     return f"[{', '.join(map(_plain, value))}]" if isinstance(value, list) else setting(value)
+
+
+def _corruption(section: Mapping[str, Any]) -> str | None:
+    """Say what was made worse in the training samples; nothing where nothing was."""
+    noise, imbalance = section.get("label_noise", 0), section.get("imbalance", 1)
+    parts = [f"{noise:.0%} of the training labels are wrong"] if noise else []
+    parts += [f"a long tail: the largest training class is {imbalance:g} times the smallest"] if imbalance > 1 else []
+    return f"{'; '.join(parts)}; the same for every loss; validation and sealed samples untouched" if parts else None
 
 
 def _sealed(classes: int | None, samples: TestSamples | None) -> str | None:

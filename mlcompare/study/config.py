@@ -31,6 +31,14 @@ class ProtocolConfig(_Frozen):
     seed: int = Field(0, ge=0)
 
 
+class CorruptionSection(_Frozen):
+    """``corruption:`` wrong labels and a long tail in the training samples of every fold, and nowhere else."""
+
+    label_noise: float = Field(0.0, ge=0, lt=1)
+    imbalance: float = Field(1.0, ge=1, allow_inf_nan=False)
+    seed: int = Field(0, ge=0)
+
+
 class EncoderSection(_Frozen):
     """``encoder:`` a registered name, the embedding dimension, and the encoder's own options."""
 
@@ -108,6 +116,7 @@ class StudyConfig(_Frozen):
     decision_rule: str = ""
     dataset: Annotated[DatasetSection, BeforeValidator(_dataset)]
     protocol: ProtocolConfig = ProtocolConfig()
+    corruption: CorruptionSection = CorruptionSection()
     encoder: EncoderSection = EncoderSection()
     training: TrainingSection = TrainingSection()
     search: SearchConfig = SearchConfig()

@@ -122,7 +122,7 @@ class Coordinator:
         import torch
 
         path = self.store.artifact(*job.key.split("/")[:-2], "-".join(job.key.split("/")[-2:]))
-        arrays = {key: artifacts[key] for key in ("embeddings", "labels", "rows")}
+        arrays = {key: value for key, value in artifacts.items() if key != "weights"}
         with path.with_suffix(".npz").open("wb") as file:
             np.savez_compressed(file, **arrays)
         if "weights" in artifacts:

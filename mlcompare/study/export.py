@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mlcompare.data import Dataset, Splits, draw_splits, load_dataset
+from mlcompare.data import Dataset, Splits, load_dataset
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, InvalidValueError, StoreError, UnknownNameError, did_you_mean
 from mlcompare.evaluation.inputs import prepare
 from mlcompare.evaluation.roc import PairCounts, threshold_at_far
 from mlcompare.evaluation.verification import all_pairs
 from mlcompare.study.config import StudyConfig, validated
+from mlcompare.study.plan import study_splits
 from mlcompare.study.store import JOURNAL, STUDY, read_journal
 from mlcompare.training.prepare import Standardizer
 
@@ -146,7 +147,7 @@ def _data(winner: _Winner, store: Path) -> tuple[Dataset, Splits]:
         raise StoreError(
             "the dataset must be the study's", value="other contents", cure=cure, place=f"{store}: {section.name}"
         )
-    splits = draw_splits(dataset.labels, official=dataset.split, **winner.config.protocol.model_dump())
+    splits = study_splits(winner.config, dataset)
     if splits.hash != winner.known["splits"]:
         cure = "export with the version that ran the study"
         raise StoreError("the splits must be the study's", value="another draw", cure=cure, place=str(store))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlcompare import __version__
-from mlcompare.data import check_augmentation, draw_splits, load_dataset
+from mlcompare.data import Dataset, Splits, check_augmentation, corrupt_splits, draw_splits, load_dataset
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, MLCompareError, StudyFileError
 from mlcompare.evaluation import parse_metric
@@ -19,7 +19,7 @@ from mlcompare.study.entries import parse_entry
 from mlcompare.study.space import Space, training_space
 from mlcompare.training import BASELINES, EncoderConfig, TrainingConfig, TrainingData, TrainingJob, derive_seed
 
-__all__ = ["LossPlan", "StudyPlan", "make_plan"]
+__all__ = ["LossPlan", "StudyPlan", "make_plan", "study_splits"]
 
 REPORTED = ("map_at_r", "recall_at_1", "r_precision", "auc", "eer")
 
@@ -128,6 +128,18 @@ class StudyPlan:
             "baseline": len(self.baseline_jobs()),
         }
 
+    def corrupted(self) -> str:
+        """Say what was made worse in the training samples, with the sizes that are left of fold 0; empty if nothing."""
+        section, fold = self.config.corruption, self.data.splits.folds[0]
+        parts = []
+        if section.label_noise:
+            wrong = int((fold.labels(self.data.dataset.labels) != self.data.dataset.labels[fold.train]).sum())
+            parts.append(f"{wrong} of {len(fold.train)} labels are wrong")
+        if section.imbalance > 1:
+            sizes = np.unique(self.data.dataset.labels[fold.train], return_counts=True)[1]
+            parts.append(f"classes of {sizes.max()} down to {sizes.min()} samples, {len(fold.train)} in all")
+        return "; ".join(parts)
+
     def fingerprint(self) -> dict[str, Any]:
         """What decides the numbers: a store belongs to one fingerprint."""
         import torch
@@ -171,20 +183,30 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
         if config.training.augment and not dataset.is_images:
             raise DataError("augmentation needs images", value="features", cure="leave out training.augment")
     with _section(place, "protocol"):
-        options = config.protocol.model_dump()
-        splits = draw_splits(dataset.labels, official=dataset.split, **options)
+        splits = _clean_splits(config, dataset)
         classes = min(len(np.unique(dataset.labels[fold.train])) for fold in splits.folds)
         if classes < config.training.classes_per_batch:
             raise DataError(
                 f"a fold must train on `training.classes_per_batch` = {config.training.classes_per_batch} classes",
                 value=f"{classes} classes", cure="lower classes_per_batch, or the share of test classes",
             )  # fmt: skip
+    with _section(place, "corruption"):
+        splits = study_splits(config, dataset)
     with _section(place, "encoder"):
         options = config.encoder.options
         create_encoder(
             config.encoder.name, input_shape=dataset.sample_shape, embedding_dim=config.encoder.embedding_dim, **options
         )
     return StudyPlan(config, TrainingData(dataset, splits), losses, device, threads, place)
+
+
+def _clean_splits(config: StudyConfig, dataset: Dataset) -> Splits:
+    return draw_splits(dataset.labels, official=dataset.split, **config.protocol.model_dump())
+
+
+def study_splits(config: StudyConfig, dataset: Dataset) -> Splits:
+    """Draw the splits of a study: its protocol's, with the training samples corrupted where it says so."""
+    return corrupt_splits(_clean_splits(config, dataset), dataset.labels, **config.corruption.model_dump())
 
 
 def _plan_losses(config: StudyConfig, place: str) -> dict[str, LossPlan]:

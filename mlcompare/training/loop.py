@@ -140,4 +140,4 @@ def score_encoder(
     if job.keep:
         # arrays, not tensors: they travel between processes by value
         weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in encoder.state_dict().items()}
-        result.artifacts |= {"weights": weights}
+        result.artifacts |= {"weights": weights, "class_counts": prepared.class_counts.cpu().numpy()}

@@ -65,6 +65,11 @@ class Prepared:
     rows: Tensor
     labels: Tensor
 
+    @property
+    def class_counts(self) -> Tensor:
+        """Training samples of each class ``(C,)``, as training is told them."""
+        return torch.bincount(self.labels)
+
 
 def build_encoder(job: TrainingJob, dataset: Dataset) -> nn.Module:
     """Return the job's encoder with its first weights."""
@@ -80,8 +85,9 @@ def build_encoder(job: TrainingJob, dataset: Dataset) -> nn.Module:
 
 def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
     """Build everything that a job's training starts from."""
-    dataset, rows = data.dataset, data.splits.folds[job.fold].train
-    classes, targets = np.unique(dataset.labels[rows], return_inverse=True)
+    dataset, fold = data.dataset, data.splits.folds[job.fold]
+    rows = fold.train
+    classes, targets = np.unique(fold.labels(dataset.labels), return_inverse=True)
     config = replace(job.training, **{k: v for k, v in job.hyperparameters.items() if k in TUNED})
     losses = job.loss.build(
         {k: v for k, v in job.hyperparameters.items() if k not in TUNED},
