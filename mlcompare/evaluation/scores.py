@@ -10,14 +10,14 @@ import torch
 from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation.clustering import clustering_scores
 from mlcompare.evaluation.identification import identification_scores
-from mlcompare.evaluation.inputs import Samples, as_labels, cosines, prepare
+from mlcompare.evaluation.inputs import Samples, cosines, prepare
 from mlcompare.evaluation.names import DEFAULT_METRICS, parse_metric
 from mlcompare.evaluation.neighbours import retrieval_task
 from mlcompare.evaluation.retrieval import retrieval_scores
 from mlcompare.evaluation.roc import count_pairs
 from mlcompare.evaluation.verification import score_counts, verification_scores
 
-__all__ = ["closed_set_accuracy", "evaluate_embeddings", "per_class_scores"]
+__all__ = ["evaluate_embeddings", "has_class_scores", "per_class_scores"]
 
 
 def evaluate_embeddings(
@@ -84,6 +84,16 @@ def evaluate_embeddings(
     return {name: scores[name] for name in names}
 
 
+def has_class_scores(metric: str) -> bool:
+    """Say whether :func:`per_class_scores` is defined for the metric.
+
+    >>> has_class_scores("recall_at_5"), has_class_scores("nmi")
+    (True, False)
+    """
+    parsed = parse_metric(metric)
+    return parsed.group == "retrieval" or parsed.kind in ("auc", "eer", "tar_at_far")
+
+
 def per_class_scores(
     embeddings, labels, metric: str, *, query=None, gallery=None, chunk_size: int | None = None, device=None
 ) -> dict:
@@ -99,8 +109,7 @@ def per_class_scores(
     {'a': 1.0, 'b': 1.0}
     """
     parsed = parse_metric(metric)
-    defined = parsed.group == "retrieval" or parsed.kind in ("auc", "eer", "tar_at_far")
-    if not defined:
+    if not has_class_scores(metric):
         raise InvalidValueError(
             "must be a retrieval metric, auc, eer or tar_at_far", value=metric, place="per_class_scores"
         )
@@ -123,36 +132,3 @@ def _class_pairs(samples: Samples, task, queries: np.ndarray, metric) -> float:
     same = (left.codes[:, None] == right.codes).cpu().numpy()
     other = queries[:, None] != task.gallery
     return score_counts(count_pairs(similarity[other], same[other]), metric)
-
-
-def closed_set_accuracy(logits, labels) -> float:
-    """Share of samples whose predicted class is the label.
-
-    Args:
-        logits: ``(N, C)`` scores, class indices as columns, or ``(N,)`` predicted labels.
-        labels: ``(N,)``; class indices when logits are given.
-
-    Ties between logits count as wrong unless the label is the only maximum, so constant logits score 0.
-
-    Raises:
-        InvalidValueError: NaN logits, shapes that don't match, or labels outside ``[0, C)``.
-
-    >>> closed_set_accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1])
-    0.5
-    """
-    scores = logits.detach().cpu().numpy() if isinstance(logits, torch.Tensor) else np.asarray(logits)
-    labels = as_labels(labels, len(scores), place="closed_set_accuracy")
-    if len(labels) == 0 or scores.ndim not in (1, 2):
-        raise InvalidValueError("logits must have shape (N, C) or (N,)", value=str(scores.shape), place="logits")
-    if scores.ndim == 1:
-        return float((scores == labels).mean())
-    if np.isnan(scores).any():
-        raise InvalidValueError("logits must not be NaN", value="NaN", place="closed_set_accuracy")
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= scores.shape[1]:
-        raise InvalidValueError(
-            f"labels must be class indices in [0, {scores.shape[1]})", value=f"{labels.min()} to {labels.max()}",
-            place="closed_set_accuracy",
-        )  # fmt: skip
-    target = scores[np.arange(len(labels)), labels]
-    rivals = (scores >= target[:, None]).sum(axis=1)  # itself included
-    return float((rivals == 1).mean())

@@ -8,16 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from mlcompare import __version__
 from mlcompare.data import Dataset, Splits, check_augmentation, corrupt_splits, draw_splits, load_dataset
 from mlcompare.encoders import create_encoder
-from mlcompare.errors import DataError, MLCompareError, StudyFileError
+from mlcompare.errors import DataError, InvalidValueError, MLCompareError, StudyFileError
 from mlcompare.evaluation import parse_metric
 from mlcompare.losses.compose import LossEntry
 from mlcompare.study.config import StudyConfig
 from mlcompare.study.entries import parse_entry
 from mlcompare.study.space import Space, training_space
-from mlcompare.training import BASELINES, EncoderConfig, TrainingConfig, TrainingData, TrainingJob, derive_seed
+from mlcompare.training import (
+    BASELINES,
+    EncoderConfig,
+    TrainingConfig,
+    TrainingData,
+    TrainingJob,
+    derive_seed,
+    is_fitted,
+)
+from mlcompare.training.worker import versions
 
 __all__ = ["LossPlan", "StudyPlan", "make_plan", "study_splits"]
 
@@ -96,10 +104,13 @@ class StudyPlan:
         ]  # fmt: skip
 
     def baseline_jobs(self) -> list[TrainingJob]:
-        """The baselines, scored as the losses are: raw once, PCA for each fold, the untrained encoder fold × seed."""
+        """The baselines, scored as the losses are: raw once, PCA for each fold, the untrained encoder fold × seed.
+
+        Accuracy is that of class means, which are each fold's own: with it, raw samples are scored on every fold.
+        """
         jobs = []
         for name in BASELINES:
-            folds = self.folds if name != "raw_pixels" else range(1)
+            folds = self.folds if is_fitted(name, self.test_metrics) else range(1)
             seeds = range(self.config.final.seeds) if name == "untrained_encoder" else range(1)
             for fold in folds:
                 for seed in seeds:
@@ -142,8 +153,6 @@ class StudyPlan:
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the numbers: a store belongs to one fingerprint."""
-        import torch
-
         return {
             "study": self.config.model_dump(mode="json"),
             "dataset": self.data.dataset.fingerprint,
@@ -151,7 +160,7 @@ class StudyPlan:
             "spaces": {name: describe_space(plan.space) for name, plan in self.losses.items()},
             "device": self.device,
             "threads": self.threads,
-            "versions": {"mlcompare": __version__, "torch": torch.__version__, "numpy": np.__version__},
+            "versions": versions(),
         }
 
 
@@ -172,10 +181,10 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
     """
     losses = _plan_losses(config, place)
     with _section(place, "search.objective"):
-        parse_metric(config.search.objective)
+        _check_metric(config.search.objective, config)
     with _section(place, "final.metrics"):
         for metric in config.final.metrics:
-            parse_metric(metric)
+            _check_metric(metric, config)
     with _section(place, "dataset"):
         dataset = load_dataset(config.dataset.name, **config.dataset.options)
     with _section(place, "training.augment"):
@@ -198,6 +207,14 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
             config.encoder.name, input_shape=dataset.sample_shape, embedding_dim=config.encoder.embedding_dim, **options
         )
     return StudyPlan(config, TrainingData(dataset, splits), losses, device, threads, place)
+
+
+def _check_metric(name: str, config: StudyConfig) -> None:
+    metric = parse_metric(name)
+    if metric.group == "closed_set" and config.protocol.kind != "closed_set":
+        cure = "choose protocol.kind: closed_set, or a metric of embeddings such as recall_at_1"
+        rule = f"`{name}` needs the same classes in training and test"
+        raise InvalidValueError(rule, value=f"protocol.kind: {config.protocol.kind}", cure=cure)
 
 
 def _clean_splits(config: StudyConfig, dataset: Dataset) -> Splits:

@@ -8,6 +8,7 @@ from mlcompare.training.job import (
     TrainingJob,
     TrainingResult,
     derive_seed,
+    is_fitted,
 )
 from mlcompare.training.loop import train
 from mlcompare.training.scoring import run_baseline
@@ -20,6 +21,7 @@ __all__ = [
     "TrainingJob",
     "TrainingResult",
     "derive_seed",
+    "is_fitted",
     "run_baseline",
     "train",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +20,11 @@ __all__ = [
     "TrainingJob",
     "TrainingResult",
     "derive_seed",
+    "is_fitted",
 ]
 
 BASELINES = ("raw_pixels", "pca", "untrained_encoder")
+UNFITTED = ("raw_pixels",)
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,15 @@ class TrainingResult:
     peak_memory: int = 0
     device: str = "cpu"
     artifacts: dict[str, Any] | None = None
+
+
+def is_fitted(baseline: str, metrics: Sequence[str]) -> bool:
+    """Say whether a baseline's scores depend on what a fold trains on; accuracy always does (class means).
+
+    >>> is_fitted("pca", ["map_at_r"]), is_fitted("raw_pixels", ["map_at_r"]), is_fitted("raw_pixels", ["accuracy"])
+    (True, False, True)
+    """
+    return baseline not in UNFITTED or "accuracy" in metrics
 
 
 def derive_seed(*parts: object) -> int:

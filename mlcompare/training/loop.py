@@ -17,7 +17,7 @@ from mlcompare.training.health import divergence, embedding_fault, spread
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
 from mlcompare.training.prepare import Prepared, Stage, prepare, random_streams, stage_batches
-from mlcompare.training.scoring import embed, evaluation_rows, score
+from mlcompare.training.scoring import class_scores, embed, evaluation_rows, score
 
 __all__ = ["fail", "failures_recorded", "peak_memory", "record_losses", "score_encoder", "train", "watch"]
 
@@ -128,7 +128,7 @@ def record_losses(result: TrainingResult, losses: list[float], first_step: int) 
 def score_encoder(
     job: TrainingJob, data: TrainingData, prepared: Prepared, encoder: nn.Module, result: TrainingResult
 ) -> None:
-    """Embed the job's evaluation samples and fill the result."""
+    """Embed the job's evaluation samples and fill the result; accuracy is that of the last stage's loss."""
     rows = evaluation_rows(job, data)
     embeddings = embed(encoder, prepared.standardize, data.dataset.samples[rows])
     reason = embedding_fault(embeddings)
@@ -136,7 +136,12 @@ def score_encoder(
         fail(result, reason)
         return
     result.health["spread"] = spread(embeddings)
-    score(job, data, rows, embeddings, result)
+
+    def embed_rows(chosen: np.ndarray) -> Tensor:
+        return embed(encoder, prepared.standardize, data.dataset.samples[chosen])
+
+    loss = prepared.stages[-1].loss
+    score(job, data, rows, embeddings, result, lambda: class_scores(job, data, loss, embeddings, embed_rows))
     if job.keep:
         # arrays, not tensors: they travel between processes by value
         weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in encoder.state_dict().items()}

@@ -109,6 +109,15 @@ def _train_stage(
             seen = step + 1
             if all(result.status != "ok" for result in results):
                 return
+    for number, member in enumerate(stages):  # each loss takes its trained state: accuracy asks it for logits
+        _take(member.loss, {**(loss_weights.views if loss_weights else {}), **loss_buffers}, number)
+
+
+@torch.no_grad()
+def _take(module: torch.nn.Module, stacked: dict[str, Tensor], number: int) -> None:
+    """Copy the state of one member into ``module``."""
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        tensor.copy_(stacked[name][number])
 
 
 def _program(encoder, loss, stochastic: bool):

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mlcompare.evaluation import evaluate_embeddings, per_class_scores
+from mlcompare.evaluation import (
+    class_mean_scores,
+    closed_set_accuracy,
+    evaluate_embeddings,
+    has_class_scores,
+    per_class_accuracy,
+    per_class_scores,
+)
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.prepare import Standardizer, build_encoder
 
-__all__ = ["embed", "evaluation_rows", "run_baseline", "score"]
+__all__ = ["ACCURACY", "class_scores", "embed", "evaluation_rows", "run_baseline", "score"]
+
+ACCURACY = "accuracy"
+ClassScores = Callable[[], Tensor]
+EmbedRows = Callable[[np.ndarray], Tensor]  # rows of the dataset (N,) → embeddings (N, D)
 
 
 def embed(encoder: nn.Module, standardize: Standardizer, samples: np.ndarray, chunk: int = 512) -> Tensor:
@@ -32,16 +44,48 @@ def evaluation_rows(job: TrainingJob, data: TrainingData) -> np.ndarray:
     return data.splits.test if job.split == "test" else data.splits.folds[job.fold].validation
 
 
-def score(job: TrainingJob, data: TrainingData, rows: np.ndarray, embeddings: Tensor, result: TrainingResult) -> None:
-    """Fill the result's metrics; on the test split also the scores of each class."""
-    labels = data.dataset.labels[rows]
-    result.metrics = evaluate_embeddings(embeddings, labels, metrics=job.metrics)
+def score(
+    job: TrainingJob, data: TrainingData, rows: np.ndarray, embeddings: Tensor, result: TrainingResult,
+    class_scores: ClassScores,
+) -> None:  # fmt: skip
+    """Fill the result's metrics; on the test split also the scores of each class.
+
+    ``class_scores()`` gives ``(N, C)``, one column for each class the fold trains on; it is called where accuracy is
+    asked for.
+    """
+    labels, objective = data.dataset.labels[rows], job.metrics[0]
+    found = evaluate_embeddings(embeddings, labels, metrics=[name for name in job.metrics if name != ACCURACY])
+    if ACCURACY in job.metrics:
+        logits = class_scores()
+        columns = np.searchsorted(np.unique(data.splits.folds[job.fold].labels(data.dataset.labels)), labels)
+        found[ACCURACY] = closed_set_accuracy(logits, columns)
+    result.metrics = {name: found[name] for name in job.metrics}
     if job.split == "test":
-        names, objective = data.dataset.class_names, job.metrics[0]
-        by_class = per_class_scores(embeddings, labels, objective)
+        by_class = {}
+        if objective == ACCURACY:
+            by_class = {labels[columns == c][0]: value for c, value in per_class_accuracy(logits, columns).items()}
+        elif has_class_scores(objective):
+            by_class = per_class_scores(embeddings, labels, objective)
+        names = data.dataset.class_names
         result.per_class = {objective: {names[int(c)]: float(v) for c, v in by_class.items()}}
     if job.keep:
         result.artifacts = {"embeddings": embeddings.cpu().numpy(), "labels": labels, "rows": rows}
+
+
+def class_scores(
+    job: TrainingJob, data: TrainingData, loss: nn.Module | None, embeddings: Tensor, embed_rows: EmbedRows
+) -> Tensor:
+    """Return what closed-set predictions rank the classes by, ``(N, C)``.
+
+    The logits of a loss that has class weights (no margin, no scale); else cosines with the class means of the fold's
+    training embeddings: the nearest class mean.
+    """
+    if loss is not None and getattr(loss, "class_weights", None) is not None and hasattr(loss, "logits"):
+        with torch.no_grad():
+            return loss.eval().logits(embeddings)
+    fold = data.splits.folds[job.fold]
+    _, targets = np.unique(fold.labels(data.dataset.labels), return_inverse=True)
+    return class_mean_scores(embed_rows(fold.train), targets, embeddings)
 
 
 def run_baseline(job: TrainingJob, data: TrainingData) -> TrainingResult:
@@ -50,8 +94,9 @@ def run_baseline(job: TrainingJob, data: TrainingData) -> TrainingResult:
     torch.set_num_threads(job.threads)
     result = TrainingResult(job.key, device=job.device)
     rows = evaluation_rows(job, data)
-    embeddings = _BASELINES[job.baseline](job, data, rows)
-    score(job, data, rows, embeddings, result)
+    embed_rows = _BASELINES[job.baseline](job, data)
+    embeddings = embed_rows(rows)
+    score(job, data, rows, embeddings, result, lambda: class_scores(job, data, None, embeddings, embed_rows))
     result.seconds = time.perf_counter() - started
     return result
 
@@ -60,22 +105,23 @@ def _flat(data: TrainingData, rows: np.ndarray) -> np.ndarray:
     return data.dataset.samples[rows].reshape(len(rows), -1).astype(np.float32)
 
 
-def _raw(job: TrainingJob, data: TrainingData, rows: np.ndarray) -> Tensor:
-    return torch.as_tensor(_flat(data, rows))
+def _raw(job: TrainingJob, data: TrainingData) -> EmbedRows:
+    return lambda rows: torch.as_tensor(_flat(data, rows))
 
 
-def _pca(job: TrainingJob, data: TrainingData, rows: np.ndarray) -> Tensor:
+def _pca(job: TrainingJob, data: TrainingData) -> EmbedRows:
     from sklearn.decomposition import PCA
 
     train = _flat(data, data.splits.folds[job.fold].train)
     components = min(job.encoder.embedding_dim, *train.shape)
     pca = PCA(components, svd_solver="full").fit(train)
-    return torch.as_tensor(pca.transform(_flat(data, rows)))
+    return lambda rows: torch.as_tensor(pca.transform(_flat(data, rows)))
 
 
-def _untrained(job: TrainingJob, data: TrainingData, rows: np.ndarray) -> Tensor:
+def _untrained(job: TrainingJob, data: TrainingData) -> EmbedRows:
     standardize = Standardizer.measure(data.dataset, data.splits.folds[job.fold].train, job.device)
-    return embed(build_encoder(job, data.dataset), standardize, data.dataset.samples[rows])
+    encoder = build_encoder(job, data.dataset)
+    return lambda rows: embed(encoder, standardize, data.dataset.samples[rows])
 
 
 _BASELINES = {"raw_pixels": _raw, "pca": _pca, "untrained_encoder": _untrained}

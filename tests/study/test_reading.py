@@ -61,6 +61,8 @@ def test_scalars_follow_yaml_1_2(tmp_path: Path) -> None:
         (HEAD.replace("per_batch: 3", "per_batch: 9") + "losses: {cosface: }", ["protocol", "3 classes"]),
         ("dataset: digits\nlosses: {cosface: }", ["name", "needed", "add `name: …`"]),
         (HEAD + "losses: {cosface: }\nencoder: {name: lineer}", ["encoder", "did you mean linear"]),
+        (HEAD + "losses: {cosface: }\nsearch: {objective: accuracy}", ["search.objective", "closed_set"]),
+        (HEAD + "losses: {cosface: }\nfinal: {metrics: [accuracy]}", ["final.metrics", "closed_set"]),
         (HEAD + "losses: [cosface]", ["losses", "dictionary"]),
         (HEAD + "losses: {}", ["at least one loss"]),
         ("- a", ["is a mapping"]),
