@@ -4,12 +4,13 @@ from mlcompare.data import digits, faces, features, folder, glyphs, idx, image_l
 from mlcompare.data.augment import AUGMENTATIONS, apply_augmentation, augment, check_augmentation, draw_augmentation
 from mlcompare.data.corruption import corrupt_splits
 from mlcompare.data.dataset import Dataset, DatasetSpec, list_datasets, load_dataset, register_dataset
-from mlcompare.data.sampling import pk_batches
+from mlcompare.data.sampling import SAMPLERS, check_sampler, pk_batches
 from mlcompare.data.splits import PROTOCOLS, Fold, Splits, draw_splits
 
 __all__ = [
     "AUGMENTATIONS",
     "PROTOCOLS",
+    "SAMPLERS",
     "Dataset",
     "DatasetSpec",
     "Fold",
@@ -17,6 +18,7 @@ __all__ = [
     "apply_augmentation",
     "augment",
     "check_augmentation",
+    "check_sampler",
     "corrupt_splits",
     "digits",
     "draw_augmentation",

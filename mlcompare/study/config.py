@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from mlcompare.data import PROTOCOLS
+from mlcompare.data import PROTOCOLS, SAMPLERS
 from mlcompare.errors import MLCompareError, StudyFileError, did_you_mean
 from mlcompare.study.reading import read_yaml
 from mlcompare.training.optimizers import OPTIMIZERS, SCHEDULES
@@ -57,6 +57,7 @@ class TrainingSection(_Frozen):
     steps: Count = 100
     classes_per_batch: Count = 8
     samples_per_class: Count = 4
+    sampler: Literal[tuple(SAMPLERS)] = "pk"
     optimizer: Literal[tuple(OPTIMIZERS)] = "adamw"
     lr: float | None = Field(None, gt=0)
     weight_decay: float = Field(1e-4, ge=0)

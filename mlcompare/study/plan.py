@@ -7,8 +7,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
-from mlcompare.data import Dataset, Splits, check_augmentation, corrupt_splits, draw_splits, load_dataset
+from mlcompare.data import (
+    Dataset,
+    Splits,
+    check_augmentation,
+    check_sampler,
+    corrupt_splits,
+    draw_splits,
+    load_dataset,
+)
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError, StudyFileError
 from mlcompare.evaluation import parse_metric
@@ -192,15 +201,11 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
         if config.training.augment and not dataset.is_images:
             raise DataError("augmentation needs images", value="features", cure="leave out training.augment")
     with _section(place, "protocol"):
-        splits = _clean_splits(config, dataset)
-        classes = min(len(np.unique(dataset.labels[fold.train])) for fold in splits.folds)
-        if classes < config.training.classes_per_batch:
-            raise DataError(
-                f"a fold must train on `training.classes_per_batch` = {config.training.classes_per_batch} classes",
-                value=f"{classes} classes", cure="lower classes_per_batch, or the share of test classes",
-            )  # fmt: skip
+        _clean_splits(config, dataset)
     with _section(place, "corruption"):
         splits = study_splits(config, dataset)
+    with _section(place, "training"):
+        _check_batches(config, dataset, splits)
     with _section(place, "encoder"):
         options = config.encoder.options
         create_encoder(
@@ -215,6 +220,16 @@ def _check_metric(name: str, config: StudyConfig) -> None:
         cure = "choose protocol.kind: closed_set, or a metric of embeddings such as recall_at_1"
         rule = f"`{name}` needs the same classes in training and test"
         raise InvalidValueError(rule, value=f"protocol.kind: {config.protocol.kind}", cure=cure)
+
+
+def _check_batches(config: StudyConfig, dataset: Dataset, splits: Splits) -> None:
+    training = config.training
+    for fold in splits.folds:
+        targets = np.unique(fold.labels(dataset.labels), return_inverse=True)[1]
+        check_sampler(
+            training.sampler, torch.as_tensor(targets), classes_per_batch=training.classes_per_batch,
+            samples_per_class=training.samples_per_class,
+        )  # fmt: skip
 
 
 def _clean_splits(config: StudyConfig, dataset: Dataset) -> Splits:

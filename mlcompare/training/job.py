@@ -48,6 +48,7 @@ class TrainingConfig:
     steps: int = 100
     classes_per_batch: int = 8
     samples_per_class: int = 4
+    sampler: str = "pk"
     optimizer: str = "adamw"
     lr: float = 1e-3
     weight_decay: float = 1e-4

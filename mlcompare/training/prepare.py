@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mlcompare.data import Dataset, pk_batches
+from mlcompare.data import SAMPLERS, Dataset
 from mlcompare.encoders import create_encoder
 from mlcompare.losses.base import Loss
 from mlcompare.training.job import TrainingConfig, TrainingData, TrainingJob, derive_seed
@@ -113,7 +113,7 @@ def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
 
 def stage_batches(job: TrainingJob, prepared: Prepared, stage: Stage) -> Tensor:
     """Draw the stage's batches ``(steps, B)``: positions in ``prepared.rows``."""
-    return pk_batches(
+    return SAMPLERS[prepared.config.sampler](
         prepared.labels,
         classes_per_batch=prepared.config.classes_per_batch,
         samples_per_class=prepared.config.samples_per_class,
