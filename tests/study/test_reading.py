@@ -58,7 +58,7 @@ def test_scalars_follow_yaml_1_2(tmp_path: Path) -> None:
         (HEAD + "losses: {cosface: }\nsearch: {space: {lr: {low: 1, high: 0.1}}}", ["search.space.lr.low", "below"]),
         (HEAD + "losses: {cosface: }\nsearch: {objective: map}", ["search.objective", "unknown metric", "map_at_r"]),
         (HEAD.replace("digits", "digitz") + "losses: {cosface: }", ["dataset", "did you mean digits"]),
-        (HEAD.replace("per_batch: 3", "per_batch: 9") + "losses: {cosface: }", ["protocol", "3 classes"]),
+        (HEAD.replace("per_batch: 3", "per_batch: 9") + "losses: {cosface: }", ["training", "9 classes, got 3 classes"]),
         ("dataset: digits\nlosses: {cosface: }", ["name", "needed", "add `name: …`"]),
         (HEAD + "losses: {cosface: }\nencoder: {name: lineer}", ["encoder", "did you mean linear"]),
         (HEAD + "losses: {cosface: }\nsearch: {objective: accuracy}", ["search.objective", "closed_set"]),
@@ -105,7 +105,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-sections = ["name", "dataset", "protocol", "encoder", "training", "search", "final", "losses"]
+sections = ["name", "dataset", "protocol", "corruption", "encoder", "training", "search", "final", "losses"]
 
 
 @settings(max_examples=300, deadline=None)
