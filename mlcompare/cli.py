@@ -33,6 +33,7 @@ StoreArgument = Annotated[Path, typer.Argument(help="A store, such as runs/faces
 StoreOption = Annotated[Path | None, typer.Option("--store", help="Where to keep it (runs/<study name>).")]
 
 
+LOCAL_SERVER = "http://127.0.0.1:5000"
 WIDE = 120  # columns from which the selected settings fit into the ranking
 
 
@@ -101,8 +102,18 @@ def run(
         )
     _print_ranking(outcome.store, console)
     report = _leave_report(outcome.store, tracking_uri, console)
-    console.print(f"browse:    mlcompare dashboard {outcome.store}", soft_wrap=True)
+    console.print(f"browse:    {_browse(outcome, tracking_uri)}", soft_wrap=True)
     console.print(f"read more: mlcompare report {outcome.store}  (written: {report})", soft_wrap=True)
+
+
+def _browse(outcome, tracking_uri: str | None) -> str:
+    """What to open, and where the trials stand in it."""
+    from mlcompare.study.dashboard import view_link
+
+    if tracking_uri is None:
+        return f"mlcompare dashboard {outcome.store}  (then {view_link(LOCAL_SERVER, '1', 'trials')})"
+    known = outcome.experiment_id is not None and tracking_uri.startswith("http")
+    return view_link(tracking_uri, outcome.experiment_id, "trials") if known else tracking_uri
 
 
 def _leave_report(store: Path, tracking_uri: str | None, console: Console) -> Path:
@@ -227,14 +238,19 @@ def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to serve at.")] = 5000,
 ) -> None:
     """Serve the MLflow dashboard of a store until Ctrl-C."""
+    from mlcompare.study.dashboard import view_link
     from mlcompare.tracking import server_command
 
     command, environment = server_command(store, host, port)
     if host not in ("127.0.0.1", "localhost", "::1"):
         print(f"warning: anyone who reaches {host}:{port} can read and change these runs", file=sys.stderr)
-    page = f"http://{host}:{port}/#/experiments/1/runs?compareRunsMode=CHART&searchFilter=tags.kind%20%3D%20%27trial%27"
+    server = f"http://{host}:{port}"
+    charts = f"{server}/#/experiments/1/runs?compareRunsMode=CHART&searchFilter=tags.kind%20%3D%20%27trial%27"
     print(
-        f"MLflow dashboard of {store}: http://{host}:{port}  (Ctrl-C ends it)\nall trials, as charts: {page}",
+        f"MLflow dashboard of {store}: {server}  (Ctrl-C ends it)\n"
+        f"all trials, the best first:  {view_link(server, '1', 'trials')}\n"
+        f"finals and baselines:        {view_link(server, '1', 'finals')}\n"
+        f"all trials, as charts:       {charts}",
         flush=True,
     )
     os.execvpe(command[0], command, environment)  # the server takes this process: whatever ends one ends the other

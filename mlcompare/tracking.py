@@ -67,6 +67,7 @@ class Tracker:
         uri: where to log; see :func:`local_uri`.
         experiment: the experiment's name, one for each study.
         description: Markdown shown on the experiment's page.
+        views: further tags of the experiment, such as the page's shared views.
         artifacts: where a local store keeps run artifacts; ``None`` leaves it to the server.
         dataset: name and fingerprint, noted on every run.
 
@@ -76,10 +77,12 @@ class Tracker:
 
     def __init__(
         self, uri: str, experiment: str, *, description: str = "", artifacts: Path | None = None,
-        dataset: tuple[str, str] | None = None,
+        dataset: tuple[str, str] | None = None, views: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.uri, self.experiment, self._dataset = uri, experiment, dataset
-        self._description, self._artifacts = description, artifacts
+        self._artifacts = artifacts
+        self._views = dict(views or {})
+        self._tags = {"mlflow.note.content": description, "mlflow.experimentKind": "custom_model_development"}
         self._queue: queue.Queue[Run | Callable[[], None] | None] = queue.Queue()
         self._fault: str | None = None
         self.experiment_id: str | None = None
@@ -126,11 +129,15 @@ class Tracker:
         experiment = client.get_experiment_by_name(self.experiment)
         if experiment is None:
             location = self._artifacts.resolve().as_uri() if self._artifacts else None
-            tags = {"mlflow.note.content": self._description, "mlflow.experimentKind": "custom_model_development"}
-            self.experiment_id = client.create_experiment(self.experiment, artifact_location=location, tags=tags)
+            self.experiment_id = client.create_experiment(
+                self.experiment, artifact_location=location, tags=self._tags | self._views
+            )
             _tune_sqlite(self.uri)
             return client, {}
         self.experiment_id = experiment.experiment_id
+        for name, value in self._views.items():  # the description may have been edited since: it stays
+            if experiment.tags.get(name) != value:
+                client.set_experiment_tag(self.experiment_id, name, value)
         _tune_sqlite(self.uri)
         known, token = {}, None
         while True:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlcompare.study.config import validated
+from mlcompare.study.dashboard import shared_views
 from mlcompare.study.runs import describe
 from mlcompare.study.store import STUDY
 from mlcompare.tracking import Run, Tracker, local_uri
@@ -43,7 +44,7 @@ def log_comparison(store: Path, best: Mapping[str, Any] | None, sentence: str, t
     )
     location = None if tracking_uri else store / "artifacts" / "mlflow"
     uri = tracking_uri or local_uri(store)
-    dataset = (config.dataset.name, known["dataset"])
-    tracker = Tracker(uri, config.name, description=describe(config), artifacts=location, dataset=dataset)
+    dataset, views = (config.dataset.name, known["dataset"]), shared_views(objective, known["spaces"])
+    tracker = Tracker(uri, config.name, description=describe(config), artifacts=location, dataset=dataset, views=views)
     tracker.log(run)
     return tracker.close()

@@ -11,6 +11,7 @@ from typing import Any
 
 from mlcompare.errors import MLCompareError, StoreError
 from mlcompare.study.config import StudyConfig, validated
+from mlcompare.study.dashboard import shared_views
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.runs import describe, runs_of
 from mlcompare.study.store import JOURNAL, STUDY, Store, read_journal
@@ -87,6 +88,7 @@ def rebuild_views(store: Path) -> str:
             dataset=(config.dataset.name, fingerprint["dataset"]),
             description=describe(config),
             artifacts=location,
+            views=shared_views(objective, fingerprint["spaces"]),
         )
         runs = list(runs_of(opened.records, config.protocol.folds, objective, store))
         for run in runs:

@@ -14,6 +14,7 @@ from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation import higher_is_better
 from mlcompare.study.config import StudyConfig, read_study
 from mlcompare.study.coordinator import Coordinator
+from mlcompare.study.dashboard import shared_views
 from mlcompare.study.engine import settle_engine
 from mlcompare.study.executors import create_executor
 from mlcompare.study.optuna_view import write_optuna
@@ -30,13 +31,17 @@ __all__ = ["StudyOutcome", "default_store", "resolve_device", "run_study"]
 
 @dataclass(frozen=True)
 class StudyOutcome:
-    """What a call of :func:`run_study` did: ``resumed`` trainings were found done, ``trained`` were run now."""
+    """What a call of :func:`run_study` did: ``resumed`` trainings were found done, ``trained`` were run now.
+
+    ``experiment_id`` is MLflow's; ``tracking_fault`` says why something is not in MLflow yet.
+    """
 
     store: Path
     resumed: int
     trained: int
     seconds: float
     tracking_fault: str | None = None
+    experiment_id: str | None = None
 
 
 def default_store(name: str) -> Path:
@@ -130,7 +135,10 @@ def run_study(
         uri = tracking_uri or local_uri(path)
         location = None if tracking_uri else path / "artifacts" / "mlflow"
         dataset = (plan.data.dataset.name, plan.data.dataset.fingerprint)
-        tracker = Tracker(uri, config.name, description=describe(config), artifacts=location, dataset=dataset)
+        views = shared_views(plan.objective, plan.fingerprint()["spaces"])
+        tracker = Tracker(
+            uri, config.name, description=describe(config), artifacts=location, dataset=dataset, views=views
+        )
         keep_test_samples(path, plan.data)
         coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations)
         if console is not None:
@@ -145,7 +153,8 @@ def run_study(
         if coordinator.changed or not (path / "optuna.db").is_file():
             tracker.call(lambda: write_optuna(path, config, spaces, opened.records))
         fault = tracker.close()
-        return StudyOutcome(path, resumed, len(coordinator.done) - resumed, time.perf_counter() - started, fault)
+        trained, seconds = len(coordinator.done) - resumed, time.perf_counter() - started
+        return StudyOutcome(path, resumed, trained, seconds, fault, tracker.experiment_id)
 
 
 def _read(study: dict[str, Any] | str | Path) -> StudyConfig:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from mlcompare.comparison import load_results
 from mlcompare.report import write_report
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -213,4 +214,24 @@ def test_dashboard_has_charts_that_group_by_loss_and_hyperparameters(browser, da
     page.get_by_text("Group by", exact=False).first.click()
     for name in ("loss", "family", "margin", "scale", "lr"):
         page.get_by_role("menu").get_by_text(name, exact=True).first.wait_for(timeout=10_000)
+    page.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("view", "kinds"), [("trials", ["trial"]), ("finals", ["final", "baseline"])])
+def test_dashboard_opens_with_few_columns_and_the_best_run_first(browser, dashboard, finished, view, kinds) -> None:
+    """The shared views that `run` and `dashboard` print: loss, objective and what was searched, sorted."""
+    page = browser.new_page(viewport={"width": 1700, "height": 1100})
+    page.goto(f"{dashboard}/#/experiments/1/runs?viewStateShareKey={view}")
+    page.get_by_role("columnheader", name="loss").first.wait_for(timeout=60_000)
+    headers = {text.strip() for text in page.get_by_role("columnheader").all_inner_texts() if text.strip()}
+    assert {"loss", "map_at_r" if view == "trials" else "test_map_at_r"} <= headers
+    assert len(headers) <= 16
+    results = load_results(finished)
+    rows = results[results.kind.isin(kinds) & (results.metric == "map_at_r")]
+    by = ["loss", "trial"] if view == "trials" else ["loss", "trial", "fold", "seed"]
+    best = rows.groupby(by, dropna=False).value.mean().idxmax()[0]
+    names = page.locator("a[href*='/runs/']")
+    names.first.wait_for(timeout=30_000)
+    assert names.first.inner_text().startswith(best)
     page.close()
