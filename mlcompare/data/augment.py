@@ -1,7 +1,8 @@
-"""Augmentation of image batches on their device.
+"""Augmentation of image batches on their device, on pixels from 0 to 255, before standardisation.
 
 Each augmentation is a pair: *draw* its parameters for a batch from the caller's generator, and *apply* them. A
-population draws for each member, then applies to all members' images at once.
+population draws for each member, then applies to all members' images at once. Geometric ones that follow one another
+are one matrix, so the pixels move once.
 """
 
 from __future__ import annotations
@@ -13,31 +14,66 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mlcompare.data import colour, filters, warp
 from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "apply_augmentation", "augment", "check_augmentation", "draw_augmentation"]
+__all__ = [
+    "AUGMENTATIONS",
+    "PRESETS",
+    "Augmentation",
+    "apply_augmentation",
+    "augment",
+    "check_augmentation",
+    "draw_augmentation",
+    "resolve_augmentation",
+]
+
+Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """``draw(B, strength, generator) → parameters (…, B)``, ``apply(images, parameters, strength) → images``."""
+    """``draw(B, strength, generator, shape) → parameters (…, B)``, and how they are applied.
 
-    draw: Callable[[int, float, torch.Generator], Tensor]
-    apply: Callable[[Tensor, Tensor, float], Tensor]
+    Either ``apply(images, parameters, strength) → images``, or ``matrix(parameters, strength, H, W) → (B, 3, 3)``.
+    """
+
+    draw: Callable[[int, float, torch.Generator, Shape], Tensor]
     low: float
     high: float
+    apply: Callable[[Tensor, Tensor, float], Tensor] | None = None
+    matrix: Callable[[Tensor, float, int, int], Tensor] | None = None
+    colour: bool = False
 
 
-def _draw_flip(batch: int, probability: float, generator: torch.Generator) -> Tensor:
+def _uniform(rows: int):
+    def draw(batch: int, _strength: float, generator: torch.Generator, _shape: Shape) -> Tensor:
+        return torch.rand(rows, batch, generator=generator, device=generator.device)
+
+    return draw
+
+
+def _normal(batch: int, _strength: float, generator: torch.Generator, _shape: Shape) -> Tensor:
+    return torch.randn(3, batch, generator=generator, device=generator.device)
+
+
+def _normal_pixels(batch: int, _strength: float, generator: torch.Generator, shape: Shape) -> Tensor:
+    return torch.randn(*shape, batch, generator=generator, device=generator.device)
+
+
+def _draw_flip(batch: int, probability: float, generator: torch.Generator, _shape: Shape) -> Tensor:
     return torch.rand(1, batch, generator=generator, device=generator.device) < probability
 
 
-def _flip(images: Tensor, chosen: Tensor, _probability: float) -> Tensor:
-    """Mirror the chosen images ``(B, C, H, W)`` left to right."""
-    return torch.where(chosen[0, :, None, None, None], images.flip(3), images)
+def _flip(axis: int):
+    def apply(images: Tensor, chosen: Tensor, _probability: float) -> Tensor:
+        """Mirror the chosen images ``(B, C, H, W)``."""
+        return torch.where(chosen[0, :, None, None, None], images.flip(axis), images)
+
+    return apply
 
 
-def _draw_shift(batch: int, pixels: float, generator: torch.Generator) -> Tensor:
+def _draw_shift(batch: int, pixels: float, generator: torch.Generator, _shape: Shape) -> Tensor:
     return torch.randint(0, 2 * int(pixels) + 1, (2, batch), generator=generator, device=generator.device)
 
 
@@ -52,18 +88,58 @@ def _shift(images: Tensor, offsets: Tensor, pixels: float) -> Tensor:
     return moved.permute(0, 3, 1, 2)
 
 
+# the strength of each, and its bounds
 AUGMENTATIONS = {
-    "flip": Augmentation(_draw_flip, _flip, 0.0, 1.0),
-    "shift": Augmentation(_draw_shift, _shift, 0.0, 64.0),
+    "flip": Augmentation(_draw_flip, 0, 1, _flip(3)),  # probability, left to right
+    "flip_vertical": Augmentation(_draw_flip, 0, 1, _flip(2)),  # probability, upside down
+    "shift": Augmentation(_draw_shift, 0, 64, _shift),  # whole pixels either way
+    "rotate": Augmentation(_uniform(1), 0, 180, matrix=warp.rotation_matrix),  # degrees either way
+    "scale": Augmentation(_uniform(1), 0, 0.9, matrix=warp.scale_matrix),  # share, larger or smaller
+    "crop": Augmentation(_uniform(3), 0, 0.9, matrix=warp.crop_matrix),  # share of each side cut off
+    "affine": Augmentation(_uniform(4), 0, 0.4, matrix=warp.affine_matrix),  # added to each entry of the matrix
+    "brightness": Augmentation(_uniform(1), 0, 1, colour.brightness),  # share either way
+    "contrast": Augmentation(_uniform(1), 0, 1, colour.contrast),  # share either way
+    "saturation": Augmentation(_uniform(1), 0, 1, colour.saturation, colour=True),  # share either way
+    "hue": Augmentation(_uniform(1), 0, 0.5, colour.hue, colour=True),  # turns of the colour circle either way
+    "pca_jitter": Augmentation(_normal, 0, 1, colour.pca_jitter, colour=True),  # standard deviation of α
+    "noise": Augmentation(_normal_pixels, 0, 1, filters.noise),  # standard deviation, share of 255
+    "blur": Augmentation(_uniform(1), 0, 10, filters.blur),  # standard deviation in pixels, at most
 }
 
+PRESETS: dict[str, dict[str, float]] = {
+    "faces": {"flip": 0.5, "crop": 0.1, "rotate": 5, "brightness": 0.2, "contrast": 0.2},
+    "digits": {"shift": 2, "rotate": 10, "scale": 0.1, "affine": 0.1},
+    "fine_grained": {
+        "flip": 0.5, "crop": 0.3, "rotate": 10, "brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.05,
+        "pca_jitter": 0.1,
+    },
+}  # fmt: skip
 
-def check_augmentation(given: Mapping[str, float]) -> None:
-    """Check names and strengths: ``flip`` is a probability, ``shift`` a number of pixels.
+
+def resolve_augmentation(given: Mapping[str, float | str]) -> dict[str, float]:
+    """Return strengths by name: those of ``preset``, where there is one, with what else is given put over them.
+
+    Raises:
+        UnknownNameError: no such preset.
+
+    >>> resolve_augmentation({"preset": "digits", "rotate": 20, "noise": 0.05})
+    {'shift': 2, 'rotate': 20, 'scale': 0.1, 'affine': 0.1, 'noise': 0.05}
+    """
+    own = {name: strength for name, strength in given.items() if name != "preset"}
+    if "preset" not in given:
+        return own
+    if given["preset"] not in PRESETS:
+        cure = did_you_mean(str(given["preset"]), PRESETS)
+        raise UnknownNameError(f"unknown preset {given['preset']!r}", cure=cure, place="preset")
+    return PRESETS[given["preset"]] | own
+
+
+def check_augmentation(given: Mapping[str, float], channels: int = 3) -> None:
+    """Check names and strengths: each has its unit (``flip`` a probability, ``shift`` pixels, ``rotate`` degrees).
 
     Raises:
         UnknownNameError: no such augmentation.
-        InvalidValueError: its strength is out of range.
+        InvalidValueError: its strength is out of range, or it needs colours and the images have none.
 
     >>> check_augmentation({"flip": 0.5, "shift": 2})
     """
@@ -74,20 +150,42 @@ def check_augmentation(given: Mapping[str, float]) -> None:
         low, high = AUGMENTATIONS[name].low, AUGMENTATIONS[name].high
         if isinstance(strength, bool) or not isinstance(strength, int | float) or not low <= strength <= high:
             raise InvalidValueError(f"must be a number from {low:g} to {high:g}", value=repr(strength), place=name)
+        if AUGMENTATIONS[name].colour and strength > 0 and channels != 3:
+            cure = f"leave it out, or set {name}: 0"
+            raise InvalidValueError("needs images of 3 channels", value=f"{channels}", cure=cure, place=name)
 
 
-def draw_augmentation(batch: int, given: Mapping[str, float], generator: torch.Generator) -> list[Tensor]:
-    """Return the parameters of each augmentation for a batch of ``batch`` images, in the order given."""
-    return [AUGMENTATIONS[name].draw(batch, strength, generator) for name, strength in given.items()]
+def draw_augmentation(batch: int, given: Mapping[str, float], generator: torch.Generator, shape: Shape) -> list[Tensor]:
+    """Return the parameters of each augmentation for a batch of ``batch`` images ``(C, H, W)``, in the order given."""
+    return [AUGMENTATIONS[name].draw(batch, strength, generator, shape) for name, strength in given.items()]
 
 
 def apply_augmentation(images: Tensor, given: Mapping[str, float], parameters: list[Tensor]) -> Tensor:
-    """Apply drawn augmentations to ``images (B, C, H, W)``."""
+    """Apply drawn augmentations to ``images (B, C, H, W)`` with pixels from 0 to 255; a strength of 0 changes nothing.
+
+    Returns:
+        ``(B, C, H, W)`` float32.
+    """
+    images, pending = images.float(), None
+    height, width = images.shape[-2:]
     for (name, strength), drawn in zip(given.items(), parameters):
-        images = AUGMENTATIONS[name].apply(images, drawn, strength)
-    return images
+        augmentation = AUGMENTATIONS[name]
+        if strength == 0:
+            continue
+        if augmentation.matrix is not None:
+            matrix = augmentation.matrix(drawn, strength, height, width)  # (B, 3, 3)
+            pending = matrix if pending is None else matrix @ pending
+            continue
+        images, pending = _moved(images, pending), None
+        images = augmentation.apply(images, drawn, strength)
+    return _moved(images, pending)
+
+
+def _moved(images: Tensor, matrices: Tensor | None) -> Tensor:
+    return images if matrices is None else warp.warp(images, matrices)
 
 
 def augment(images: Tensor, given: Mapping[str, float], generator: torch.Generator) -> Tensor:
     """Draw and apply augmentations in the order given."""
-    return apply_augmentation(images, given, draw_augmentation(len(images), given, generator))
+    shape = tuple(images.shape[1:])
+    return apply_augmentation(images, given, draw_augmentation(len(images), given, generator, shape))

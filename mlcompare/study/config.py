@@ -69,7 +69,9 @@ class TrainingSection(_Frozen):
         0.8,
     )
     step_factor: float = Field(0.1, gt=0, le=1)
-    augment: dict[str, Any] = Field(default_factory=dict)
+    augment: Annotated[dict[str, Any], BeforeValidator(lambda v: {"preset": v} if isinstance(v, str) else v)] = Field(
+        default_factory=dict
+    )
 
 
 class SearchConfig(_Frozen):

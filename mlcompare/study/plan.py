@@ -17,6 +17,7 @@ from mlcompare.data import (
     corrupt_splits,
     draw_splits,
     load_dataset,
+    resolve_augmentation,
 )
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError, StudyFileError
@@ -75,7 +76,7 @@ class StudyPlan:
         values = self.config.training.model_dump()
         if values["lr"] is None:
             values["lr"] = TrainingConfig.lr
-        return TrainingConfig(**values)
+        return TrainingConfig(**values | {"augment": resolve_augmentation(values["augment"])})
 
     @property
     def objective(self) -> str:
@@ -197,9 +198,10 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
     with _section(place, "dataset"):
         dataset = load_dataset(config.dataset.name, **config.dataset.options)
     with _section(place, "training.augment"):
-        check_augmentation(config.training.augment)
-        if config.training.augment and not dataset.is_images:
+        augmentation = resolve_augmentation(config.training.augment)
+        if augmentation and not dataset.is_images:
             raise DataError("augmentation needs images", value="features", cure="leave out training.augment")
+        check_augmentation(augmentation, channels=dataset.sample_shape[0])
     with _section(place, "protocol"):
         _clean_splits(config, dataset)
     with _section(place, "corruption"):

@@ -92,10 +92,12 @@ def _run_stage(job: TrainingJob, prepared: Prepared, stage: Stage, samples: Tens
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         batch = batches[step]
-        inputs = augment(prepared.standardize(samples[prepared.rows[batch]]), config.augment, augmentation)
+        inputs = samples[prepared.rows[batch]]
+        if config.augment:
+            inputs = augment(inputs, config.augment, augmentation)
         loss.set_progress(progress)
         noise = loss.draw_noise(len(batch), generator=noise_stream)
-        value = loss(encoder(inputs), prepared.labels[batch], noise)
+        value = loss(encoder(prepared.standardize(inputs)), prepared.labels[batch], noise)
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         optimizer.step()

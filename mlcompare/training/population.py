@@ -145,11 +145,13 @@ class _Batches:
     def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return ``inputs (M, B, …)``, ``labels (M, B)`` and, for a stochastic loss, ``noise (M, B, B)``."""
         rows, labels = self._rows[step], self._labels[step]
-        inputs = (self._samples[rows].float() - self._mean) * self._inverse
+        inputs = self._samples[rows]
         batch = rows.shape[1]
         if self._augment:
-            drawn = [draw_augmentation(batch, self._augment, stream) for stream, _ in self._streams]
+            shape = tuple(inputs.shape[2:])
+            drawn = [draw_augmentation(batch, self._augment, stream, shape) for stream, _ in self._streams]
             together = [torch.cat(parts, -1) for parts in zip(*drawn)]  # parameters (…, M·B)
             inputs = apply_augmentation(inputs.flatten(0, 1), self._augment, together).view_as(inputs)
+        inputs = (inputs.float() - self._mean) * self._inverse
         noises = [self._loss.draw_noise(batch, generator=stream) for _, stream in self._streams]
         return inputs, labels, None if noises[0] is None else torch.stack(noises)
