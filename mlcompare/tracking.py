@@ -9,6 +9,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from mlcompare.errors import StoreError
 
 __all__ = ["Run", "Tracker", "local_uri", "replace_database", "server_command"]
 
+RETRY_SECONDS = 5.0  # how long a server that is out of reach is left alone
 PARAMETER_LIMIT, METRICS_PER_BATCH, RUNS_PER_PAGE = 6000, 1000, 1000
 KEY_TAG = "trial_key"
 
@@ -56,6 +58,8 @@ def replace_database(fresh: Path, old: Path) -> None:
 def _quiet_environment() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the tracker itself waits and tries again
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.ERROR)
 
@@ -71,8 +75,8 @@ class Tracker:
         artifacts: where a local store keeps run artifacts; ``None`` leaves it to the server.
         dataset: name and fingerprint, noted on every run.
 
-    What could not be logged is kept out of the way and named by :meth:`close`; the journal has it, and the next start
-    catches up by ``trial_key``.
+    While a server is out of reach the runs wait, and are written when it is back. What could not be logged by the end
+    is named by :meth:`close`; the journal has it, and the next start catches up by ``trial_key``.
     """
 
     def __init__(
@@ -84,7 +88,10 @@ class Tracker:
         self._views = dict(views or {})
         self._tags = {"mlflow.note.content": description, "mlflow.experimentKind": "custom_model_development"}
         self._queue: queue.Queue[Run | Callable[[], None] | None] = queue.Queue()
-        self._fault: str | None = None
+        self._refused: str | None = None
+        self._unreached: str | None = None
+        self._client: Any = None
+        self._known: dict[str | None, tuple[str, str]] = {}  # trial_key → run and status
         self.experiment_id: str | None = None
         self.seconds = 0.0
         self._thread = threading.Thread(target=self._write_all, name="tracking", daemon=True)
@@ -102,25 +109,39 @@ class Tracker:
         """Wait for what is queued; return why something could not be logged, or ``None``."""
         self._queue.put(None)
         self._thread.join(timeout)
-        return "still writing" if self._thread.is_alive() else self._fault
+        return "still writing" if self._thread.is_alive() else self._unreached or self._refused
 
     def _write_all(self) -> None:
-        client, known = None, {}
+        backlog: deque[Run] = deque()
+        retry_at = 0.0
         while (item := self._queue.get()) is not None:
             started = time.thread_time()
-            try:
-                if callable(item):
-                    item()
-                    continue
-                if client is None:
-                    client, known = self._connect()
-                self._write(client, known, item)
-            except Exception as error:  # a broken view must not stop a study: the journal has the truth
-                self._fault = f"{type(error).__name__}: {error}".splitlines()[0]
-            finally:
-                self.seconds += time.thread_time() - started
+            if isinstance(item, Run):
+                backlog.append(item)
+                if time.monotonic() >= retry_at and not self._drain(backlog):
+                    retry_at = time.monotonic() + RETRY_SECONDS
+            else:
+                self._refused = _fault_of(item) or self._refused
+            self.seconds += time.thread_time() - started
+        if backlog:
+            self._drain(backlog)
 
-    def _connect(self):
+    def _drain(self, backlog: deque[Run]) -> bool:
+        """Write what waits, in order, until the server does not answer. A run that it refuses is left out."""
+        while backlog:
+            self._unreached = None if self._client else _fault_of(self._connect)
+            if self._unreached is None:
+                refused = _fault_of(lambda: self._write(backlog[0]))
+                if refused:
+                    self._unreached = _fault_of(lambda: self._client.get_experiment(self.experiment_id))
+                    self._refused = self._refused if self._unreached else refused
+            if self._unreached:
+                self._unreached += f" ({len(backlog)} runs wait)"
+                return False
+            backlog.popleft()
+        return True
+
+    def _connect(self) -> None:
         _quiet_environment()
         from mlflow.entities import ViewType
         from mlflow.tracking import MlflowClient
@@ -133,27 +154,30 @@ class Tracker:
                 self.experiment, artifact_location=location, tags=self._tags | self._views
             )
             _tune_sqlite(self.uri)
-            return client, {}
+            self._client = client
+            return
         self.experiment_id = experiment.experiment_id
         for name, value in self._views.items():  # the description may have been edited since: it stays
             if experiment.tags.get(name) != value:
                 client.set_experiment_tag(self.experiment_id, name, value)
         _tune_sqlite(self.uri)
-        known, token = {}, None
+        token = None
         while True:
             page = client.search_runs(
                 [self.experiment_id], run_view_type=ViewType.ACTIVE_ONLY, max_results=RUNS_PER_PAGE, page_token=token
             )
             for run in page:
-                known[run.data.tags.get(KEY_TAG)] = (run.info.run_id, run.info.status)
+                self._known[run.data.tags.get(KEY_TAG)] = (run.info.run_id, run.info.status)
             token = page.token
             if not token:
-                return client, known
+                break
+        self._client = client
 
-    def _write(self, client, known: dict, run: Run) -> None:
+    def _write(self, run: Run) -> None:
         from mlflow.entities import Metric, Param
 
-        run_id, status = known.get(run.key, (None, None))
+        client = self._client
+        run_id, status = self._known.get(run.key, (None, None))
         if status in ("FINISHED", "FAILED"):
             return
         if run_id is not None:  # a coordinator died half-way through it
@@ -162,6 +186,7 @@ class Tracker:
         start = now - int(run.seconds * 1000)
         tags = {KEY_TAG: run.key, **run.tags}
         run_id = client.create_run(self.experiment_id, start_time=start, tags=tags, run_name=run.name).info.run_id
+        self._known[run.key] = (run_id, "RUNNING")
         metrics = [Metric(name, value, now, step) for name, value, step in run.metrics]
         params = [Param(name, str(value)[:PARAMETER_LIMIT]) for name, value in run.params.items()]
         for first in range(0, max(len(metrics), 1), METRICS_PER_BATCH):
@@ -172,7 +197,16 @@ class Tracker:
         for file, folder in run.artifacts:
             client.log_artifact(run_id, file, folder or None)
         client.set_terminated(run_id, run.status, end_time=now)
-        known[run.key] = (run_id, run.status)
+        self._known[run.key] = (run_id, run.status)
+
+
+def _fault_of(action: Callable[[], Any]) -> str | None:
+    """Do it, and return why that failed: a broken view must not stop a study, as the journal has the truth."""
+    try:
+        action()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return None
 
 
 def _dataset_input(name: str, fingerprint: str):
