@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from kornia.enhance import adjust_hue
 
 from mlcompare.data import AUGMENTATIONS, PRESETS, apply_augmentation, augment, check_augmentation, draw_augmentation
 from mlcompare.data.augment import resolve_augmentation
@@ -116,6 +117,8 @@ def test_colours_follow_their_definitions() -> None:
         torch.testing.assert_close(out, wanted.clamp(0, 255), rtol=0, atol=0.1, msg=name)
     third = apply_augmentation(images, {"hue": 1 / 3}, [top])
     torch.testing.assert_close(third, images.roll(1, 1), rtol=0, atol=0.1)
+    fifth = apply_augmentation(images, {"hue": 0.2}, [top])
+    torch.testing.assert_close(fifth / 255, adjust_hue(images / 255, 0.4 * math.pi), rtol=0, atol=1e-4)
 
 
 def test_pca_jitter_moves_an_image_by_one_colour() -> None:
