@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from mlcompare.encoders.base import register_encoder
+from mlcompare.encoders.base import checked_whole, register_encoder
 from mlcompare.errors import InvalidValueError
 
 __all__ = ["conv", "conv4"]
@@ -31,6 +31,5 @@ def conv(input_shape: tuple[int, ...], embedding_dim: int, channels: tuple[int, 
 @register_encoder("conv4", takes="images")
 def conv4(input_shape: tuple[int, ...], embedding_dim: int, width: int = 16) -> nn.Module:
     """Four blocks of w, 2w, 4w and 4w channels, then a linear layer."""
-    if type(width) is not int or width < 1:
-        raise InvalidValueError("`width` must be a whole number, 1 or more", value=f"width={width!r}", place="conv4")
+    checked_whole("conv4", width=width)
     return conv(input_shape, embedding_dim, (width, 2 * width, 4 * width, 4 * width))

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from mlcompare.encoders.base import register_encoder
+from mlcompare.encoders.base import checked_whole, register_encoder
 from mlcompare.errors import InvalidValueError
 
 __all__ = ["identity", "linear", "mlp"]
@@ -32,8 +32,7 @@ def linear(input_shape: tuple[int, ...], embedding_dim: int) -> nn.Module:
 @register_encoder("mlp", takes="any")
 def mlp(input_shape: tuple[int, ...], embedding_dim: int, width: int = 256, depth: int = 1) -> nn.Module:
     """``depth`` hidden layers of ``width`` units with ReLU, then a linear layer."""
-    if width < 1 or depth < 1:
-        raise InvalidValueError("`width` and `depth` must be 1 or more", value=f"width={width}, depth={depth}")
+    checked_whole("mlp", width=width, depth=depth)
     sizes = [math.prod(input_shape), *[width] * depth]
     layers: list[nn.Module] = [nn.Flatten()]
     for before, after in pairwise(sizes):

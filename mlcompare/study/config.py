@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from mlcompare.data import PROTOCOLS, SAMPLERS
-from mlcompare.errors import MLCompareError, StudyFileError, did_you_mean
+from mlcompare.encoders import get_encoder_spec
+from mlcompare.errors import MLCompareError, StudyFileError, UnknownNameError, did_you_mean
 from mlcompare.study.reading import read_yaml
 from mlcompare.training.optimizers import OPTIMIZERS, SCHEDULES
 
@@ -40,11 +42,23 @@ class CorruptionSection(_Frozen):
 
 
 class EncoderSection(_Frozen):
-    """``encoder:`` a registered name, the embedding dimension, and the encoder's own options."""
+    """``encoder:`` a registered name, the embedding dimension, and the encoder's own options.
+
+    Without ``embedding_dim``, the encoder's usual one.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     name: str = "conv4"
     embedding_dim: int = Field(64, ge=1, le=100_000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_dimension(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "embedding_dim" in value or not isinstance(value.get("name"), str):
+            return value
+        with suppress(UnknownNameError):  # the plan names it
+            return {**value, "embedding_dim": get_encoder_spec(value["name"]).embedding_dim}
+        return value
 
     @property
     def options(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
 from mlcompare.data import apply_augmentation, draw_augmentation
+from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import InvalidValueError
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.loop import failures_recorded, peak_memory, record_losses, score_encoder, watch
@@ -26,7 +27,7 @@ def population_key(job: TrainingJob) -> Hashable | None:
 
     Numbers (hyperparameters, learning rate, fold, seed) may differ; whatever shapes the program may not.
     """
-    if job.loss is None or not job.loss.batched:
+    if job.loss is None or not job.loss.batched or not get_encoder_spec(job.encoder.name).batched:
         return None
     options = tuple((name, job.hyperparameters.get(name)) for name in sorted(job.loss.options))
     encoder = (job.encoder.name, job.encoder.embedding_dim, repr(sorted(job.encoder.options.items())))

@@ -9,18 +9,38 @@ from mlcompare.encoders import create_encoder, list_encoders
 from mlcompare.errors import InvalidValueError, UnknownNameError
 
 IMAGES, FEATURES = (1, 12, 10), (7,)
+OPTIONS = {"resnet": {"depth": 10, "width": 4}, "l_softmax_net": {"width": 4}, "lenetpp": {"width": 4}}
+SIZES = [(1, 4, 4), (3, 9, 31), (1, 28, 28), (3, 100, 97)]
 
 
 @pytest.mark.parametrize("spec", list_encoders(), ids=lambda spec: spec.name)
 def test_every_encoder_embeds_and_learns(spec) -> None:
     shape = FEATURES if spec.takes == "features" else IMAGES
     size = 120 if spec.name == "identity" else 5
-    encoder = create_encoder(spec.name, input_shape=shape, embedding_dim=size, seed=1)
+    options = OPTIONS.get(spec.name, {})
+    encoder = create_encoder(spec.name, input_shape=shape, embedding_dim=size, seed=1, **options)
     inputs = torch.rand(6, *shape, requires_grad=True)
     embeddings = encoder(inputs)
     assert embeddings.shape == (6, size)
     embeddings.square().sum().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in encoder.parameters())
+
+
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+@pytest.mark.parametrize("name", [spec.name for spec in list_encoders() if spec.takes == "images"])
+def test_images_of_any_size(name: str, shape: tuple[int, ...]) -> None:
+    encoder = create_encoder(name, input_shape=shape, embedding_dim=5, **OPTIONS.get(name, {}))
+    embeddings = encoder(torch.rand(3, *shape))
+    assert embeddings.shape == (3, 5)
+    assert torch.isfinite(embeddings).all()
+
+
+@pytest.mark.parametrize("spec", list_encoders(), ids=lambda spec: spec.name)
+def test_one_seed_one_network(spec) -> None:
+    shape, size = (FEATURES if spec.takes == "features" else IMAGES), (120 if spec.name == "identity" else 5)
+    build = {"input_shape": shape, "embedding_dim": size, **OPTIONS.get(spec.name, {})}
+    one, two = (create_encoder(spec.name, seed=3, **build) for _ in range(2))
+    assert all(a.equal(b) for a, b in zip(one.parameters(), two.parameters()))
 
 
 def test_seed_decides_and_leaves_the_global_one_alone() -> None:
@@ -43,6 +63,15 @@ def test_seed_decides_and_leaves_the_global_one_alone() -> None:
         ("conv", {"channels": [0]}, InvalidValueError),
         ("conv4", {"width": 0}, InvalidValueError),
         ("mlp", {"depth": 0}, InvalidValueError),
+        ("lenetpp", {"width": 1.5}, InvalidValueError),
+        ("l_softmax_net", {"width": True}, InvalidValueError),
+        ("resnet", {"depth": 20}, InvalidValueError),
+        ("resnet", {"depth": True}, InvalidValueError),
+        ("resnet", {"norm": "batch"}, InvalidValueError),
+        ("resnet", {"attention": ["se"]}, InvalidValueError),
+        ("resnet", {"pooling": "sum"}, InvalidValueError),
+        ("tim:resnet18", {}, UnknownNameError),
+        ("timm:", {}, UnknownNameError),
     ],
 )
 def test_bad_options_are_refused(name: str, options: dict, error: type) -> None:

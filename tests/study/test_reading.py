@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mlcompare.errors import MLCompareError, StudyFileError
 from mlcompare.study import make_plan, read_study
+from mlcompare.study.config import validated
 from mlcompare.study.reading import read_yaml
 
 HEAD = "name: x\ndataset: digits\nprotocol: {test_classes: 0.4, folds: 2}\ntraining: {classes_per_batch: 3}\n"
@@ -58,7 +59,10 @@ def test_scalars_follow_yaml_1_2(tmp_path: Path) -> None:
         (HEAD + "losses: {cosface: }\nsearch: {space: {lr: {low: 1, high: 0.1}}}", ["search.space.lr.low", "below"]),
         (HEAD + "losses: {cosface: }\nsearch: {objective: map}", ["search.objective", "unknown metric", "map_at_r"]),
         (HEAD.replace("digits", "digitz") + "losses: {cosface: }", ["dataset", "did you mean digits"]),
-        (HEAD.replace("per_batch: 3", "per_batch: 9") + "losses: {cosface: }", ["training", "9 classes, got 3 classes"]),
+        (
+            HEAD.replace("per_batch: 3", "per_batch: 9") + "losses: {cosface: }",
+            ["training", "9 classes, got 3 classes"],
+        ),
         ("dataset: digits\nlosses: {cosface: }", ["name", "needed", "add `name: …`"]),
         (HEAD + "losses: {cosface: }\nencoder: {name: lineer}", ["encoder", "did you mean linear"]),
         (HEAD + "losses: {cosface: }\nsearch: {objective: accuracy}", ["search.objective", "closed_set"]),
@@ -81,6 +85,15 @@ def test_mistakes_are_named(text: str, parts: list[str], tmp_path: Path) -> None
     assert "\n" not in message
     for part in parts:
         assert part in message, message
+
+
+def test_an_encoder_has_its_usual_dimension() -> None:
+    base = {"name": "x", "dataset": "digits", "losses": {"cosface": None}}
+    dims = {
+        name: validated(base | {"encoder": {"name": name}}, "x").encoder.embedding_dim for name in ("conv", "lenetpp")
+    }
+    assert dims == {"conv": 64, "lenetpp": 2}
+    assert validated(base | {"encoder": {"name": "lenetpp", "embedding_dim": 3}}, "x").encoder.embedding_dim == 3
 
 
 def test_a_missing_file_and_other_bytes(tmp_path: Path) -> None:

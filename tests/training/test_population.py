@@ -74,6 +74,33 @@ def test_batch_norm_and_augmentation(images, make_job, loss: str) -> None:
     assert_alike(members(make_job, loss, encoder, augment={"flip": 0.5, "shift": 1}), images)
 
 
+IMAGE_ENCODERS = {
+    "lenetpp": {"width": 4},
+    "l_softmax_net": {"width": 4},
+    "hog": {},
+    **{f"resnet-{n}": {"depth": 10, "width": 4, "norm": n} for n in ("bn", "ln", "in", "gn")},
+    **{f"resnet-{a}": {"depth": 10, "width": 4, "attention": a} for a in ("se", "spatial", "cbam")},
+    **{f"resnet-{p}": {"depth": 10, "width": 4, "pooling": p} for p in ("max", "gem", "spp")},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["cosface", "triplet"])
+@pytest.mark.parametrize("encoder", IMAGE_ENCODERS)
+def test_every_image_encoder(images, make_job, encoder: str, loss: str) -> None:
+    config = EncoderConfig(encoder.split("-")[0], 6, IMAGE_ENCODERS[encoder])
+    jobs = [
+        replace(job, hyperparameters={**job.hyperparameters, "lr": 1e-4}) for job in members(make_job, loss, config)
+    ]
+    assert_alike(jobs, images)
+
+
+def test_models_of_other_libraries_train_alone(make_job) -> None:
+    job = make_job()
+    assert population_key(job) is not None
+    assert population_key(replace(job, encoder=EncoderConfig("transformers:vit", 6))) is None
+
+
 def test_stages_and_sums(data, make_job) -> None:
     for kind, terms in (("stages", ["softmax", "triplet"]), ("sum", ["arcface", "center_term"])):
         jobs = [make_job(kind, terms, kind, seed=seed, training={"steps": 6}) for seed in range(3)]
