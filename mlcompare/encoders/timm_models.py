@@ -42,4 +42,7 @@ def timm_model(
         body = timm.create_model(model, **options, img_size=image_size or tuple(input_shape[1:]))
     except TypeError:  # most convolutional models take any size, and no `img_size`
         body = timm.create_model(model, **options)
-    return nn.Sequential(body, nn.Linear(body.num_features, embedding_dim))
+    encoder = nn.Sequential(body, nn.Linear(body.num_features, embedding_dim))
+    if pretrained:  # frozen, it is shown pixels as it was trained on them
+        encoder.statistics = tuple([255 * x for x in body.pretrained_cfg[key]] for key in ("mean", "std"))
+    return encoder

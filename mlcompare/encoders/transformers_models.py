@@ -64,4 +64,18 @@ def transformers_model(
         reason = str(error).splitlines()[0]
         raise InvalidValueError("transformers must be able to build it", value=reason, place=place) from None
     size = getattr(body.config, "hidden_size", None) or body.config.hidden_sizes[-1]
-    return nn.Sequential(PooledVision(body), nn.Linear(size, embedding_dim))
+    encoder = nn.Sequential(PooledVision(body), nn.Linear(size, embedding_dim))
+    if pretrained:  # frozen, it is shown pixels as it was trained on them
+        encoder.statistics = _statistics(model)
+    return encoder
+
+
+def _statistics(model: str) -> tuple[list[float], list[float]] | None:
+    """Return the mean and deviation of pixels from 0 to 255 that a saved model's processor names, if it has one."""
+    from transformers import AutoImageProcessor
+
+    try:
+        processor = AutoImageProcessor.from_pretrained(model)
+        return [255 * x for x in processor.image_mean], [255 * x for x in processor.image_std]
+    except (OSError, ValueError, ImportError, AttributeError, TypeError):
+        return None

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from mlcompare.data import PROTOCOLS, SAMPLERS
 from mlcompare.encoders import get_encoder_spec
@@ -23,11 +23,17 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _test_classes(value: Any) -> float | str:
+    if value != "official" and not (isinstance(value, float) and 0 < value < 1):
+        raise ValueError("must be a share between 0 and 1, or official")
+    return value
+
+
 class ProtocolConfig(_Frozen):
     """``protocol:`` who trains, who validates, who is sealed."""
 
     kind: Literal[PROTOCOLS] = "class_disjoint"
-    test_classes: float = Field(0.5, gt=0, lt=1)
+    test_classes: Annotated[Any, AfterValidator(_test_classes)] = 0.5
     test_share: float = Field(0.2, gt=0, lt=1)
     folds: int = Field(4, ge=2, le=100)
     seed: int = Field(0, ge=0)
@@ -41,20 +47,47 @@ class CorruptionSection(_Frozen):
     seed: int = Field(0, ge=0)
 
 
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class HeadSection(_Frozen):
+    """``encoder.head:`` what is trained on the features of a frozen encoder: a registered encoder of features."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    name: str = "linear"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
 class EncoderSection(_Frozen):
     """``encoder:`` a registered name, the embedding dimension, and the encoder's own options.
 
-    Without ``embedding_dim``, the encoder's usual one.
+    Without ``embedding_dim``, the encoder's usual one. ``frozen`` encoders embed the dataset once, with ``weights``
+    where given, and a ``head`` is trained on their features; ``embedding_dim`` is the head's.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
     name: str = "conv4"
     embedding_dim: int = Field(64, ge=1, le=100_000)
+    frozen: bool = False
+    weights: str | None = None
+    head: Annotated[HeadSection | None, BeforeValidator(_named)] = None
+
+    @model_validator(mode="after")
+    def _only_frozen_has_a_head(self) -> EncoderSection:
+        if not self.frozen and (self.weights is not None or self.head is not None):
+            raise ValueError("`weights` and `head` need `frozen: true`")
+        return self
 
     @model_validator(mode="before")
     @classmethod
     def _usual_dimension(cls, value: Any) -> Any:
-        if not isinstance(value, dict) or "embedding_dim" in value or not isinstance(value.get("name"), str):
+        if not isinstance(value, dict) or {"embedding_dim", "frozen"} & value.keys():
+            return value
+        if not isinstance(value.get("name"), str):
             return value
         with suppress(UnknownNameError):  # the plan names it
             return {**value, "embedding_dim": get_encoder_spec(value["name"]).embedding_dim}
@@ -106,10 +139,6 @@ class FinalConfig(_Frozen):
     metrics: Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)] = ()
 
 
-def _dataset(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
 class DatasetSection(_Frozen):
     """``dataset:`` a registered name and the reader's options."""
 
@@ -131,7 +160,7 @@ class StudyConfig(_Frozen):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     question: str = ""
     decision_rule: str = ""
-    dataset: Annotated[DatasetSection, BeforeValidator(_dataset)]
+    dataset: Annotated[DatasetSection, BeforeValidator(_named)]
     protocol: ProtocolConfig = ProtocolConfig()
     corruption: CorruptionSection = CorruptionSection()
     encoder: EncoderSection = EncoderSection()

@@ -140,6 +140,9 @@ def _winner(store: Path, loss: str, fold: int) -> _Winner:
 
 def _data(winner: _Winner, store: Path) -> tuple[Dataset, Splits]:
     """Read the study's dataset again: the standardisation and the threshold are measured on it."""
+    if winner.config.encoder.frozen:
+        cure = "take the head's weights from artifacts/final, or name the encoder without `frozen`"
+        raise StoreError("only whole encoders are exported", value="a frozen one", cure=cure, place=str(store))
     section = winner.config.dataset
     dataset = load_dataset(section.name, **section.options)
     if dataset.fingerprint != winner.known["dataset"]:

@@ -23,7 +23,7 @@ from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError, StudyFileError
 from mlcompare.evaluation import parse_metric
 from mlcompare.losses.compose import LossEntry
-from mlcompare.study.config import StudyConfig
+from mlcompare.study.config import HeadSection, StudyConfig
 from mlcompare.study.entries import parse_entry
 from mlcompare.study.space import Space, training_space
 from mlcompare.training import (
@@ -35,6 +35,7 @@ from mlcompare.training import (
     derive_seed,
     is_fitted,
 )
+from mlcompare.training.frozen import frozen_features
 from mlcompare.training.worker import versions
 
 __all__ = ["LossPlan", "StudyPlan", "make_plan", "study_splits"]
@@ -68,7 +69,11 @@ class StudyPlan:
 
     @property
     def encoder(self) -> EncoderConfig:
+        """What is trained: the study's encoder, or the head on a frozen one."""
         section = self.config.encoder
+        if section.frozen:
+            head = section.head or HeadSection()
+            return EncoderConfig(head.name, section.embedding_dim, head.options)
         return EncoderConfig(section.name, section.embedding_dim, section.options)
 
     @property
@@ -184,7 +189,8 @@ def _described(dimension: Any) -> Any:
 
 
 def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu", threads: int = 1) -> StudyPlan:
-    """Check a study against registry and data, and return the plan. Nothing is written.
+    """Check a study against registry and data, and return the plan. Nothing is written but the features of a frozen
+    encoder, into the user's cache.
 
     Raises:
         StudyFileError: with file and key, rule, value and cure.
@@ -199,6 +205,9 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
         dataset = load_dataset(config.dataset.name, **config.dataset.options)
     with _section(place, "training.augment"):
         augmentation = resolve_augmentation(config.training.augment)
+        if augmentation and config.encoder.frozen:
+            cure = "leave out training.augment"
+            raise DataError("a frozen encoder embeds each image once", value="augmentation", cure=cure)
         if augmentation and not dataset.is_images:
             raise DataError("augmentation needs images", value="features", cure="leave out training.augment")
         check_augmentation(augmentation, channels=dataset.sample_shape[0])
@@ -209,11 +218,18 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
     with _section(place, "training"):
         _check_batches(config, dataset, splits)
     with _section(place, "encoder"):
-        options = config.encoder.options
+        if config.encoder.frozen:
+            dataset = frozen_features(
+                dataset, config.encoder.name, config.encoder.options, splits.development,
+                weights=config.encoder.weights, device=device, threads=threads,
+            )  # fmt: skip
+    plan = StudyPlan(config, TrainingData(dataset, splits), losses, device, threads, place)
+    with _section(place, "encoder.head" if config.encoder.frozen else "encoder"):
+        encoder = plan.encoder
         create_encoder(
-            config.encoder.name, input_shape=dataset.sample_shape, embedding_dim=config.encoder.embedding_dim, **options
+            encoder.name, input_shape=dataset.sample_shape, embedding_dim=encoder.embedding_dim, **encoder.options
         )
-    return StudyPlan(config, TrainingData(dataset, splits), losses, device, threads, place)
+    return plan
 
 
 def _check_metric(name: str, config: StudyConfig) -> None:

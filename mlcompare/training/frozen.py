@@ -1,0 +1,148 @@
+"""Frozen encoders: embed a dataset once, keep the features, and train heads on them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mlcompare.data import Dataset
+from mlcompare.encoders import create_encoder
+from mlcompare.errors import DataError, InvalidValueError
+from mlcompare.training.prepare import Standardizer
+from mlcompare.training.scoring import embed
+
+__all__ = ["frozen_features"]
+
+FORMAT = 1  # raise it when the features of the same weights change
+
+
+def frozen_features(
+    dataset: Dataset, name: str, options: Mapping[str, Any], rows: np.ndarray, *, weights: str | None = None,
+    device: str = "cpu", threads: int = 1, cache: Path | None = None,
+) -> Dataset:  # fmt: skip
+    """Return the dataset with features ``(N, F)`` of a frozen encoder in the place of its samples.
+
+    The features are what enters the encoder's last linear layer (its output, where it ends with none). They are
+    cached by content: the dataset's fingerprint, the encoder's weights and how its input is standardised.
+
+    Args:
+        name, options: the registered encoder.
+        rows: ``(R,)`` samples that the input's mean and deviation are measured on, where the weights don't bring
+            their own: those that are not sealed.
+        weights: a state dict (``.pt``), or a folder that ``mlcompare export`` wrote; else the encoder's own:
+            pretrained where an option says so, drawn from seed 0 where none does.
+        cache: the folder of cached features; by default in the user's cache.
+
+    Raises:
+        DataError: the weights can't be read, don't fit the encoder, or give features that are not finite.
+    """
+    encoder = create_encoder(name, input_shape=dataset.sample_shape, embedding_dim=1, **options)
+    statistics = getattr(encoder, "statistics", None)  # (mean, std) of a pretrained model, pixels from 0 to 255
+    body = _body(encoder)
+    if weights is not None:
+        statistics = _load(body, Path(weights))
+    body = body.to(device).eval()
+    if statistics is None:
+        standardize = Standardizer.measure(dataset, rows, device)
+    else:
+        standardize = _standardizer(*statistics, dataset, device)
+    identity = _identity(dataset, name, options, body, standardize)
+    file = (cache or _user_cache()) / f"{identity[:32]}-{_machine(device, threads)}.npy"
+    features = _read(file, len(dataset))
+    if features is None:
+        torch.set_num_threads(threads)
+        features = embed(body, standardize, dataset.samples).flatten(1).cpu().numpy()
+        _write(file, features)
+    return Dataset(
+        dataset.name, features, dataset.labels, dataset.class_names, dataset.split, dataset.credit, fingerprint=identity
+    )
+
+
+def _body(encoder: nn.Module) -> nn.Sequential:
+    """Return the encoder without its last linear layer, where it ends with one."""
+    layers = list(encoder) if isinstance(encoder, nn.Sequential) else [encoder]
+    return nn.Sequential(*(layers[:-1] if isinstance(layers[-1], nn.Linear) and len(layers) > 1 else layers))
+
+
+def _load(body: nn.Sequential, path: Path) -> tuple[list[float], list[float]] | None:
+    """Load saved weights, all but the last linear layer's; return the mean and deviation an exported model brings."""
+    statistics, file = None, path
+    try:
+        if path.is_dir():
+            file = path / "weights.pt"
+            given = json.loads((path / "card.json").read_text(encoding="utf-8"))["input"]
+            statistics = (given["mean"], given["std"])
+        state = torch.load(file, weights_only=True, map_location="cpu")
+        wanted = body.state_dict()
+        body.load_state_dict({key: value for key, value in state.items() if key in wanted})
+    except FileNotFoundError:
+        cure = "give a state dict (.pt), or a folder that `mlcompare export` wrote"
+        raise DataError("the weights must exist", value="nothing there", cure=cure, place=str(file)) from None
+    except Exception as error:  # torch, pickle, zipfile and a broken card each have errors of their own
+        value = f"{type(error).__name__}: {error}".splitlines()[0]
+        cure = "name the encoder and options that they were trained with"
+        raise DataError("the weights must fit the encoder", value=value, cure=cure, place=str(path)) from None
+    return statistics
+
+
+def _standardizer(mean, std, dataset: Dataset, device: str) -> Standardizer:
+    width = (1, -1, 1, 1) if dataset.is_images else (1, -1)
+    mean, std = (torch.tensor(values, dtype=torch.float32, device=device).reshape(width) for values in (mean, std))
+    if mean.shape[1] not in (1, dataset.sample_shape[0]):
+        value = f"{mean.shape[1]} for {dataset.sample_shape[0]}"
+        raise InvalidValueError("the weights must be of images with as many channels", value=value)
+    return Standardizer(mean, 1 / std)
+
+
+def _identity(dataset: Dataset, name: str, options, body: nn.Module, standardize: Standardizer) -> str:
+    """Return the hash of all that decides the features, but for the machine's rounding."""
+    digest = hashlib.sha256(f"{FORMAT} {dataset.fingerprint} {name} {sorted(options.items())!r}".encode())
+    tensors: dict[str, Tensor] = {**body.state_dict(), "mean": standardize.mean, "inverse": standardize.inverse}
+    for key, tensor in tensors.items():
+        digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _machine(device: str, threads: int) -> str:
+    """Return what rounding depends on, fit for a file's name."""
+    return f"{device.replace(':', '')}-{threads}-torch{torch.__version__.replace('+', '-')}"
+
+
+def _user_cache() -> Path:
+    user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(user).expanduser() / "mlcompare" / "features"
+
+
+def _read(file: Path, count: int) -> np.ndarray | None:
+    """Return cached features, or None where there are none or the file is damaged."""
+    try:
+        features = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    whole = features.dtype == np.float32 and features.ndim == 2 and len(features) == count
+    return features if whole else None
+
+
+def _write(file: Path, features: np.ndarray) -> None:
+    """Cache the features, whole or not at all; where nothing can be written, they are computed again next time."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as out:
+            try:
+                np.save(out, features)
+                out.close()
+                Path(out.name).replace(file)
+            finally:
+                Path(out.name).unlink(missing_ok=True)
+    except OSError:
+        pass
