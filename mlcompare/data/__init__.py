@@ -1,6 +1,6 @@
 """Datasets, splits and batches."""
 
-from mlcompare.data import digits, faces, features, folder, glyphs, idx, image_list
+from mlcompare.data import cars196, cub200, digits, faces, features, folder, glyphs, idx, image_list, omniglot, sop
 from mlcompare.data.augment import (
     AUGMENTATIONS,
     PRESETS,
@@ -26,9 +26,11 @@ __all__ = [
     "Splits",
     "apply_augmentation",
     "augment",
+    "cars196",
     "check_augmentation",
     "check_sampler",
     "corrupt_splits",
+    "cub200",
     "digits",
     "draw_augmentation",
     "draw_splits",
@@ -40,7 +42,9 @@ __all__ = [
     "image_list",
     "list_datasets",
     "load_dataset",
+    "omniglot",
     "pk_batches",
     "register_dataset",
     "resolve_augmentation",
+    "sop",
 ]

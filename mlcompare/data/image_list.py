@@ -16,7 +16,7 @@ from mlcompare.data.images import checked_channels, checked_size
 from mlcompare.data.labels import checked_split, encode_labels
 from mlcompare.errors import DataError, InvalidValueError
 
-__all__ = ["image_list"]
+__all__ = ["image_list", "located"]
 
 NEEDED = ("path", "label")
 
@@ -62,7 +62,7 @@ def image_list(
         raise DataError("the list must name at least one image", value="none", place=place)
     encode_labels(table["label"], place=place)  # labels and split are checked before anything is decoded
     split = checked_split(table["split"], len(table["path"]), place=place) if "split" in table else None
-    files = _located(file.resolve().parent, table["path"], place)
+    files = located(file.resolve().parent, table["path"], place)
     images = cached_images(
         file.resolve().parent, files, size=size, channels=channels, folders=folders, skip_corrupt=skip_corrupt,
         place=place,
@@ -131,7 +131,7 @@ def _check_names(names: list[str], place: str) -> None:
         raise DataError(rule, value=", ".join(names)[:200] or "an empty file", cure=cure, place=place)
 
 
-def _located(root: Path, paths: list[str], place: str) -> list[ImageFile]:
+def located(root: Path, paths: list[str], place: str) -> list[ImageFile]:
     """Return the manifest. What leads out of ``root`` is refused, and so is what is listed twice.
 
     Raises:

@@ -51,7 +51,7 @@ def draw_splits(
     labels: np.ndarray,
     *,
     kind: str = "class_disjoint",
-    test_classes: float = 0.5,
+    test_classes: float | str = 0.5,
     test_share: float = 0.2,
     folds: int = 4,
     seed: int = 0,
@@ -65,7 +65,8 @@ def draw_splits(
 
     Args:
         labels: ``(N,)`` int64.
-        test_classes: share of the classes that are sealed (``class_disjoint``).
+        test_classes: share of the classes that are sealed (``class_disjoint``), or ``official``: those of the official
+            test split.
         test_share: share of each class's samples that is sealed (``closed_set``).
         official: ``(N,)`` text; where ``closed_set`` finds ``test`` in it, that is the sealed part.
 
@@ -79,17 +80,22 @@ def draw_splits(
         raise InvalidValueError("`2 <= folds <= 100` must hold", value=f"folds={folds}")
     generator = np.random.default_rng([seed, len(labels)])
     if kind == "class_disjoint":
-        drawn, test = _class_disjoint(labels, test_classes, folds, generator)
+        drawn, test = _class_disjoint(labels, test_classes, folds, generator, official)
     else:
         drawn, test = _closed_set(labels, test_share, folds, generator, official)
     return Splits(kind, drawn, test, _hash(kind, drawn, test))
 
 
-def _class_disjoint(labels, test_classes, folds, generator):
-    if not 0 < test_classes < 1:
-        raise InvalidValueError("`0 < test_classes < 1` must hold", value=f"test_classes={test_classes}")
+def _class_disjoint(labels, test_classes, folds, generator, official):
     classes = generator.permutation(np.unique(labels))
-    sealed, rest = np.split(classes, [round(len(classes) * test_classes)])
+    if test_classes == "official":
+        of_test = np.isin(classes, _official_test_classes(labels, official))
+        sealed, rest = classes[of_test], classes[~of_test]
+    elif isinstance(test_classes, str) or not 0 < test_classes < 1:
+        rule = "`test_classes` must be a share between 0 and 1, or official"
+        raise InvalidValueError(rule, value=f"test_classes={test_classes}")
+    else:
+        sealed, rest = np.split(classes, [round(len(classes) * test_classes)])
     held_out = len(rest) // folds
     if len(sealed) < 2 or held_out < 2:
         raise DataError(
@@ -103,6 +109,20 @@ def _class_disjoint(labels, test_classes, folds, generator):
         train = np.setdiff1d(rest, validation)
         drawn.append(Fold(_rows(labels, train), _rows(labels, validation)))
     return tuple(drawn), _rows(labels, sealed)
+
+
+def _official_test_classes(labels: np.ndarray, official: np.ndarray | None) -> np.ndarray:
+    """Return the classes whose samples all belong to the official test split."""
+    if official is None or not (official == "test").any():
+        cure = "give a share, such as test_classes: 0.5"
+        raise DataError("official test classes need a dataset with an official split", value="none", cure=cure)
+    test, rest = np.unique(labels[official == "test"]), np.unique(labels[official != "test"])
+    both = np.intersect1d(test, rest)
+    if len(both):
+        cure = "use kind: closed_set, or give a share of test classes"
+        got = f"{len(both)} of {len(np.union1d(test, rest))} classes in both parts"
+        raise DataError("the official split must part classes, not samples", value=got, cure=cure)
+    return test
 
 
 def _rows(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
