@@ -12,6 +12,7 @@ from mlcompare.data.augment import (
 )
 from mlcompare.data.corruption import corrupt_splits
 from mlcompare.data.dataset import Dataset, DatasetSpec, list_datasets, load_dataset, register_dataset
+from mlcompare.data.pairs import Pairs, read_pairs, with_pairs
 from mlcompare.data.sampling import SAMPLERS, check_sampler, pk_batches
 from mlcompare.data.splits import PROTOCOLS, Fold, Splits, draw_splits
 
@@ -23,6 +24,7 @@ __all__ = [
     "Dataset",
     "DatasetSpec",
     "Fold",
+    "Pairs",
     "Splits",
     "apply_augmentation",
     "augment",
@@ -44,7 +46,9 @@ __all__ = [
     "load_dataset",
     "omniglot",
     "pk_batches",
+    "read_pairs",
     "register_dataset",
     "resolve_augmentation",
     "sop",
+    "with_pairs",
 ]

@@ -26,6 +26,7 @@ class Dataset:
         class_names: the name of each label.
         split: ``(N,)`` text, an official split (``train``, ``test``), where there is one.
         credit: whom to thank for the data.
+        paths: ``(N,)`` relative paths of the images, where they were files.
 
     Raises:
         DataError: shapes or types don't fit, or a feature is not finite.
@@ -38,6 +39,7 @@ class Dataset:
     split: np.ndarray | None = None
     credit: str = ""
     fingerprint: str = field(default="")
+    paths: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         images = self.samples.ndim == 4 and self.samples.dtype == np.uint8

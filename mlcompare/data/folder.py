@@ -62,7 +62,8 @@ def image_folder(
     )
     classes = [_class(files[row].path, class_of) for row in images.rows]
     labels, names = encode_labels(classes, place=place)
-    return Dataset("image_folder", images.samples, labels, names, fingerprint=images.fingerprint(labels))
+    paths = tuple(files[row].path for row in images.rows)
+    return Dataset("image_folder", images.samples, labels, names, fingerprint=images.fingerprint(labels), paths=paths)
 
 
 def checked_flag(name: str, value: object, *, place: str) -> bool:

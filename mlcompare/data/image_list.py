@@ -69,7 +69,8 @@ def image_list(
     )  # fmt: skip
     labels, names = encode_labels([table["label"][row] for row in images.rows], place=place)
     kept = None if split is None else split[images.rows]
-    return Dataset("image_list", images.samples, labels, names, split=kept, fingerprint=images.fingerprint(labels))
+    paths, fingerprint = tuple(files[row].path for row in images.rows), images.fingerprint(labels)
+    return Dataset("image_list", images.samples, labels, names, split=kept, fingerprint=fingerprint, paths=paths)
 
 
 def _read_csv(file: Path, place: str) -> dict[str, list]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mlcompare.data.pairs import Pairs
 from mlcompare.errors import DataError, InvalidValueError
 
 __all__ = ["PROTOCOLS", "Fold", "Splits", "draw_splits"]
 
-PROTOCOLS = ("class_disjoint", "closed_set")
+PROTOCOLS = ("class_disjoint", "closed_set", "verification_pairs")
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,16 @@ class Fold:
 
 @dataclass(frozen=True)
 class Splits:
-    """The folds and the sealed test samples; ``hash`` identifies the draw."""
+    """The folds and the sealed test samples; ``hash`` identifies the draw.
+
+    ``pairs`` are the verification pairs that the test is made of, as positions in ``test``, where there are any.
+    """
 
     kind: str
     folds: tuple[Fold, ...]
     test: np.ndarray
     hash: str
+    pairs: Pairs | None = None
 
     @property
     def development(self) -> np.ndarray:
@@ -56,12 +61,14 @@ def draw_splits(
     folds: int = 4,
     seed: int = 0,
     official: np.ndarray | None = None,
+    pairs: Pairs | None = None,
 ) -> Splits:
     """Draw the splits of a study.
 
     ``class_disjoint`` seals a share of the *classes* and cuts the rest into class-disjoint folds with equally many
     validation classes (a remainder always trains, so that head shapes match). ``closed_set`` seals a share of each
-    class's *samples* (or the official test split) and cuts the rest into stratified folds.
+    class's *samples* (or the official test split) and cuts the rest into stratified folds. ``verification_pairs`` seals
+    every class that is in the pairs, tests on the pairs, and cuts the other classes as ``class_disjoint`` does.
 
     Args:
         labels: ``(N,)`` int64.
@@ -69,6 +76,7 @@ def draw_splits(
             test split.
         test_share: share of each class's samples that is sealed (``closed_set``).
         official: ``(N,)`` text; where ``closed_set`` finds ``test`` in it, that is the sealed part.
+        pairs: pairs of rows (``verification_pairs``).
 
     Raises:
         InvalidValueError: an argument is out of its range.
@@ -79,6 +87,15 @@ def draw_splits(
     if not 2 <= folds <= 100:
         raise InvalidValueError("`2 <= folds <= 100` must hold", value=f"folds={folds}")
     generator = np.random.default_rng([seed, len(labels)])
+    if (pairs is not None) != (kind == "verification_pairs"):
+        cure = "give pairs: … with kind: verification_pairs, and with no other kind"
+        raise InvalidValueError("`pairs` and `kind` must fit", value=f"kind={kind!r}", cure=cure)
+    if pairs is not None:
+        used = np.unique(np.concatenate([pairs.a, pairs.b]))
+        drawn, _ = _class_disjoint(labels, np.unique(labels[used]), folds, generator, official)
+        placed = replace(pairs, a=np.searchsorted(used, pairs.a), b=np.searchsorted(used, pairs.b))
+        content = [part.tolist() for part in (pairs.a, pairs.b, pairs.same, pairs.fold)]
+        return Splits(kind, drawn, used, _hash(json.dumps(content), drawn, used), placed)
     if kind == "class_disjoint":
         drawn, test = _class_disjoint(labels, test_classes, folds, generator, official)
     else:
@@ -88,8 +105,9 @@ def draw_splits(
 
 def _class_disjoint(labels, test_classes, folds, generator, official):
     classes = generator.permutation(np.unique(labels))
-    if test_classes == "official":
-        of_test = np.isin(classes, _official_test_classes(labels, official))
+    if isinstance(test_classes, np.ndarray) or test_classes == "official":
+        named = test_classes if isinstance(test_classes, np.ndarray) else _official_test_classes(labels, official)
+        of_test = np.isin(classes, named)
         sealed, rest = classes[of_test], classes[~of_test]
     elif isinstance(test_classes, str) or not 0 < test_classes < 1:
         rule = "`test_classes` must be a share between 0 and 1, or official"

@@ -35,7 +35,8 @@ def evaluate_embeddings(
         query, gallery: indices or boolean masks over the samples. Without both: leave-one-out over all samples. No
             sample is compared with itself; queries with nothing to find in the gallery don't count. Both bear on
             retrieval, identification and all-pairs verification, not on clustering and ``verification_accuracy``.
-        pairs: ``(index_a, index_b, same)`` for the verification metrics, instead of all pairs.
+        pairs: ``(index_a, index_b, same)`` for the verification metrics, instead of all pairs; a fourth array, where
+            given, is each pair's fold of ``verification_accuracy``.
         seed: of what is drawn: folds of ``verification_accuracy``, k-means starts, the ``dir_at_far`` protocol.
         chunk_size: rows of the similarity matrix at a time; changes memory and speed, never a result.
         device: where to compute; by default where the embeddings are.

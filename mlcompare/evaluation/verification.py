@@ -156,8 +156,16 @@ def class_folds(samples: Samples, *, folds: int = 10, seed: int = 0, chunk_size:
     return [all_pairs(samples.take((fold == i).nonzero()[:, 0]), chunk_size=chunk_size) for i in range(folds)]
 
 
-def pair_folds(similarity: np.ndarray, same: np.ndarray, *, folds: int = 10, seed: int = 0) -> list[PairCounts]:
-    """Split listed pairs into ``folds`` random folds with equal shares of same and different pairs."""
+def pair_folds(
+    similarity: np.ndarray, same: np.ndarray, *, folds: int = 10, seed: int = 0, given: np.ndarray | None = None
+) -> list[PairCounts]:
+    """Split listed pairs into the ``given`` folds ``(P,)``, else into ``folds`` random ones with equal shares of same
+    and different pairs. Given folds that lack one kind of pair, or a single one, are not used.
+    """
+    if given is not None:
+        parts = [given == fold for fold in np.unique(given)]
+        if len(parts) > 1 and all(0 < same[part].sum() < part.sum() for part in parts):
+            return [count_pairs(similarity[part], same[part]) for part in parts]
     folds = min(folds, int(same.sum()), int((~same).sum()))
     if folds < 2:
         raise InvalidValueError("verification_accuracy needs two same and two different pairs", place="pairs")
@@ -184,12 +192,19 @@ def score_counts(counts: PairCounts, metric: Metric) -> float:
 def verification_scores(
     samples: Samples, metrics: Sequence[Metric], *, query=None, gallery=None, pairs=None, seed: int = 0, chunk_size=None
 ) -> dict[str, float]:
-    """Score verification metrics over all pairs, or over ``pairs = (index_a, index_b, same)``."""
-    listed = listed_pairs(samples.vectors, pairs) if pairs is not None else None
+    """Score verification metrics over all pairs, or over ``pairs = (index_a, index_b, same)``.
+
+    A fourth array of ``pairs`` gives each pair's fold of ``verification_accuracy``; without it folds are drawn.
+    """
+    listed = listed_pairs(samples.vectors, pairs[:3]) if pairs is not None else None
+    given = pairs[3] if pairs is not None and len(pairs) > 3 else None
     scores, counts = {}, None
     for metric in metrics:
         if metric.kind == "verification_accuracy":
-            folds = pair_folds(*listed, seed=seed) if listed else class_folds(samples, seed=seed, chunk_size=chunk_size)
+            if listed:
+                folds = pair_folds(*listed, seed=seed, given=given)
+            else:
+                folds = class_folds(samples, seed=seed, chunk_size=chunk_size)
             scores[metric.name] = verification_accuracy(folds)
             continue
         if counts is None:

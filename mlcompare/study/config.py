@@ -36,6 +36,7 @@ class ProtocolConfig(_Frozen):
     test_classes: Annotated[Any, AfterValidator(_test_classes)] = 0.5
     test_share: float = Field(0.2, gt=0, lt=1)
     folds: int = Field(4, ge=2, le=100)
+    pairs: str | None = None
     seed: int = Field(0, ge=0)
 
 

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mlcompare.data import Dataset, Splits, load_dataset
+from mlcompare.data import Dataset, Splits
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, InvalidValueError, StoreError, UnknownNameError, did_you_mean
 from mlcompare.evaluation.inputs import prepare
 from mlcompare.evaluation.roc import PairCounts, threshold_at_far
 from mlcompare.evaluation.verification import all_pairs
 from mlcompare.study.config import StudyConfig, validated
-from mlcompare.study.plan import study_splits
+from mlcompare.study.plan import study_dataset, study_splits
 from mlcompare.study.store import JOURNAL, STUDY, read_journal
 from mlcompare.training.prepare import Standardizer
 
@@ -144,7 +144,7 @@ def _data(winner: _Winner, store: Path) -> tuple[Dataset, Splits]:
         cure = "take the head's weights from artifacts/final, or name the encoder without `frozen`"
         raise StoreError("only whole encoders are exported", value="a frozen one", cure=cure, place=str(store))
     section = winner.config.dataset
-    dataset = load_dataset(section.name, **section.options)
+    dataset = study_dataset(winner.config)
     if dataset.fingerprint != winner.known["dataset"]:
         cure = "bring the data back to what the study was run on"
         raise StoreError(

@@ -17,7 +17,9 @@ from mlcompare.data import (
     corrupt_splits,
     draw_splits,
     load_dataset,
+    read_pairs,
     resolve_augmentation,
+    with_pairs,
 )
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError, StudyFileError
@@ -38,8 +40,9 @@ from mlcompare.training import (
 from mlcompare.training.frozen import frozen_features
 from mlcompare.training.worker import versions
 
-__all__ = ["LossPlan", "StudyPlan", "make_plan", "study_splits"]
+__all__ = ["LossPlan", "StudyPlan", "make_plan", "study_dataset", "study_splits"]
 
+REPORTED_OF_PAIRS = ("verification_accuracy", "auc", "eer", "tar_at_far_1e-2")
 REPORTED = ("map_at_r", "recall_at_1", "r_precision", "auc", "eer")
 
 
@@ -90,7 +93,8 @@ class StudyPlan:
     @property
     def test_metrics(self) -> tuple[str, ...]:
         """The objective first, then the metrics of every report, then those the study adds."""
-        return tuple(dict.fromkeys((self.objective, *REPORTED, *self.config.final.metrics)))
+        reported = REPORTED_OF_PAIRS if self.data.splits.pairs else REPORTED
+        return tuple(dict.fromkeys((self.objective, *reported, *self.config.final.metrics)))
 
     @property
     def folds(self) -> range:
@@ -203,6 +207,8 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
             _check_metric(metric, config)
     with _section(place, "dataset"):
         dataset = load_dataset(config.dataset.name, **config.dataset.options)
+    with _section(place, "protocol.pairs"):
+        dataset = _with_pairs(config, dataset)
     with _section(place, "training.augment"):
         augmentation = resolve_augmentation(config.training.augment)
         if augmentation and config.encoder.frozen:
@@ -240,6 +246,20 @@ def _check_metric(name: str, config: StudyConfig) -> None:
         raise InvalidValueError(rule, value=f"protocol.kind: {config.protocol.kind}", cure=cure)
 
 
+    if config.protocol.kind == "verification_pairs" and metric.group != "verification":
+        cure = "choose verification_accuracy, auc, eer or tar_at_far_1e-2"
+        raise InvalidValueError("pairs are scored by verification metrics", value=name, cure=cure)
+
+
+def _with_pairs(config: StudyConfig, dataset: Dataset) -> Dataset:
+    return dataset if config.protocol.pairs is None else with_pairs(dataset, config.protocol.pairs)
+
+
+def study_dataset(config: StudyConfig) -> Dataset:
+    """Read the dataset of a study, with the images of its verification pairs where these bring their own."""
+    return _with_pairs(config, load_dataset(config.dataset.name, **config.dataset.options))
+
+
 def _check_batches(config: StudyConfig, dataset: Dataset, splits: Splits) -> None:
     training = config.training
     for fold in splits.folds:
@@ -251,7 +271,10 @@ def _check_batches(config: StudyConfig, dataset: Dataset, splits: Splits) -> Non
 
 
 def _clean_splits(config: StudyConfig, dataset: Dataset) -> Splits:
-    return draw_splits(dataset.labels, official=dataset.split, **config.protocol.model_dump())
+    options = config.protocol.model_dump()
+    path = options.pop("pairs")
+    pairs = None if path is None else read_pairs(path, dataset)
+    return draw_splits(dataset.labels, official=dataset.split, pairs=pairs, **options)
 
 
 def study_splits(config: StudyConfig, dataset: Dataset) -> Splits:

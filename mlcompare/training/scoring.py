@@ -54,7 +54,10 @@ def score(
     asked for.
     """
     labels, objective = data.dataset.labels[rows], job.metrics[0]
-    found = evaluate_embeddings(embeddings, labels, metrics=[name for name in job.metrics if name != ACCURACY])
+    listed = data.splits.pairs if job.split == "test" else None
+    pairs = None if listed is None else (listed.a, listed.b, listed.same, listed.fold)
+    names = [name for name in job.metrics if name != ACCURACY]
+    found = evaluate_embeddings(embeddings, labels, metrics=names, pairs=pairs)
     if ACCURACY in job.metrics:
         logits = class_scores()
         columns = np.searchsorted(np.unique(data.splits.folds[job.fold].labels(data.dataset.labels)), labels)
@@ -64,7 +67,7 @@ def score(
         by_class = {}
         if objective == ACCURACY:
             by_class = {labels[columns == c][0]: value for c, value in per_class_accuracy(logits, columns).items()}
-        elif has_class_scores(objective):
+        elif has_class_scores(objective) and pairs is None:
             by_class = per_class_scores(embeddings, labels, objective)
         names = data.dataset.class_names
         result.per_class = {objective: {names[int(c)]: float(v) for c, v in by_class.items()}}

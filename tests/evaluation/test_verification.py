@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy.interpolate import interp1d
 from scipy.optimize import brentq
 from sklearn.metrics import roc_auc_score
@@ -126,3 +127,17 @@ def test_no_positive_pairs_is_an_error():
         evaluate_embeddings(np.eye(3), [0, 1, 2], ["auc"])
     with pytest.raises(InvalidValueError, match="four classes"):
         evaluate_embeddings(np.eye(4), [0, 0, 1, 1], ["verification_accuracy"])
+
+
+def test_given_folds_of_pairs_are_used() -> None:
+    cosine = torch.tensor([0.9, 0.85, 0.7, 0.2, 0.95, 0.1])  # same, different, same, …
+    vectors = torch.stack([torch.ones(6), torch.zeros(6), cosine, (1 - cosine**2).sqrt()], 1).view(12, 2)
+    a, same = np.arange(0, 12, 2), np.array([True, False] * 3)
+
+    def accuracy(*fold: list[int]) -> float:
+        pairs = (a, a + 1, same, *map(np.array, fold))
+        return evaluate_embeddings(vectors, range(12), ["verification_accuracy"], pairs=pairs)["verification_accuracy"]
+
+    # by hand: fold 0 at 0.45 accepts both its pairs (1/2); fold 1 at 0.875 misses the pair at 0.7 (3/4)
+    assert accuracy([0, 0, 1, 1, 1, 1]) == pytest.approx(0.625)
+    assert accuracy([0, 1, 0, 1, 0, 1]) == accuracy(), "folds that lack a kind of pair are drawn instead"

@@ -1,0 +1,212 @@
+"""Verification pairs: which two images are of one person. Lists as LFW has them, and insightface's .bin files."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from mlcompare.data.dataset import Dataset
+from mlcompare.data.images import read_image
+from mlcompare.errors import DataError, InvalidValueError
+
+__all__ = ["Pairs", "read_pairs", "with_pairs"]
+
+FOLDS = 10
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of rows ``a, b (P,)``, whether they are of one class ``same (P,)``, and the fold of each ``fold (P,)``."""
+
+    a: np.ndarray
+    b: np.ndarray
+    same: np.ndarray
+    fold: np.ndarray
+
+
+def read_pairs(path: str, dataset: Dataset) -> Pairs:
+    """Read verification pairs: a ``.txt`` list over the dataset's own images, or a ``.bin`` that brings its images.
+
+    A list is LFW's pairs.txt: a line ``folds pairs-of-each-kind`` (or only the latter, for one fold), then for each
+    fold the lines ``name n1 n2`` of one person, and ``name1 n1 name2 n2`` of two. Number 7 of Name is the image
+    ``Name/Name_0007`` or ``Name/7`` of the dataset, whatever its ending.
+
+    Args:
+        dataset: with the names of its files (``image_folder``, ``image_list``); for a ``.bin`` what :func:`with_pairs`
+            returned.
+
+    Raises:
+        InvalidValueError: another ending.
+        DataError: the file is missing or broken, or names an image that the dataset doesn't have.
+    """
+    file, place = _checked(path)
+    if file.suffix == ".txt":
+        return _from_list(file, dataset, place)
+    same = _read_bin(file, place)[1]
+    first = len(dataset) - 2 * len(same)
+    rows = first + np.arange(2 * len(same))
+    return Pairs(rows[::2], rows[1::2], same, np.arange(len(same)) * FOLDS // len(same))  # consecutive, as is usual
+
+
+def with_pairs(dataset: Dataset, path: str) -> Dataset:
+    """Return the dataset with the images of a ``.bin`` appended; a ``.txt`` list brings none.
+
+    The file doesn't say who is on an image: images joined by pairs of one person are a class of their own. All samples
+    are then held in memory.
+
+    Raises:
+        InvalidValueError: another ending.
+        DataError: the file is missing or broken, or the dataset holds features.
+    """
+    file, place = _checked(path)
+    if file.suffix == ".txt":
+        return dataset
+    if not dataset.is_images:
+        raise DataError("a .bin holds images, so the dataset must too", value="features", place=place)
+    encoded, same = _read_bin(file, place)
+    channels, *size = dataset.sample_shape
+    images = np.empty((len(encoded), *dataset.sample_shape), np.uint8)
+    for row, content in enumerate(encoded):
+        try:
+            images[row] = read_image(io.BytesIO(content), tuple(size), channels=channels)
+        except DataError:
+            raise DataError(
+                "every image must be readable", value=f"image {row} of {len(encoded)}", place=place
+            ) from None
+    person = np.arange(len(encoded))
+    person[1::2][same] = person[::2][same]
+    _, person = np.unique(person, return_inverse=True)
+    labels = np.concatenate([dataset.labels, len(dataset.class_names) + person])
+    names = (*dataset.class_names, *(f"{file.name}:{number}" for number in range(person.max() + 1)))
+    split = None if dataset.split is None else np.concatenate([dataset.split, np.full(len(encoded), "test")])
+    return replace(
+        dataset, samples=np.concatenate([dataset.samples, images]), labels=labels, class_names=names, split=split,
+        paths=None, fingerprint="",
+    )  # fmt: skip
+
+
+def _checked(path: object) -> tuple[Path, str]:
+    if not isinstance(path, str) or Path(path).suffix not in (".txt", ".bin"):
+        raise InvalidValueError("`pairs` must be the path of a .txt or a .bin file", value=repr(path), place="pairs")
+    if not Path(path).is_file():
+        raise DataError("the file must exist", value="nothing there", place=f"pairs: {path}")
+    return Path(path), f"pairs: {path}"
+
+
+def _from_list(file: Path, dataset: Dataset, place: str) -> Pairs:
+    if dataset.paths is None:
+        cure = "use image_folder or image_list"
+        raise DataError("the dataset must know the names of its files", value=dataset.name, cure=cure, place=place)
+    rows = {_stem(path): row for row, path in enumerate(dataset.paths)}
+    try:
+        lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        header = [int(value) for value in lines[0]]
+    except (OSError, ValueError, IndexError):
+        raise DataError(
+            "the first line must say how many folds and pairs there are", value="other", place=place
+        ) from None
+    folds, each = header if len(header) == 2 else (1, header[0])
+    if len(header) > 2 or min(folds, each) < 1 or len(lines) - 1 != 2 * folds * each:
+        got = f"{len(lines) - 1} lines for the first line {' '.join(map(str, header))!r}"
+        raise DataError("there must be folds × 2 × pairs lines", value=got, cure="fetch the list again", place=place)
+    found = []
+    for number, words in enumerate(lines[1:], start=2):
+        where = f"{place}:{number}"
+        if len(words) not in (3, 4) or not all(word.isdecimal() for word in words[1::2] + words[2:][: len(words) == 3]):
+            rule = "a line must be `name n1 n2` or `name1 n1 name2 n2`"
+            raise DataError(rule, value=" ".join(words)[:80], place=where)
+        one, two = (words[0], words[1]), (words[0], words[2]) if len(words) == 3 else (words[2], words[3])
+        found.append((_row(one, rows, where), _row(two, rows, where), len(words) == 3))
+    a, b, same = (np.array(column) for column in zip(*found))
+    return Pairs(a, b, same, np.repeat(np.arange(folds), 2 * each))
+
+
+def _stem(path: str) -> str:
+    parts = PurePosixPath(path).with_suffix("").parts
+    return "/".join(parts[-2:])
+
+
+def _row(image: tuple[str, str], rows: dict[str, int], place: str) -> int:
+    name, number = image
+    for stem in (f"{name}/{name}_{int(number):04d}", f"{name}/{int(number)}"):
+        if stem in rows:
+            return rows[stem]
+    wanted = f"{name}/{name}_{int(number):04d}"
+    raise DataError("the dataset must hold every image of the list", value=f"no {wanted}", place=place)
+
+
+# ---------------------------------------------------------------- insightface's .bin: a pickle that nobody vouches for
+
+
+def _encode(text: str, encoding: str = "latin1") -> bytes:
+    """What pickles before protocol 3 make bytes with."""
+    if not (isinstance(text, str) and encoding == "latin1"):
+        raise pickle.UnpicklingError("only latin1 text")
+    return text.encode("latin1")
+
+
+def _dtype(name: Any, *_more: Any) -> np.dtype:
+    if name not in ("b1", "u1", b"b1", b"u1", "bool", "uint8"):
+        raise pickle.UnpicklingError(f"an array of {name!r}")
+    return np.dtype(name if isinstance(name, str) else name.decode())
+
+
+def _reconstruct(_kind: Any, _shape: Any, _code: Any) -> np.ndarray:
+    return np.ndarray.__new__(np.ndarray, (0,), np.uint8)
+
+
+def _scalar(dtype: np.dtype, content: Any = b"\0") -> np.generic:
+    return np.frombuffer(content if isinstance(content, bytes) else _encode(content), dtype)[0]
+
+
+def _frombuffer(content: Any, dtype: np.dtype, shape: Any, _order: Any, *_axes: Any) -> np.ndarray:
+    return np.frombuffer(bytes(content), dtype).reshape(shape)
+
+
+_ALLOWED: dict[tuple[str, str], Callable] = {
+    ("_codecs", "encode"): _encode,
+    ("numpy", "dtype"): _dtype,
+    ("numpy", "ndarray"): np.ndarray,
+} | {
+    (f"numpy.{core}.{module}", name): make
+    for core in ("core", "_core")
+    for module, name, make in (
+        ("multiarray", "_reconstruct", _reconstruct),
+        ("multiarray", "scalar", _scalar),
+        ("numeric", "_frombuffer", _frombuffer),
+    )
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Lists, tuples, bytes, numbers, bools, and numpy arrays of bools or bytes; nothing that could run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"{module}.{name}")
+        return _ALLOWED[module, name]
+
+
+def _read_bin(file: Path, place: str) -> tuple[list[bytes], np.ndarray]:
+    """Return the encoded images ``2P`` and ``same (P,)``."""
+    try:
+        with file.open("rb") as stream:
+            images, same = _Unpickler(stream, encoding="bytes").load()
+        encoded = [image.tobytes() if isinstance(image, np.ndarray) else image for image in images]
+        same = np.asarray(same)
+    except Exception as error:  # broken or hostile bytes raise anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        rule = "the file must be a pickle of images and bools, and of nothing else"
+        raise DataError(rule, value=reason, place=place) from None
+    if not all(isinstance(image, bytes) for image in encoded) or same.dtype.kind not in "bu" or same.ndim != 1:
+        raise DataError("the file must hold (a list of images, a list of bools)", value="other types", place=place)
+    if len(same) == 0 or len(encoded) != 2 * len(same):
+        got = f"{len(encoded)} images for {len(same)} pairs"
+        raise DataError("there must be two images for each pair", value=got, place=place)
+    return encoded, same.astype(bool)
