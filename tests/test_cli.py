@@ -15,6 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from mlcompare.cli import main
 from mlcompare.tracking import local_uri
+from mlcompare.training import BASELINES
 from tests.study.conftest import TINY
 
 FIELDS = {
@@ -76,7 +77,7 @@ def test_results_as_json(folder: Path, capsys) -> None:
     assert all(set(record) >= FIELDS for record in records)
     assert {record["family"] for record in records} == {"metric", "margin", "baseline"}
     by_loss = {record["loss"]: record for record in records}
-    assert set(by_loss) == {"contrastive", "cosface", "raw_pixels", "pca", "untrained_encoder"}
+    assert set(by_loss) == {"contrastive", "cosface", *BASELINES}
     assert by_loss["cosface"]["hyperparameters"]["scale"] == 16.0
     assert by_loss["pca"]["hyperparameters"] is None
     assert by_loss["cosface"]["trials"] == 3
@@ -87,9 +88,9 @@ def test_results_as_json(folder: Path, capsys) -> None:
 def test_results_as_csv_and_table(folder: Path, capsys) -> None:
     _, out, _ = call(capsys, "results", folder / "runs/tiny", "--format", "csv")
     assert out.splitlines()[0].startswith("loss,family,metric,mean,ci_low,ci_high")
-    assert len(out.splitlines()) == 6
+    assert len(out.splitlines()) == 1 + 2 + len(BASELINES)
     _, out, _ = call(capsys, "results", folder / "runs/tiny")
-    assert max(map(len, out.splitlines()[:9])) <= 80, "it fits a narrow terminal"
+    assert max(map(len, out.splitlines()[:12])) <= 80, "it fits a narrow terminal"
 
 
 def test_mlflow_shows_every_trial_as_one_flat_run(folder: Path) -> None:
@@ -101,7 +102,7 @@ def test_mlflow_shows_every_trial_as_one_flat_run(folder: Path) -> None:
     kinds = [run.data.tags["kind"] for run in runs]
     assert kinds.count("trial") == 6
     assert kinds.count("final") >= 4
-    assert kinds.count("baseline") == 5
+    assert kinds.count("baseline") == 3 + 3 * 2, "three descriptors once, three baselines on two folds"
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert not any("mlflow.parentRunId" in run.data.tags for run in runs)
     trial = next(run for run in runs if run.data.tags["trial_key"] == "trial/cosface/0")

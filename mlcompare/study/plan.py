@@ -29,11 +29,11 @@ from mlcompare.study.config import HeadSection, StudyConfig
 from mlcompare.study.entries import parse_entry
 from mlcompare.study.space import Space, training_space
 from mlcompare.training import (
-    BASELINES,
     EncoderConfig,
     TrainingConfig,
     TrainingData,
     TrainingJob,
+    baselines_of,
     derive_seed,
     is_fitted,
 )
@@ -123,12 +123,13 @@ class StudyPlan:
         ]  # fmt: skip
 
     def baseline_jobs(self) -> list[TrainingJob]:
-        """The baselines, scored as the losses are: raw once, PCA for each fold, the untrained encoder fold × seed.
+        """The baselines, scored as the losses are: descriptors once, PCA and SVM for each fold, the untrained encoder
+        fold × seed.
 
-        Accuracy is that of class means, which are each fold's own: with it, raw samples are scored on every fold.
+        Accuracy is that of class means, which are each fold's own: with it, descriptors are scored on every fold.
         """
         jobs = []
-        for name in BASELINES:
+        for name in baselines_of(self.data.dataset):
             folds = self.folds if is_fitted(name, self.test_metrics) else range(1)
             seeds = range(self.config.final.seeds) if name == "untrained_encoder" else range(1)
             for fold in folds:
@@ -245,7 +246,6 @@ def _check_metric(name: str, config: StudyConfig) -> None:
         rule = f"`{name}` needs the same classes in training and test"
         raise InvalidValueError(rule, value=f"protocol.kind: {config.protocol.kind}", cure=cure)
 
-
     if config.protocol.kind == "verification_pairs" and metric.group != "verification":
         cure = "choose verification_accuracy, auc, eer or tar_at_far_1e-2"
         raise InvalidValueError("pairs are scored by verification metrics", value=name, cure=cure)
@@ -315,5 +315,8 @@ class _section:
             joint = "." if inner and not self.place.endswith(" ") else ""
             where = f"{self.place}{joint}{inner}".rstrip(": ")
             raise StudyFileError(error.rule, value=error.value, cure=error.cure, place=where) from None
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            cure, place = "choose a smaller one, or another machine", self.place.rstrip(": ")
+            raise StudyFileError("it must fit into memory", value="out of memory", cure=cure, place=place) from None
         if isinstance(error, TypeError | ValueError):  # a dataset or encoder option of the wrong type
             raise StudyFileError("its options must fit", value=str(error), place=self.place.rstrip(": ")) from None

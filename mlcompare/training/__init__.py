@@ -1,5 +1,6 @@
 """Training: a job in, a result out."""
 
+from mlcompare.training.baselines import baselines_of, run_baseline
 from mlcompare.training.job import (
     BASELINES,
     EncoderConfig,
@@ -11,7 +12,6 @@ from mlcompare.training.job import (
     is_fitted,
 )
 from mlcompare.training.loop import train
-from mlcompare.training.scoring import run_baseline
 
 __all__ = [
     "BASELINES",
@@ -20,6 +20,7 @@ __all__ = [
     "TrainingData",
     "TrainingJob",
     "TrainingResult",
+    "baselines_of",
     "derive_seed",
     "is_fitted",
     "run_baseline",

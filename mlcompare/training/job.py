@@ -23,8 +23,8 @@ __all__ = [
     "is_fitted",
 ]
 
-BASELINES = ("raw_pixels", "pca", "untrained_encoder")
-UNFITTED = ("raw_pixels",)
+BASELINES = ("raw_pixels", "pca", "hog", "lbp", "linear_svm", "untrained_encoder")
+UNFITTED = ("raw_pixels", "hog", "lbp")
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
-"""From samples to scores: embed, evaluate; and the baselines that stand in every table."""
+"""From samples to scores: embed and evaluate."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -18,9 +17,9 @@ from mlcompare.evaluation import (
     per_class_scores,
 )
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
-from mlcompare.training.prepare import Standardizer, build_encoder
+from mlcompare.training.prepare import Standardizer
 
-__all__ = ["ACCURACY", "class_scores", "embed", "evaluation_rows", "run_baseline", "score"]
+__all__ = ["ACCURACY", "EmbedRows", "class_scores", "embed", "evaluation_rows", "score"]
 
 ACCURACY = "accuracy"
 ClassScores = Callable[[], Tensor]
@@ -89,42 +88,3 @@ def class_scores(
     fold = data.splits.folds[job.fold]
     _, targets = np.unique(fold.labels(data.dataset.labels), return_inverse=True)
     return class_mean_scores(embed_rows(fold.train), targets, embeddings)
-
-
-def run_baseline(job: TrainingJob, data: TrainingData) -> TrainingResult:
-    """Score raw samples, their principal components, or an encoder that was never trained."""
-    started = time.perf_counter()
-    torch.set_num_threads(job.threads)
-    result = TrainingResult(job.key, device=job.device)
-    rows = evaluation_rows(job, data)
-    embed_rows = _BASELINES[job.baseline](job, data)
-    embeddings = embed_rows(rows)
-    score(job, data, rows, embeddings, result, lambda: class_scores(job, data, None, embeddings, embed_rows))
-    result.seconds = time.perf_counter() - started
-    return result
-
-
-def _flat(data: TrainingData, rows: np.ndarray) -> np.ndarray:
-    return data.dataset.samples[rows].reshape(len(rows), -1).astype(np.float32)
-
-
-def _raw(job: TrainingJob, data: TrainingData) -> EmbedRows:
-    return lambda rows: torch.as_tensor(_flat(data, rows))
-
-
-def _pca(job: TrainingJob, data: TrainingData) -> EmbedRows:
-    from sklearn.decomposition import PCA
-
-    train = _flat(data, data.splits.folds[job.fold].train)
-    components = min(job.encoder.embedding_dim, *train.shape)
-    pca = PCA(components, svd_solver="full").fit(train)
-    return lambda rows: torch.as_tensor(pca.transform(_flat(data, rows)))
-
-
-def _untrained(job: TrainingJob, data: TrainingData) -> EmbedRows:
-    standardize = Standardizer.measure(data.dataset, data.splits.folds[job.fold].train, job.device)
-    encoder = build_encoder(job, data.dataset)
-    return lambda rows: embed(encoder, standardize, data.dataset.samples[rows])
-
-
-_BASELINES = {"raw_pixels": _raw, "pca": _pca, "untrained_encoder": _untrained}

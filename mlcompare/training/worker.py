@@ -13,10 +13,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mlcompare.data import Dataset
+from mlcompare.training.baselines import run_baseline
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.loop import train
 from mlcompare.training.population import train_population
-from mlcompare.training.scoring import run_baseline
 
 __all__ = ["Bundle", "DataSource", "lay_out", "load", "run_bundle", "versions", "work"]
 

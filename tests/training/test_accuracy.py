@@ -87,7 +87,7 @@ def test_the_last_stage_predicts(closed, make_job) -> None:
     assert train(job, closed).metrics["accuracy"] > 0.3
 
 
-@pytest.mark.parametrize("name", ["raw_pixels", "pca", "untrained_encoder"])
+@pytest.mark.parametrize("name", ["raw_pixels", "pca", "untrained_encoder", "linear_svm"])
 def test_baselines_predict_class_means_of_their_fold(closed, make_job, name: str) -> None:
     job = replace(make_job(metrics=METRICS, split="test"), kind="baseline", baseline=name, loss=None)
     scores = [run_baseline(replace(job, fold=fold), closed) for fold in (0, 1)]

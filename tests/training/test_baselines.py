@@ -1,0 +1,91 @@
+"""Baselines: every one is scored, and each against the library that defines it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from skimage.feature import hog, local_binary_pattern
+from sklearn.svm import LinearSVC
+
+from mlcompare.data import Dataset, draw_splits
+from mlcompare.training import BASELINES, EncoderConfig, TrainingData, baselines_of, run_baseline
+from mlcompare.training.baselines import _BASELINES, _some
+from mlcompare.training.descriptors import local_binary_patterns
+
+
+@pytest.fixture(scope="module")
+def images() -> TrainingData:
+    rng = np.random.default_rng(2)
+    labels = np.repeat(np.arange(10), 8)
+    patterns = rng.integers(0, 160, size=(10, 1, 16, 12))
+    samples = (patterns[labels] + rng.integers(0, 90, size=(80, 1, 16, 12))).astype(np.uint8)
+    dataset = Dataset("patterns", samples, labels, tuple("abcdefghij"))
+    return TrainingData(dataset, draw_splits(labels, test_classes=0.4, folds=2))
+
+
+def baseline(make_job, name: str, **changes):
+    job = make_job(split="test", **changes)
+    return replace(job, kind="baseline", baseline=name, loss=None, encoder=EncoderConfig("conv", 4))
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_scores_the_sealed_classes(images, make_job, name: str) -> None:
+    result = run_baseline(baseline(make_job, name), images)
+    assert 0.05 < result.metrics["map_at_r"] <= 1
+    assert len(result.per_class["map_at_r"]) == len(np.unique(images.dataset.labels[images.splits.test]))
+    assert run_baseline(baseline(make_job, name), images).metrics == result.metrics
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_they_tell_known_classes_apart(images, make_job, name: str) -> None:
+    closed = TrainingData(
+        images.dataset, draw_splits(images.dataset.labels, kind="closed_set", test_share=0.3, folds=2)
+    )
+    result = run_baseline(baseline(make_job, name, metrics=("accuracy",)), closed)
+    assert result.metrics["accuracy"] > 0.2
+    assert set(result.per_class["accuracy"]) == set("abcdefghij")
+
+
+def test_tables_of_features_have_no_descriptors(data, make_job) -> None:
+    names = baselines_of(data.dataset)
+    assert set(BASELINES) - set(names) == {"hog", "lbp"}
+    job = replace(baseline(make_job, "linear_svm"), encoder=EncoderConfig("linear", 4))
+    assert 0 < run_baseline(job, data).metrics["map_at_r"] <= 1
+    many = Dataset("many", np.zeros((2, 3), np.float32), np.arange(2), tuple(map(str, range(1001))))
+    assert "linear_svm" not in baselines_of(many)
+    small = Dataset("small", np.zeros((2, 1, 3, 9), np.uint8), np.arange(2), ("a", "b"))
+    assert "hog" not in baselines_of(small)
+
+
+def test_the_svm_is_one_on_hog_of_the_training_classes(images, make_job) -> None:
+    job = baseline(make_job, "linear_svm")
+    train, test = images.splits.folds[0].train, images.splits.test
+    cells = {"pixels_per_cell": (2, 2), "cells_per_block": (2, 2), "block_norm": "L2-Hys"}
+    described = np.stack([hog(image[0].astype(float), **cells) for image in images.dataset.samples])
+    svm = LinearSVC(dual="auto", tol=1e-6, max_iter=100_000).fit(described[train], images.dataset.labels[train])
+    found = _BASELINES["linear_svm"](job, images)(test).numpy()
+    assert found.shape == (len(test), len(np.unique(images.dataset.labels[train])))
+    np.testing.assert_allclose(found, svm.decision_function(described[test]), atol=5e-3)
+
+
+def test_local_binary_patterns_are_scikit_images_in_cells() -> None:
+    images = np.random.default_rng(0).integers(0, 256, size=(3, 1, 8, 12)).astype(np.uint8)
+    expected = []
+    for image in images[:, 0]:
+        codes = local_binary_pattern(image, 8, 1, "nri_uniform")
+        parts = [codes[:4, :6], codes[:4, 6:], codes[4:, :6], codes[4:, 6:]]
+        expected.append(np.concatenate([np.histogram(part, 59, (0, 59))[0] / part.size for part in parts]))
+    np.testing.assert_allclose(local_binary_patterns(images) ** 2, expected, atol=1e-6)
+    colours = np.repeat(images, 3, axis=1)
+    assert np.array_equal(local_binary_patterns(colours), local_binary_patterns(images))
+
+
+def test_large_folds_are_cut_class_by_class(monkeypatch) -> None:
+    monkeypatch.setattr("mlcompare.training.baselines.SVM_SAMPLES", 12)
+    labels = np.repeat([3, 5, 9], [20, 2, 8])
+    rows, kept = _some(np.arange(100, 130), labels, np.random.default_rng(0))
+    assert np.bincount(kept).tolist() == [0, 0, 0, 4, 0, 2, 0, 0, 0, 4]
+    assert np.array_equal(labels[rows - 100], kept)
+    assert len(set(rows)) == len(rows)
