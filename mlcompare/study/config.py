@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ from mlcompare.training.optimizers import OPTIMIZERS, SCHEDULES
 
 __all__ = ["FinalConfig", "ProtocolConfig", "SearchConfig", "StudyConfig", "read_study", "validated"]
 
+PATHS = (("dataset", "path"), ("protocol", "pairs"))
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -187,12 +189,18 @@ class StudyConfig(_Frozen):
 
 
 def read_study(path: str | Path) -> StudyConfig:
-    """Read and check a study file.
+    """Read and check a study file. A relative path in it that leads nowhere from here is taken from the file's folder.
 
     Raises:
         StudyFileError: with file and key, rule, value and cure.
     """
-    return validated(read_yaml(path), str(path))
+    raw = read_yaml(path)
+    for section, key in PATHS:
+        values = raw.get(section)
+        if isinstance(values, dict) and isinstance(values.get(key), str) and not os.path.exists(values[key]):
+            beside = os.path.join(os.path.dirname(os.path.abspath(path)), values[key])
+            values[key] = beside if os.path.exists(beside) else values[key]
+    return validated(raw, str(path))
 
 
 def validated(raw: dict[str, Any], place: str) -> StudyConfig:

@@ -42,17 +42,31 @@ def run_bundle(bundle: Bundle, data: TrainingData) -> list[TrainingResult]:
 
 
 def lay_out(data: TrainingData, folder: Path) -> DataSource:
-    """Write the samples where workers can map them; return the path and everything else, pickled."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the samples where workers can map them, if they don't lie in such a file already.
+
+    Returns:
+        The path of the samples, and everything else, pickled.
+    """
     dataset = data.dataset
-    path = folder / f"{dataset.fingerprint[:32]}.npy"
+    path = _mapped_file(dataset.samples) or folder / f"{dataset.fingerprint[:32]}.npy"
     if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{path.name}.{os.getpid()}"
         with temporary.open("wb") as file:
             np.save(file, dataset.samples)
         temporary.replace(path)
     rest = (dataset.name, dataset.labels, dataset.class_names, dataset.split, dataset.credit, dataset.fingerprint)
     return str(path), pickle.dumps((rest, data.splits))
+
+
+def _mapped_file(samples: np.ndarray) -> Path | None:
+    """Return the .npy file that the samples are a map of, all of it; None where there is none."""
+    name = getattr(samples, "filename", None)
+    if not isinstance(samples, np.memmap) or name is None or not str(name).endswith(".npy"):
+        return None
+    whole = np.load(name, mmap_mode="r", allow_pickle=False)
+    same = (whole.shape, whole.dtype, whole.offset) == (samples.shape, samples.dtype, samples.offset)
+    return Path(name) if same and whole.strides == samples.strides else None
 
 
 def load(source: DataSource) -> TrainingData:
