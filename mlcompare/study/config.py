@@ -119,6 +119,7 @@ class TrainingSection(_Frozen):
         0.8,
     )
     step_factor: float = Field(0.1, gt=0, le=1)
+    warmup: float = Field(0.0, ge=0, lt=1)
     augment: Annotated[dict[str, Any], BeforeValidator(lambda v: {"preset": v} if isinstance(v, str) else v)] = Field(
         default_factory=dict
     )

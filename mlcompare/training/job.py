@@ -41,7 +41,8 @@ class TrainingConfig:
     """How every loss is trained alike; numbers that a study searches (``lr``) override it trial by trial.
 
     ``head_lr_ratio`` multiplies the learning rate of the loss's own weights; ``schedule`` is constant, cosine, or
-    step (× ``step_factor`` at each of ``milestones``, shares of the training); ``augment`` maps augmentations to
+    step (× ``step_factor`` at each of ``milestones``, shares of the training), after a linear rise over the share
+    ``warmup``; ``augment`` maps augmentations to
     strengths.
     """
 
@@ -57,6 +58,7 @@ class TrainingConfig:
     schedule: str = "constant"
     milestones: tuple[float, ...] = (0.6, 0.8)
     step_factor: float = 0.1
+    warmup: float = 0.0
     augment: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -55,11 +55,16 @@ def create_optimizer(encoder: nn.Module, losses: Iterable[nn.Module], config: Tr
 def learning_rate_factor(config: TrainingConfig, progress: float) -> float:
     """Return what the learning rate is multiplied by at ``progress`` in [0, 1).
 
+    The schedule's factor, times ``min(1, (progress + 1/steps) / warmup)`` where there is a warm-up.
+
     >>> learning_rate_factor(TrainingConfig(schedule="step", milestones=(0.5,)), 0.7)
     0.1
+    >>> [learning_rate_factor(TrainingConfig(steps=10, warmup=0.2), step / 10) for step in range(3)]
+    [0.5, 1.0, 1.0]
     """
+    rise = min(1.0, (progress + 1 / config.steps) / config.warmup) if config.warmup > 0 else 1.0
     if config.schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * progress))
+        return rise * 0.5 * (1 + math.cos(math.pi * progress))
     if config.schedule == "step":
-        return config.step_factor ** bisect.bisect_right(sorted(config.milestones), progress)
-    return 1.0
+        return rise * config.step_factor ** bisect.bisect_right(sorted(config.milestones), progress)
+    return rise

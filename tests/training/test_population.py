@@ -13,7 +13,7 @@ from mlcompare.data import Dataset, draw_splits
 from mlcompare.errors import InvalidValueError
 from mlcompare.registry import list_losses
 from mlcompare.training import EncoderConfig, TrainingConfig, TrainingData, train
-from mlcompare.training.optimizers import OPTIMIZERS, create_optimizer
+from mlcompare.training.optimizers import OPTIMIZERS, create_optimizer, learning_rate_factor
 from mlcompare.training.population import population_key, train_population
 from mlcompare.training.stacked_optimizers import STACKED_OPTIMIZERS, StackedOptimizer, StackedWeights
 
@@ -141,6 +141,24 @@ def test_only_jobs_of_one_program_fit_together(data, make_job) -> None:
     assert population_key(one) != population_key(other), "options shape the program"
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimiser_and_schedule_in_both_engines(data, make_job, optimizer: str, schedule: str) -> None:
+    rates = {"sgd": 0.05, "sgd_momentum": 0.01}
+    training = {"optimizer": optimizer, "schedule": schedule, "warmup": 0.3, "steps": 10, "milestones": (0.5,)}
+    jobs = [
+        make_job("softmax", seed=seed, training=training, values={"lr": rates.get(optimizer, 0.003) * (1 + seed)})
+        for seed in range(2)
+    ]
+    jobs = [replace(job, hyperparameters={**job.hyperparameters, "head_lr_ratio": 3.0}) for job in jobs]
+    assert_alike(jobs, data)
+    plain = [replace(job, training=replace(job.training, warmup=0.0, schedule="constant")) for job in jobs]
+    changed = [
+        a.history["loss"] != b.history["loss"] for a, b in zip(*(train_population(j, data) for j in (jobs, plain)))
+    ]
+    assert all(changed), "schedule and warm-up reach the population"
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_stacked_optimisers_are_torchs(name: str) -> None:
     torch.manual_seed(0)
@@ -154,16 +172,20 @@ def test_stacked_optimisers_are_torchs(name: str) -> None:
     stacked = StackedOptimizer(*stacks, configs)
     alone = [create_optimizer(e, [h], c) for e, h, c in zip(encoders, heads, configs)]
     inputs = torch.randn(6, len(configs), 5, 4, dtype=torch.float64)
-    for batch in inputs:
+    schedule = TrainingConfig(schedule="cosine", warmup=0.4, steps=len(inputs))
+    for step, batch in enumerate(inputs):
+        factor = learning_rate_factor(schedule, step / len(inputs))
         stacked.zero_grad()
         for number, optimizer in enumerate(alone):
             optimizer.zero_grad()
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * factor
             heads[number](encoders[number](batch[number])).square().mean().backward()
             optimizer.step()
             e, h = ({n: v[number] for n, v in stack.views.items()} for stack in stacks)
             hidden = batch[number] @ e["weight"].T + e["bias"]
             (hidden @ h["weight"].T + h["bias"]).square().mean().backward()
-        stacked.step(1.0)
+        stacked.step(factor)
     for number, modules in enumerate(zip(encoders, heads)):
         for module, stack in zip(modules, stacks):
             for key, parameter in module.named_parameters():

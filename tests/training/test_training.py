@@ -100,5 +100,8 @@ def test_schedules() -> None:
     assert [learning_rate_factor(cosine, p) for p in (0.0, 0.5)] == pytest.approx([1.0, 0.5])
     steps = TrainingConfig(schedule="step", milestones=(0.5, 0.75), step_factor=0.1)
     assert [learning_rate_factor(steps, p) for p in (0.4, 0.5, 0.8)] == pytest.approx([1.0, 0.1, 0.01])
+    warm = TrainingConfig(schedule="cosine", warmup=0.5, steps=4)
+    found = [learning_rate_factor(warm, step / 4) for step in range(4)]
+    assert found == pytest.approx([0.5 * 1.0, 0.5 * (1 + np.cos(np.pi / 4)), 0.5, 0.5 * (1 + np.cos(3 * np.pi / 4))])
     with pytest.raises(UnknownNameError, match="did you mean adam"):
         create_optimizer(torch.nn.Linear(1, 1), [], TrainingConfig(optimizer="adma"))
