@@ -42,8 +42,7 @@ class TrainingConfig:
 
     ``head_lr_ratio`` multiplies the learning rate of the loss's own weights; ``schedule`` is constant, cosine, or
     step (× ``step_factor`` at each of ``milestones``, shares of the training), after a linear rise over the share
-    ``warmup``; ``augment`` maps augmentations to
-    strengths.
+    ``warmup``; ``augment`` maps augmentations to strengths.
     """
 
     steps: int = 100
