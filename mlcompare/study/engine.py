@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
+from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import StoreError
 from mlcompare.study.plan import StudyPlan
 from mlcompare.study.search import default_values
@@ -58,6 +59,8 @@ def choose_engine(plan: StudyPlan) -> Engine:
     batched = [loss for loss in plan.losses.values() if loss.entry.batched]
     if not batched:
         return Engine(False, "single trainings: no loss here runs in a population")
+    if not get_encoder_spec(plan.encoder.name).batched:
+        return Engine(False, "single trainings: the encoder does not run in a population")
     loss = batched[0]
     round_ = plan.trial_jobs(loss.name, 0, default_values(loss.space)) * plan.config.search.parallel
     jobs = [_short(job, 1) for job in round_[:PROBE_WIDTH]]

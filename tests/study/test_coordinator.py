@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -173,3 +174,13 @@ def test_a_loss_whose_workers_die_does_not_stop_the_others(tiny: dict, tmp_path:
         frame = results_frame("tiny", "map_at_r", store.records)
     assert (frame[frame["loss"] == "contrastive"]["status"] == "ok").all()
     assert frame[frame["loss"] == "cosface"]["reason"].str.contains("SIGKILL").all()
+
+
+def test_models_of_other_libraries_run_one_by_one(tiny: dict, monkeypatch) -> None:
+    from mlcompare.study import engine
+
+    plan = make_plan(validated(tiny, "study"))
+    monkeypatch.setattr(engine, "get_encoder_spec", lambda name: SimpleNamespace(batched=False))
+    chosen = engine.choose_engine(plan)
+    assert not chosen.populations
+    assert "encoder" in chosen.why
