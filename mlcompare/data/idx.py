@@ -23,19 +23,23 @@ MOST_DIMENSIONS = 4
 
 
 @register_dataset("idx")
-def idx(path: str) -> Dataset:
+def idx(path: str, samples_per_class: int | None = None) -> Dataset:
     """IDX files as MNIST comes in (plain or .gz): train and t10k are the official split.
 
     Args:
         path: the folder that holds train-images-idx3-ubyte, train-labels-idx1-ubyte and the same for t10k.
+        samples_per_class: how many training samples of each class are kept, the first ones; all by default.
 
     Raises:
-        InvalidValueError: the path is not text.
+        InvalidValueError: the path is not text, or the number is below 1.
         DataError: a file is missing or broken, or images and labels don't fit.
     """
     if not isinstance(path, str | Path):
         raise InvalidValueError("`path` must be text", value=f"path={path!r}", place="idx")
     folder, place = Path(path), f"idx: {path}"
+    if samples_per_class is not None and (type(samples_per_class) is not int or samples_per_class < 1):
+        got = f"samples_per_class={samples_per_class!r}"
+        raise InvalidValueError("`samples_per_class` must be a whole number, 1 or more", value=got, place=place)
     if not folder.is_dir():
         got = "a file" if folder.exists() else "nothing there"
         raise DataError("`path` must be a folder", value=got, cure="give the folder of the IDX files", place=place)
@@ -47,6 +51,9 @@ def idx(path: str) -> Dataset:
     images, labels, split = [], [], []
     for part, name in PARTS.items():
         pixels, marks = _read_part(files[part, "images"], files[part, "labels"])
+        if name == "train" and samples_per_class is not None:
+            kept = _first_of_each(marks, samples_per_class)
+            pixels, marks = pixels[kept], marks[kept]
         images.append(pixels)
         labels.append(marks)
         split += [name] * len(pixels)
@@ -55,6 +62,11 @@ def idx(path: str) -> Dataset:
         raise DataError("train and t10k images must have one size", value=got, place=place)
     encoded, names = encode_labels(np.concatenate(labels), place=place)
     return Dataset("idx", np.concatenate(images)[:, None], encoded, names, split=np.array(split))  # (N, 1, H, W)
+
+
+def _first_of_each(marks: np.ndarray, count: int) -> np.ndarray:
+    """Return the rows of the first ``count`` samples of each class, in order."""
+    return np.sort(np.concatenate([np.flatnonzero(marks == mark)[:count] for mark in np.unique(marks)]))
 
 
 def _dimensions(kind: str) -> int:

@@ -45,6 +45,18 @@ def test_mnist_is_read_with_its_official_split() -> None:
     assert splits.test.tolist() == list(range(60_000, 70_000))
 
 
+def test_the_first_training_samples_of_each_class_can_be_kept(tmp_path: Path) -> None:
+    write_set(tmp_path)
+    whole, few = (load_dataset("idx", path=str(tmp_path), **o) for o in ({}, {"samples_per_class": 1}))
+    assert few.labels.tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+    assert few.split.tolist() == ["train"] * 4 + ["test"] * 4
+    assert np.array_equal(few.samples, np.concatenate([whole.samples[:4], whole.samples[8:]]))
+    assert len(load_dataset("idx", path=str(tmp_path), samples_per_class=99)) == 12
+    for wrong in (0, True, 2.0):
+        with pytest.raises(InvalidValueError, match="a whole number, 1 or more"):
+            load_dataset("idx", path=str(tmp_path), samples_per_class=wrong)
+
+
 @pytest.mark.parametrize(("joint", "ending"), [("-", ""), ("-", ".gz"), (".", ""), (".", ".gz")])
 def test_plain_and_packed_files_under_both_names(tmp_path: Path, joint: str, ending: str) -> None:
     write_set(tmp_path, joint=joint, ending=ending)
