@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from mlcompare.cli import main
+from mlcompare.data.idx import read_idx
 from mlcompare.study import StudyConfig, make_plan, read_study
 
 STUDIES = Path(__file__).parents[2] / "studies"
@@ -25,10 +28,21 @@ def located(name: str, folder: Path) -> Path:
     if not Path(data.get("path", ".")).is_dir():
         pytest.skip(f"{data['path']} is not here")
     if data.get("name") == "idx":
-        data["samples_per_class"] = 100
+        data["path"] = str(fewer(Path(data["path"]), folder / "fewer"))
     file = folder / f"{name}.yaml"
     file.write_text(yaml.safe_dump(raw))
     return file
+
+
+def fewer(source: Path, folder: Path) -> Path:
+    """Write the first images of an IDX set as a smaller one."""
+    folder.mkdir()
+    for part, count in (("train", 800), ("t10k", 300)):
+        for kind in ("images-idx3", "labels-idx1"):
+            array = read_idx(source / f"{part}-{kind}-ubyte.gz")[:count]
+            header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+            (folder / f"{part}-{kind}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
+    return folder
 
 
 @pytest.mark.parametrize("name", NAMES)
