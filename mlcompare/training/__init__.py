@@ -12,10 +12,12 @@ from mlcompare.training.job import (
     is_fitted,
 )
 from mlcompare.training.loop import train
+from mlcompare.training.trained import Trained, restore
 
 __all__ = [
     "BASELINES",
     "EncoderConfig",
+    "Trained",
     "TrainingConfig",
     "TrainingData",
     "TrainingJob",
@@ -23,6 +25,7 @@ __all__ = [
     "baselines_of",
     "derive_seed",
     "is_fitted",
+    "restore",
     "run_baseline",
     "train",
 ]

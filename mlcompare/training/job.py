@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlcompare.data import Dataset, Splits
-from mlcompare.losses.compose import LossEntry
+from mlcompare.losses.compose import LossEntry, Term
 
 __all__ = [
     "BASELINES",
@@ -92,13 +92,35 @@ class TrainingJob:
     threads: int = 1
     keep: bool = False
 
+    @classmethod
+    def of(
+        cls, loss: str | LossEntry, *, encoder: EncoderConfig | None = None, training: TrainingConfig | None = None,
+        fold: int = 0, seed: int = 0, split: str = "validation", metrics: Sequence[str] = ("map_at_r",),
+        keep: bool = True, **hyperparameters: Any,
+    ) -> TrainingJob:  # fmt: skip
+        """Return the job of one training outside a study, as a person writes it in a notebook.
+
+        Args:
+            loss: a registered name, or an entry made by hand (a sum, stages).
+            **hyperparameters: of the loss, and of the training (``lr=…``); the rest stay at the paper's setting.
+
+        >>> job = TrainingJob.of("cosface", margin=0.2, seed=3, training=TrainingConfig(steps=10))
+        >>> job.key, job.loss.family, job.hyperparameters
+        ('cosface/fold0/seed3', 'margin', {'margin': 0.2})
+        """
+        entry = loss if isinstance(loss, LossEntry) else LossEntry(loss, "single", (Term(loss),))
+        return cls(
+            f"{entry.name}/fold{fold}/seed{seed}", "trial", entry, hyperparameters, encoder or EncoderConfig(),
+            training or TrainingConfig(), fold, seed, split, tuple(metrics), keep=keep,
+        )  # fmt: skip
+
 
 @dataclass
 class TrainingResult:
     """What came of a job: metrics by name, or a reason why there are none.
 
     ``per_class`` is ``{metric: {class name: value}}``; ``history`` is ``{"step": [...], "loss": [...]}``; ``artifacts``
-    (embeddings, labels, weights) is filled where the job says ``keep``.
+    (embeddings, labels, weights, the loss's own state) is filled where the job says ``keep``.
     """
 
     key: str

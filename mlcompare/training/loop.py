@@ -19,8 +19,9 @@ from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
 from mlcompare.training.prepare import Prepared, Stage, prepare, random_streams, stage_batches
 from mlcompare.training.scoring import class_scores, embed, evaluation_rows, score
 
-__all__ = ["fail", "failures_recorded", "peak_memory", "record_losses", "score_encoder", "train", "watch"]
+__all__ = ["LOSS_STATE", "fail", "failures_recorded", "peak_memory", "record_losses", "score_encoder", "train", "watch"]
 
+LOSS_STATE = "loss."  # before the names of a kept loss's own weights and running state
 WATCH_EVERY = 25  # steps between looks at the loss: each look waits for the device
 
 
@@ -148,3 +149,6 @@ def score_encoder(
         # arrays, not tensors: they travel between processes by value
         weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in encoder.state_dict().items()}
         result.artifacts |= {"weights": weights, "class_counts": prepared.class_counts.cpu().numpy()}
+        result.artifacts |= {
+            f"{LOSS_STATE}{name}": tensor.detach().cpu().numpy() for name, tensor in loss.state_dict().items()
+        }
