@@ -1,0 +1,121 @@
+"""The notebooks run, what is committed of them is whole, and the figures in their text are those that were measured."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat")
+pytest.importorskip("nbclient")
+pytest.importorskip("ipykernel")
+pytest.importorskip("matplotlib")
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+STUDIES = FOLDER.parent / "studies" / "literature"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+MOST_BYTES = 260_000  # of a notebook with its figures
+BOLD = re.compile(r"\*\*([+−-]?\d[\d.]*(?: ?[%×])?)\*\*")  # a measured figure in the text
+
+sys.path.insert(0, str(FOLDER))
+import figures  # noqa: E402  # stands beside the notebooks, which import it from their own folder
+import rebuild  # noqa: E402
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def path(request) -> Path:
+    return request.param
+
+
+def outputs(notebook) -> list[dict]:
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def test_it_runs_with_the_small_budget(path: Path) -> None:
+    if "mnist(" in path.read_text(encoding="utf-8") and figures.mnist_folder() is None:
+        pytest.skip("MNIST is not here")
+    notebook = rebuild.execute(path, "small")
+    assert not [output.text for output in outputs(notebook) if output.get("name") == "stderr"]
+
+
+def test_what_is_committed_is_whole(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "run in order, from the top"
+    kinds = {output.output_type for output in outputs(notebook)}
+    assert kinds <= {"display_data", "execute_result", "stream"}
+    assert any("image/png" in output.get("data", {}) for output in outputs(notebook))
+    assert not [output for output in outputs(notebook) if output.get("name") == "stderr"]
+    assert path.stat().st_size < MOST_BYTES
+
+
+def test_nothing_of_a_machine_is_in_it(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    text = json.dumps([{k: v for k, v in o.get("data", {}).items() if k != "image/png"} for o in outputs(notebook)])
+    text += json.dumps([output.get("text", "") for output in outputs(notebook)])
+    text += json.dumps([cell.source for cell in notebook.cells])
+    assert not re.findall(r"(?:^|[\s\"'(])/(?:home|root|tmp|work|usr|mnt|opt|var)/", text)
+
+
+def test_it_opens_with_what_one_learns_and_ends_with_its_command(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    assert cells[0].cell_type == cells[-1].cell_type == "markdown"
+    assert cells[0].source.startswith("# ")
+    assert f"python notebooks/rebuild.py {path.stem[:2]}" in cells[-1].source.splitlines()[-1]
+
+
+def test_every_figure_quoted_in_the_text_is_checked_by_the_notebook(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    quoted = {figure for cell in cells if cell.cell_type == "markdown" for figure in BOLD.findall(cell.source)}
+    checks = "\n".join(cell.source for cell in cells if cell.cell_type == "code" and "holds(" in cell.source)
+    assert not [figure for figure in quoted if f'"{figure}"' not in checks]
+
+
+@pytest.mark.parametrize("folder", sorted((FOLDER / "results").glob("*")), ids=lambda folder: folder.name)
+def test_stored_tables_belong_to_a_study_with_a_question(folder: Path) -> None:
+    from mlcompare.study import read_study
+
+    known = json.loads((folder / "study.json").read_text(encoding="utf-8"))["study"]
+    files = [file for file in STUDIES.glob("*.yaml") if read_study(file).name == folder.name]
+    assert len(files) == 1
+    config = read_study(files[0])
+    assert config.question
+    assert config.decision_rule
+    told = config.model_dump(mode="json")
+    assert {key: told[key] for key in ("decision_rule", "encoder", "training", "losses")} == {
+        key: known[key] for key in ("decision_rule", "encoder", "training", "losses")
+    }
+    figures.StoredStudy(folder.name)
+
+
+def test_a_wrong_quotation_is_refused() -> None:
+    figures.holds({"0.93": 0.934, "25 %": 0.2511, "−1.5": -1.52}, stored=True)
+    with pytest.raises(AssertionError, match="the text says"):
+        figures.holds({"0.93": 0.936}, stored=True)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "prediction", "expected"),
+    [
+        (0.1, 0.3, "above 0", "yes"), (-0.3, -0.1, "above 0", "no"), (-0.1, 0.3, "above 0", "can't tell"),
+        (-0.3, -0.1, "below 0", "yes"), (0.1, 0.3, "below 0", "no"), (-0.02, 0.03, "within ±0.05", "yes"),
+        (0.06, 0.09, "within ±0.05", "no"), (-0.09, -0.06, "within ±0.05", "no"),
+        (0.01, 0.09, "within ±0.05", "can't tell"),
+    ],
+)  # fmt: skip
+def test_verdicts_follow_the_interval(low: float, high: float, prediction: str, expected: str) -> None:
+    assert figures.verdict(figures.Estimate((low + high) / 2, low, high), prediction) == expected
+
+
+def test_intervals_over_seeds_are_students() -> None:
+    from scipy import stats
+
+    values = [0.2, 0.5, 0.35, 0.4]
+    found = figures.over_seeds(values)
+    low, high = stats.t.interval(0.95, 3, loc=0.3625, scale=stats.sem(values))
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert figures.over_seeds([0.2]).high == float("inf")
