@@ -33,6 +33,7 @@ StoreArgument = Annotated[Path, typer.Argument(help="A store, such as runs/faces
 StoreOption = Annotated[Path | None, typer.Option("--store", help="Where to keep it (runs/<study name>).")]
 
 
+INTERRUPTED = 130
 LOCAL_SERVER = "http://127.0.0.1:5000"
 WIDE = 120  # columns from which the selected settings fit into the ranking
 
@@ -375,7 +376,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; errors of ours become one line and exit code 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
-    signal.signal(signal.SIGTERM, _interrupt)  # a polite kill ends as Ctrl-C does
+    _on_polite_signals(_interrupt)
     try:
         app(args=arguments, prog_name="mlcompare")
     except MLCompareError as error:
@@ -384,8 +385,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\ninterrupted: what was finished is kept, and the same command resumes", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -394,10 +394,25 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"error: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        if signal.getsignal(signal.SIGINT) is _leave:
+            _on_polite_signals(signal.SIG_IGN)  # we are leaving in order already
 
 
-def _interrupt(*_signal: object) -> None:
+def _interrupt(number: int, _frame: object) -> None:
+    """Ctrl-C, or a polite kill: stop in order; a second one stops at once. The journal is whole at any moment."""
+    _on_polite_signals(_leave)
+    os.write(2, b"\ninterrupted: what was finished is kept, and the same command resumes\n")
     raise KeyboardInterrupt
+
+
+def _leave(_number: int, _frame: object) -> None:
+    os._exit(INTERRUPTED)
+
+
+def _on_polite_signals(handler) -> None:
+    signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGTERM, handler)
 
 
 if __name__ == "__main__":

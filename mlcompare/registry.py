@@ -12,7 +12,7 @@ import importlib.metadata
 import math
 import numbers
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -201,6 +201,12 @@ _discovered = False
 _registering_source = "native"
 
 
+def natives_registered() -> None:
+    """Say that this package's own losses are all there: what comes after is a plug-in, or a user's script."""
+    global _registering_source
+    _registering_source = "plugin"
+
+
 def declared(cls: type, kind: type) -> dict[str, Any]:
     """Return the ``kind`` declarations of a class body and its bases, base classes first."""
     found: dict[str, Any] = {}
@@ -213,6 +219,7 @@ def register(spec: LossSpec) -> LossSpec:
     """File a finished spec. Raises :class:`InvalidValueError` for a name that is taken or a family that is unknown."""
     if spec.family not in FAMILIES:
         raise InvalidValueError("`family` must be metric or margin", value=f"family={spec.family!r}", place=spec.name)
+    spec = replace(spec, source=_registering_source)
     for name in (spec.name, *spec.aliases):
         if name in _specs or name in _aliases:
             cure = "choose another name"
@@ -256,12 +263,10 @@ def register_loss(
             published=tuple(published),
             term=term,
             aliases=tuple(aliases),
-            source=_registering_source,
             bibtex=bibtex,
             doc=cls.__doc__ or "",
         )
-        register(spec)
-        cls.spec = spec
+        cls.spec = register(spec)
         return cls
 
     return decorate
@@ -269,17 +274,13 @@ def register_loss(
 
 def _discover() -> None:
     """Import the losses of this package, then those of plug-ins, once."""
-    global _discovered, _registering_source
+    global _discovered
     if _discovered:
         return
     _discovered = True
     importlib.import_module(f"{__package__}.losses")
-    _registering_source = "plugin"
-    try:
-        for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-            _load_plugin(point)
-    finally:
-        _registering_source = "native"
+    for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+        _load_plugin(point)
 
 
 def _load_plugin(point: importlib.metadata.EntryPoint) -> None:

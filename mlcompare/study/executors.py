@@ -6,13 +6,19 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import time
+import types
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Protocol
 
+from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import InvalidValueError
 from mlcompare.study.outcome import ATTEMPTS, Finished, failed_bundle
 from mlcompare.training import TrainingData
@@ -115,6 +121,8 @@ class ProcessExecutor:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(theirs, bundle, self._source), daemon=True)
         with _pinned_environment(bundle[0].threads):
+            forkserver.ensure_running()
+        with _signals_wait(), _main_hidden(unless=_needs_main(bundle)):
             process.start()
         theirs.close()
         self._running[ours] = _Worker(bundle, process, ours, attempt)
@@ -175,6 +183,35 @@ def _exit_reason(code: int | None) -> str:
         name = signal.Signals(-code).name
         return f"{name}, perhaps out of memory" if name == "SIGKILL" else name
     return f"exit code {code}"
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Hold Ctrl-C and a polite kill back: half a start would leave a worker without its work, and complaining."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _needs_main(bundle: Bundle) -> bool:
+    """Whether a worker must import the program that was started: it may have registered the loss or the encoder."""
+    job = bundle[0]
+    foreign = any(spec.source == "plugin" for spec in (job.loss.specs if job.loss else ()))
+    return foreign or not get_encoder_spec(job.encoder.name).factory.__module__.startswith("mlcompare.")
+
+
+@contextmanager
+def _main_hidden(unless: bool) -> Iterator[None]:
+    """Keep a worker from importing the started program: it costs time, and a script may lack its ``__main__`` guard."""
+    main = sys.modules["__main__"]
+    if not unless:
+        sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 class _pinned_environment:

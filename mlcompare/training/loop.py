@@ -57,7 +57,8 @@ def failures_recorded(results: list[TrainingResult]) -> Iterator[None]:
     except MLCompareError as error:
         reason = str(error)
     except (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        refused = "allocate memory" in str(error)  # PyTorch's own word for it on the CPU
+        reason = "out of memory" if refused else f"{type(error).__name__}: {error}".splitlines()[0]
     else:
         return
     for result in results:

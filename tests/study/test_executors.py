@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from mlcompare.study.config import validated
 from mlcompare.study.executors import InProcessExecutor, ProcessExecutor, create_executor
 from mlcompare.study.outcome import ATTEMPTS
 from mlcompare.study.search import default_values
+from mlcompare.study.store import read_journal
 
 
 @pytest.fixture
@@ -104,3 +107,54 @@ def test_choice(jobs, tmp_path: Path) -> None:
         create_executor("threads", plan.data, workers=1, **options)
     with pytest.raises(InvalidValueError, match="--workers"):
         create_executor("auto", plan.data, workers=0, **options)
+
+
+SCRIPT = """
+import sys
+from torch import Tensor
+from mlcompare import Hyperparameter, register_loss
+from mlcompare.losses import MarginHead
+from mlcompare.study import run_study
+print("the script runs", flush=True)
+
+if len(sys.argv) > 1:
+    @register_loss("of_the_script", family="margin", reference="a test")
+    class OfTheScript(MarginHead):
+        margin: float = Hyperparameter(0.1, low=0.0, high=0.2)
+        def target_cosine(self, cosine: Tensor) -> Tensor:
+            return cosine - self.margin
+
+def work():
+    losses = {"cosface": None} | ({"of_the_script": None} if len(sys.argv) > 1 else {})
+    outcome = run_study(STUDY | {"losses": losses}, "store", executor="processes", workers=2)
+    print("trained", outcome.trained)
+
+GUARD:
+    work()
+"""
+
+
+def run_script(folder: Path, tiny: dict, guard: str, *arguments: str) -> subprocess.CompletedProcess:
+    text = SCRIPT.replace("STUDY", repr(tiny)).replace("GUARD", guard)
+    (folder / "script.py").write_text(text, encoding="utf-8")
+    return subprocess.run([sys.executable, "script.py", *arguments], cwd=folder, capture_output=True, text=True)
+
+
+def test_a_script_without_a_guard_runs_once(tiny: dict, tmp_path: Path) -> None:
+    done = run_script(tmp_path, tiny, "if True")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("the script runs") == 1
+    failed = [r for r in read_journal(tmp_path / "store/journal.jsonl") if r["type"] == "job" and r["status"] != "ok"]
+    assert failed == []
+
+
+def test_a_loss_written_in_the_started_script_reaches_the_workers(tiny: dict, tmp_path: Path) -> None:
+    done = run_script(tmp_path, tiny, 'if __name__ == "__main__"', "with its loss")
+    assert done.returncode == 0, done.stderr
+    jobs = [
+        r
+        for r in read_journal(tmp_path / "store/journal.jsonl")
+        if r.get("loss") == "of_the_script" and r["type"] == "job"
+    ]
+    assert {r["status"] for r in jobs} == {"ok"}
+    assert len(jobs) >= 6
