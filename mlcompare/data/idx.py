@@ -23,12 +23,13 @@ MOST_DIMENSIONS = 4
 
 
 @register_dataset("idx")
-def idx(path: str, samples_per_class: int | None = None) -> Dataset:
+def idx(path: str, samples_per_class: int | None = None, test_samples_per_class: int | None = None) -> Dataset:
     """IDX files as MNIST comes in (plain or .gz): train and t10k are the official split.
 
     Args:
         path: the folder that holds train-images-idx3-ubyte, train-labels-idx1-ubyte and the same for t10k.
         samples_per_class: how many training samples of each class are kept, the first ones; all by default.
+        test_samples_per_class: the same of the test samples, where ten thousand take too long to score.
 
     Raises:
         InvalidValueError: the path is not text, or the number is below 1.
@@ -37,9 +38,12 @@ def idx(path: str, samples_per_class: int | None = None) -> Dataset:
     if not isinstance(path, str | Path):
         raise InvalidValueError("`path` must be text", value=f"path={path!r}", place="idx")
     folder, place = Path(path), f"idx: {path}"
-    if samples_per_class is not None and (type(samples_per_class) is not int or samples_per_class < 1):
-        got = f"samples_per_class={samples_per_class!r}"
-        raise InvalidValueError("`samples_per_class` must be a whole number, 1 or more", value=got, place=place)
+    most = {"train": samples_per_class, "test": test_samples_per_class}
+    for name, count in zip(("samples_per_class", "test_samples_per_class"), most.values()):
+        if count is not None and (type(count) is not int or count < 1):
+            raise InvalidValueError(
+                f"`{name}` must be a whole number, 1 or more", value=f"{name}={count!r}", place=place
+            )
     if not folder.is_dir():
         got = "a file" if folder.exists() else "nothing there"
         raise DataError("`path` must be a folder", value=got, cure="give the folder of the IDX files", place=place)
@@ -51,8 +55,8 @@ def idx(path: str, samples_per_class: int | None = None) -> Dataset:
     images, labels, split = [], [], []
     for part, name in PARTS.items():
         pixels, marks = _read_part(files[part, "images"], files[part, "labels"])
-        if name == "train" and samples_per_class is not None:
-            kept = _first_of_each(marks, samples_per_class)
+        if most[name] is not None:
+            kept = _first_of_each(marks, most[name])
             pixels, marks = pixels[kept], marks[kept]
         images.append(pixels)
         labels.append(marks)

@@ -53,8 +53,23 @@ def test_the_first_training_samples_of_each_class_can_be_kept(tmp_path: Path) ->
     assert np.array_equal(few.samples, np.concatenate([whole.samples[:4], whole.samples[8:]]))
     assert len(load_dataset("idx", path=str(tmp_path), samples_per_class=99)) == 12
     for wrong in (0, True, 2.0):
-        with pytest.raises(InvalidValueError, match="a whole number, 1 or more"):
-            load_dataset("idx", path=str(tmp_path), samples_per_class=wrong)
+        for option in ("samples_per_class", "test_samples_per_class"):
+            with pytest.raises(InvalidValueError, match=f"`{option}` must be a whole number, 1 or more"):
+                load_dataset("idx", path=str(tmp_path), **{option: wrong})
+
+
+def test_the_first_test_samples_of_each_class_can_be_kept(tmp_path: Path) -> None:
+    write_set(tmp_path)
+    for source, target in (("train", "t10k"), ("t10k", "train")):  # eight test samples, four to train on
+        for file in [*tmp_path.glob(f"{source}-*")]:
+            file.rename(tmp_path / f"moved{target}{file.name.removeprefix(source)}")
+    for file in [*tmp_path.glob("moved*")]:
+        file.rename(tmp_path / file.name.removeprefix("moved"))
+    whole, few = (load_dataset("idx", path=str(tmp_path), **o) for o in ({}, {"test_samples_per_class": 1}))
+    assert whole.split.tolist() == ["train"] * 4 + ["test"] * 8
+    assert few.split.tolist() == ["train"] * 4 + ["test"] * 4
+    assert np.array_equal(few.samples, whole.samples[:8])
+    assert few.labels.tolist() == [0, 1, 2, 3] * 2
 
 
 @pytest.mark.parametrize(("joint", "ending"), [("-", ""), ("-", ".gz"), (".", ""), (".", ".gz")])
