@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -69,6 +69,50 @@ def mnist(samples_per_class: int | None = None):
     if folder is None:
         raise SystemExit("this notebook needs MNIST's four IDX files: name their folder in MLCOMPARE_MNIST")
     return load_dataset("idx", path=folder, samples_per_class=samples_per_class)
+
+
+def small_mnist(digits=range(10), *, train: int = 400, test: int = 2000):
+    """Return a closed-set task on MNIST at 14 × 14 pixels (2 × 2 means), small enough for a busy processor.
+
+    Args:
+        digits: which classes.
+        train: training images of each class that are kept; a fold trains on half of them.
+        test: how many of the official test images are kept, evenly spread.
+    """
+    from mlcompare.data import Dataset, draw_splits
+    from mlcompare.training import TrainingData
+
+    whole = mnist(train)
+    rows = np.flatnonzero(np.isin(whole.labels, list(digits)))
+    rows = np.concatenate([rows[whole.split[rows] == "train"], rows[whole.split[rows] == "test"]])
+    pixels = whole.samples[rows].reshape(-1, 1, 14, 2, 14, 2).mean((3, 5)).round().astype(np.uint8)
+    names, labels = np.unique(whole.labels[rows], return_inverse=True)
+    dataset = Dataset("mnist-14", pixels, labels, tuple(map(str, names)), split=whole.split[rows])
+    splits = draw_splits(labels, kind="closed_set", folds=2, official=dataset.split)
+    step = max(1, len(splits.test) // test)
+    return TrainingData(dataset, replace(splits, test=splits.test[::step]))
+
+
+def fit(
+    loss, data, *, dim: int = 16, seed: int = 0, channels=(8, 16, 32), training=None, metrics=("accuracy",), **values
+):
+    """Train one encoder on fold 0 and score it on the test images: return the result and what was trained.
+
+    Raises:
+        RuntimeError: the training failed; the message is its reason.
+    """
+    from mlcompare.training import EncoderConfig, TrainingConfig, TrainingJob, restore, train
+
+    batch = {"classes_per_batch": min(10, len(data.dataset.class_names)), "samples_per_class": 8}
+    settings = {"steps": 150, "lr": 1e-2, "schedule": "cosine", **batch, **(training or {})}
+    settings["steps"] = budget(3, settings["steps"])
+    encoder = EncoderConfig("conv", dim, {"channels": tuple(channels)})
+    how = {"split": "test", "metrics": metrics, "encoder": encoder, "training": TrainingConfig(**settings)}
+    job = TrainingJob.of(loss, seed=seed, **how, **values)
+    result = train(job, data)
+    if result.status != "ok":
+        raise RuntimeError(f"{job.key}: {result.reason}")
+    return result, restore(job, data, result)
 
 
 def show(figure, *, dpi: int = 80) -> None:

@@ -15,7 +15,7 @@ pytest.importorskip("ipykernel")
 pytest.importorskip("matplotlib")
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
-STUDIES = FOLDER.parent / "studies" / "literature"
+STUDIES = FOLDER.parent / "studies"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MOST_BYTES = 260_000  # of a notebook with its figures
 BOLD = re.compile(r"\*\*([+−-]?\d[\d.]*(?: ?[%×])?)\*\*")  # a measured figure in the text
@@ -80,7 +80,7 @@ def test_stored_tables_belong_to_a_study_with_a_question(folder: Path) -> None:
     from mlcompare.study import read_study
 
     known = json.loads((folder / "study.json").read_text(encoding="utf-8"))["study"]
-    files = [file for file in STUDIES.glob("*.yaml") if read_study(file).name == folder.name]
+    files = [file for file in STUDIES.rglob("*.yaml") if read_study(file).name == folder.name]
     assert len(files) == 1
     config = read_study(files[0])
     assert config.question
