@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mlcompare import __version__
-from mlcompare.errors import InvalidValueError, MLCompareError, StoreError
+from mlcompare.errors import InvalidValueError, MLCompareError
 
 __all__ = ["app", "main"]
 
@@ -139,24 +139,9 @@ def _leave_report(store: Path, tracking_uri: str | None, console: Console) -> Pa
 
 
 def _compare(store: Path):
-    from mlcompare.comparison import compare, load_per_class, load_results
+    from mlcompare.comparison import compare
 
-    path = store / "study.json"
-    if not store.is_dir():
-        cure = "check the path, or run a study first"
-        raise StoreError("the store must exist", value="no such directory", cure=cure, place=str(store))
-    results, per_class = load_results(store), load_per_class(store)
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    objective = known.get("study", {}).get("search", {}).get("objective")
-    return compare(results, per_class, metric=objective, spaces=_ranges(known.get("spaces", {})))
-
-
-def _ranges(spaces: dict) -> dict:
-    """Return the ranges of each loss's space; fixed values and choices have no bounds."""
-    return {
-        loss: {name: d for name, d in space.items() if isinstance(d, dict) and "low" in d}
-        for loss, space in spaces.items()
-    }
+    return compare(store)
 
 
 def _print_ranking(store: Path, console: Console) -> None:

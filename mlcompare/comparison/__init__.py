@@ -10,6 +10,7 @@ from mlcompare.comparison.importance import importance, trial_settings
 from mlcompare.comparison.pairwise import pairwise
 from mlcompare.comparison.permutation import holm, sign_flip_test
 from mlcompare.comparison.power import Separation, runs_to_separate
+from mlcompare.comparison.stored import load_spaces
 from mlcompare.comparison.table import Scores, choose_metric, load_per_class, load_results, score_array
 from mlcompare.comparison.trials import BudgetSensitivity, best_so_far, budget_sensitivity, trial_scores
 from mlcompare.comparison.tunability import tunability
@@ -37,6 +38,7 @@ __all__ = [
     "interval",
     "load_per_class",
     "load_results",
+    "load_spaces",
     "pairwise",
     "probability_of_beating",
     "runs_to_separate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from mlcompare.comparison.family import FamilyAnswer, family_answer
 from mlcompare.comparison.pairwise import indistinguishable, pairs_of, pairwise
 from mlcompare.comparison.power import Separation, runs_to_separate
 from mlcompare.comparison.rows import entry_row
+from mlcompare.comparison.shown import ranking_html
+from mlcompare.comparison.stored import load_spaces, read_store
 from mlcompare.comparison.table import (
     CLASS_COLUMNS,
     RESULT_COLUMNS,
@@ -63,15 +66,19 @@ class Comparison:
         """Return the table as plain dictionaries, ready for JSON."""
         return self.table.to_dict("records")
 
+    def _repr_html_(self) -> str:
+        """The ranking and the family answer, where a notebook shows the comparison."""
+        return ranking_html(self)
+
 
 def compare(
-    results: pd.DataFrame, per_class: pd.DataFrame | None = None, *, metric: str | None = None, seed: int = 0,
-    confidence: float = 0.95, n_resamples: int = 10_000, spaces: Mapping[str, Mapping] | None = None,
+    results: pd.DataFrame | str | Path, per_class: pd.DataFrame | None = None, *, metric: str | None = None,
+    seed: int = 0, confidence: float = 0.95, n_resamples: int = 10_000, spaces: Mapping[str, Mapping] | None = None,
 ) -> Comparison:  # fmt: skip
     """Compare the tuned losses of one study on its sealed test classes.
 
     Args:
-        results: the results table (``results.parquet``), long form.
+        results: a store, which brings all the rest; or the results table (``results.parquet``), long form.
         per_class: scores by test class (``per_class.parquet``). Without it, runs (fold × seed) are the unit of all
             statistics; they share their test classes, so it says too little about new classes: a note says so.
         metric: by default the study's objective, the metric of its trials.
@@ -88,8 +95,13 @@ def compare(
 
     Raises:
         DataError: an empty table, a missing column, several studies, or no measured metric.
+        StoreError: the store is missing, unfinished or damaged.
         UnknownNameError: a metric that wasn't measured.
     """
+    if isinstance(results, str | Path):
+        spaces = load_spaces(results) if spaces is None else spaces
+        results, stored, objective = read_store(results)
+        per_class, metric = stored if per_class is None else per_class, metric or objective
     per_class = None if per_class is None or per_class.empty else per_class
     _check(results, per_class, confidence, n_resamples)
     metric = choose_metric(results, metric)

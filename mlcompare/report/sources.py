@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlcompare.comparison import Comparison, compare, load_per_class, load_results
-from mlcompare.errors import StoreError
+from mlcompare.comparison import Comparison, compare
+from mlcompare.comparison.stored import load_spaces, load_study, read_store
 
 __all__ = ["Embeddings", "Progress", "Study", "TestSamples", "open_study"]
 
@@ -118,32 +118,11 @@ def open_study(store: Path) -> Study:
         StoreError: the store is missing, unfinished or damaged.
         DataError: its results hold no row.
     """
-    if not store.is_dir():
-        cure = "check the path, or run a study first"
-        raise StoreError("the store must exist", value="no such directory", cure=cure, place=str(store))
-    known = _read_known(store / "study.json")
-    results, per_class = load_results(store), load_per_class(store)
-    config = known.get("study", {})
-    spaces = {
-        loss: {name: d for name, d in space.items() if isinstance(d, dict) and "low" in d}
-        for loss, space in known.get("spaces", {}).items()
-    }
-    comparison = compare(results, per_class, metric=config.get("search", {}).get("objective"), spaces=spaces)
-    name = config.get("name") or comparison.study
+    results, per_class, objective = read_store(store)
+    known, spaces = load_study(store), load_spaces(store)
+    comparison = compare(results, per_class, metric=objective, spaces=spaces)
+    name = known.get("study", {}).get("name") or comparison.study
     return Study(store, name, known, results, per_class, comparison, spaces, _progress(store / "journal.jsonl"))
-
-
-def _read_known(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        known = None
-    if not isinstance(known, dict):
-        cure = "restore it from a copy of the store"
-        raise StoreError("study.json must be a JSON object", value="something else", cure=cure, place=str(path))
-    return known
 
 
 def _progress(path: Path) -> Progress:
