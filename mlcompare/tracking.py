@@ -178,7 +178,7 @@ class Tracker:
 
         client = self._client
         run_id, status = self._known.get(run.key, (None, None))
-        if status in ("FINISHED", "FAILED"):
+        if status in ("FINISHED", "FAILED", "KILLED"):
             return
         if run_id is not None:  # a coordinator died half-way through it
             client.delete_run(run_id)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
+import pandas as pd
+import pytest
 import yaml
 
 from mlcompare.study import StudyConfig, make_plan
+from tests.study.conftest import TINY
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -53,3 +60,54 @@ def test_a_loss_of_your_own_is_found_and_conforms(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"], **options)
     assert done.returncode == 0, done.stdout
     assert re.search(r"\d+ passed", done.stdout)
+
+
+@pytest.mark.slow
+def test_from_a_laptop_to_a_cluster(tmp_path: Path) -> None:
+    """The commands of that section, one after the other, on a small study: every store gets the same table."""
+    pytest.importorskip("ray")
+    text = README.split("## From a laptop to a cluster")[1].split("\n## ")[0]
+    commands = re.findall(r"^\$ (.*)$", text, flags=re.MULTILINE)
+    assert len(commands) == 7
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(TINY), encoding="utf-8")
+    environment = {
+        **os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true",
+    }  # fmt: skip
+    server = None
+    try:
+        for command in commands:
+            if command.endswith("&"):
+                log = (tmp_path / "server.txt").open("w")
+                words = shlex.split(command.removesuffix("&"))
+                server = subprocess.Popen(
+                    words, cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True
+                )
+                wait_for("http://127.0.0.1:5001/health")
+                continue
+            done = subprocess.run(
+                shlex.split(command), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+            )
+            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+            assert "MLflow could not" not in done.stdout
+    finally:
+        subprocess.run(["ray", "stop", "--force"], env=environment, capture_output=True)
+        if server is not None:
+            os.killpg(server.pid, signal.SIGKILL)
+    measured = ["seconds", "peak_memory"]
+    first, *others = (
+        pd.read_parquet(tmp_path / "runs" / name / "results.parquet").drop(columns=measured)
+        for name in ("tiny", "team", "ray")
+    )
+    for table in others:
+        pd.testing.assert_frame_equal(table, first)
+
+
+def wait_for(address: str) -> None:
+    for _ in range(900):
+        try:
+            urllib.request.urlopen(address, timeout=5).read()
+            return
+        except OSError:
+            time.sleep(0.3)
+    pytest.fail(f"nobody answers at {address}")

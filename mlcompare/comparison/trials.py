@@ -15,7 +15,8 @@ __all__ = ["BudgetSensitivity", "best_so_far", "budget_sensitivity", "kendall_ta
 def trial_scores(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
     """Return one row for each trial: ``loss, trial, value, source, hyperparameters``, in trial order.
 
-    ``value`` is the mean over the trial's validation folds (and seeds); NaN when a fold of it failed.
+    ``value`` is the mean over the trial's validation folds (and seeds); NaN when a fold of it failed, or was never run
+    because the trial was clearly behind.
     """
     metric = choose_metric(results, metric)
     trials = results[results["kind"] == "trial"]
@@ -29,6 +30,8 @@ def trial_scores(results: pd.DataFrame, metric: str | None = None) -> pd.DataFra
     index = pd.MultiIndex.from_frame(frame[keys])
     frame["value"] = values.reindex(index).to_numpy()
     frame.loc[index.isin(failed.index), "value"] = float("nan")
+    folds = trials.groupby(keys)["fold"].nunique().reindex(index).to_numpy()
+    frame.loc[folds < max(folds, default=0), "value"] = float("nan")
     order = {name: i for i, name in enumerate(dict.fromkeys(frame["loss"]))}
     frame = frame.sort_values(["loss", "trial"], key=lambda s: s.map(order) if s.name == "loss" else s)
     return frame[["loss", "trial", "value", "source", "hyperparameters"]].reset_index(drop=True)

@@ -133,6 +133,7 @@ class SearchConfig(_Frozen):
     objective: str = "map_at_r"
     startup_trials: int | None = Field(None, ge=0)
     seed: int = Field(0, ge=0)
+    racing: bool = False
     space: dict[str, Any] = Field(default_factory=dict)
 
 

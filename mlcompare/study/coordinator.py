@@ -12,6 +12,7 @@ import numpy as np
 from mlcompare.evaluation import higher_is_better
 from mlcompare.study.executors import Executor
 from mlcompare.study.plan import StudyPlan
+from mlcompare.study.racing import clearly_behind, paired_spread
 from mlcompare.study.search import Told, propose
 from mlcompare.study.store import Store
 from mlcompare.training import TrainingJob, TrainingResult, is_fitted
@@ -48,6 +49,7 @@ class Coordinator:
         self.done = {r["key"]: r for r in store.records if r["type"] == "job"}
         self.asked = {(r["loss"], r["trial"]): r for r in store.records if r["type"] == "ask"}
         self.opened = {r["loss"]: r for r in store.records if r["type"] == "opening"}
+        self.stopped = {(r["loss"], r["trial"]): r for r in store.records if r["type"] == "stop"}
         self.resumed = len(self.done)
         self._waiting: dict[str, set[str]] = {}  # loss → keys of the jobs its next step waits for
 
@@ -138,10 +140,43 @@ class Coordinator:
             numbers = range(first, min(first + parallel, total))
             asks = self._ask(loss, numbers)
             jobs = [job for ask in asks for job in self.plan.trial_jobs(loss, ask["trial"], ask["hyperparameters"])]
-            if any(job.key not in self.done for job in jobs):
-                yield from self._wait_for(loss, jobs)
-                return
+            for step in self._race(loss, jobs, first) if self.plan.config.search.racing else [jobs]:
+                if any(job.key not in self.done for job in step):
+                    yield from self._wait_for(loss, step)
+                    return
         yield from self._wait_for(loss, self._open(loss))
+
+    def _race(self, loss: str, jobs: list[TrainingJob], first: int) -> Iterator[list[TrainingJob]]:
+        """Yield a round's jobs fold by fold, without those of trials that are clearly behind the rounds before.
+
+        Whoever stops is decided by the journal alone, when a fold is done for the whole round: a resume decides alike.
+        """
+        sign = 1 if higher_is_better(self.plan.objective) else -1
+        whole = [self._scores(loss, n, sign) for n in range(first) if (loss, n) not in self.stopped]
+        whole = [scores for scores in whole if len(scores) == len(self.plan.folds)]
+        best = max(whole, key=lambda scores: sum(scores.values()), default=None)
+        spread = paired_spread(best, [scores for scores in whole if scores is not best]) if best else None
+        for fold in self.plan.folds:
+            running = [job for job in jobs if job.fold == fold and (loss, _trial(job)) not in self.stopped]
+            yield running
+            last = fold == self.plan.folds[-1]
+            for trial in [] if last else [_trial(job) for job in running]:
+                if clearly_behind(self._scores(loss, trial, sign), best or {}, spread):
+                    self._stop(loss, trial)
+
+    def _scores(self, loss: str, trial: int, sign: int) -> dict[int, float]:
+        """The trial's objective by fold, larger is better; failed folds are left out."""
+        records = self.trial_records(loss, trial)
+        values = {record["fold"]: record["metrics"].get(self.plan.objective) for record in records}
+        return {fold: sign * value for fold, value in values.items() if value is not None}
+
+    def _stop(self, loss: str, trial: int) -> None:
+        records = self.trial_records(loss, trial)
+        record = {"type": "stop", "loss": loss, "trial": trial, "folds": len(records)}
+        self.store.append(record)
+        self.stopped[loss, trial] = record
+        for observer in self.observers:
+            observer.trial_done(loss, trial, None, records)
 
     def _wait_for(self, loss: str, jobs: list[TrainingJob]) -> Iterator[Bundle]:
         """Yield what is not done of one step's jobs, alone or as populations."""
@@ -174,14 +209,14 @@ class Coordinator:
             proposals = propose(
                 plan.space,
                 [self._told(loss, number) for number in range(numbers.start)],
-                missing,
+                numbers,  # the whole round, also where a part of it was asked before: each ask sees those before it
                 seed_parts=("search", search.seed, self.plan.config.name, loss),
                 published=plan.entry.published,
                 trials=search.trials,
                 startup_trials=search.startup_trials,
                 maximize=higher_is_better(self.plan.objective),
             )
-            for proposal in proposals:
+            for proposal in (p for p in proposals if p.number in missing):
                 record = {
                     "type": "ask",
                     "loss": loss,
@@ -199,8 +234,11 @@ class Coordinator:
         return [self.done[key] for key in keys if key in self.done]
 
     def _told(self, loss: str, trial: int) -> Told:
-        values = self.asked[loss, trial]["hyperparameters"]
-        return Told(trial, values, self._objective(self.trial_records(loss, trial)))
+        values, records = self.asked[loss, trial]["hyperparameters"], self.trial_records(loss, trial)
+        if (loss, trial) in self.stopped:
+            scores = [record["metrics"][self.plan.objective] for record in records]
+            return Told(trial, values, float(np.mean(scores)), stopped_after=len(scores))
+        return Told(trial, values, self._objective(records))
 
     def _objective(self, records: list[dict[str, Any]]) -> float | None:
         """The mean over the folds; ``None`` where a fold failed."""
@@ -221,7 +259,8 @@ class Coordinator:
         return [
             self._told(loss, n)
             for n in numbers
-            if (loss, n) in self.asked and len(self.trial_records(loss, n)) == len(self.plan.folds)
+            if (loss, n) in self.stopped
+            or ((loss, n) in self.asked and len(self.trial_records(loss, n)) == len(self.plan.folds))
         ]
 
     def _open(self, loss: str) -> list[TrainingJob]:
@@ -244,8 +283,12 @@ class Coordinator:
     def _select(self, loss: str) -> int | None:
         """The best trial by the objective, the first of equals; ``None`` where every trial failed."""
         sign = 1 if higher_is_better(self.plan.objective) else -1
-        good = [trial for trial in self.told(loss) if trial.objective is not None]
+        good = [trial for trial in self.told(loss) if trial.objective is not None and not trial.stopped_after]
         return max(good, key=lambda t: (sign * t.objective, -t.number)).number if good else None
+
+
+def _trial(job: TrainingJob) -> int:
+    return int(job.key.split("/")[2])
 
 
 def _finite_history(history: dict[str, list[float]]) -> dict[str, list[float | None]]:

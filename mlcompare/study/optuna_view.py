@@ -23,13 +23,15 @@ def write_optuna(store: Path, config: StudyConfig, spaces: dict[str, Any], recor
         if record["type"] == "job" and record["kind"] == "trial":
             values.setdefault((record["loss"], record["trial"]), []).append(record["metrics"].get(objective))
     asks = [r for r in records if r["type"] == "ask"]
+    stopped = {(r["loss"], r["trial"]): r["folds"] for r in records if r["type"] == "stop"}
     for loss, space in spaces.items():
         told = []
         for ask in asks:
             scores = values.get((loss, ask["trial"]), [])
-            if ask["loss"] == loss and len(scores) == folds:
-                mean = None if None in scores else sum(scores) / folds
-                told.append(Told(ask["trial"], ask["hyperparameters"], mean))
+            early = stopped.get((loss, ask["trial"]), 0)
+            if ask["loss"] == loss and (early or len(scores) == folds):
+                mean = None if None in scores else sum(scores) / len(scores)
+                told.append(Told(ask["trial"], ask["hyperparameters"], mean, early))
         optuna_study(
             {name: _dimension(d) for name, d in space.items()}, told,
             maximize=higher_is_better(objective), storage=f"sqlite:///{temporary.resolve()}", name=loss,

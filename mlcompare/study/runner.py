@@ -78,7 +78,8 @@ class _Tracking:
 
     def trial_done(self, loss: str, trial: int, objective: float | None, records: list[dict[str, Any]]) -> None:
         source = self._coordinator.asked[loss, trial]["source"]
-        self._tracker.log(trial_run(records, source, self._coordinator.plan.objective))
+        early = self._coordinator.stopped.get((loss, trial), {}).get("folds", 0)
+        self._tracker.log(trial_run(records, source, self._coordinator.plan.objective, stopped=early))
 
 
 def run_study(

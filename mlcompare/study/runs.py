@@ -62,8 +62,11 @@ def _tags(record: Record, kind: str, source: str | None) -> dict[str, str]:
     return tags
 
 
-def trial_run(records: list[Record], source: str, objective: str) -> Run:
-    """Return one trial as one run: mean and standard deviation over its folds, the folds as steps."""
+def trial_run(records: list[Record], source: str, objective: str, *, stopped: int = 0) -> Run:
+    """Return one trial as one run: mean and standard deviation over its folds, the folds as steps.
+
+    ``stopped`` is the number of folds after which a race left it behind.
+    """
     first = records[0]
     failed = [record for record in records if record["status"] != "ok"]
     metrics: list[tuple[str, float, int]] = []
@@ -74,13 +77,14 @@ def trial_run(records: list[Record], source: str, objective: str) -> Run:
         metrics += [(f"{objective}_by_fold", record["metrics"][objective], record["fold"]) for record in records]
     seconds = sum(record["seconds"] for record in records)
     metrics += [("seconds", seconds, 0), *_history(records)]
+    early = {"stopped": f"after {stopped} folds, clearly behind"} if stopped else {}
     return Run(
         key=f"trial/{first['loss']}/{first['trial']}",
         name=f"{first['loss']} trial {first['trial']}",
-        tags=_tags((failed or records)[0], "trial", source) | {"trial": str(first["trial"])},
+        tags=_tags((failed or records)[0], "trial", source) | {"trial": str(first["trial"])} | early,
         params=_params(first["hyperparameters"]),
         metrics=tuple(metric for metric in metrics if math.isfinite(metric[1])),
-        status="FAILED" if failed else "FINISHED",
+        status="FAILED" if failed else "KILLED" if stopped else "FINISHED",
         seconds=seconds,
     )
 
@@ -117,9 +121,11 @@ def runs_of(records: list[Record], folds: int, objective: str, store: Path) -> I
             trials.setdefault((record["loss"], record["trial"]), []).append(record)
         else:
             yield job_run(record, sources_of(record, openings), artifacts_of(record, openings, store))
+    stopped = {(r["loss"], r["trial"]): r["folds"] for r in records if r["type"] == "stop"}
     for key, folded in trials.items():
-        if len(folded) == folds:
-            yield trial_run(sorted(folded, key=lambda r: r["fold"]), asks[key]["source"], objective)
+        if len(folded) == folds or key in stopped:
+            ordered = sorted(folded, key=lambda r: r["fold"])
+            yield trial_run(ordered, asks[key]["source"], objective, stopped=stopped.get(key, 0))
 
 
 def sources_of(record: Record, openings: Mapping[str, Mapping[str, int]]) -> list[str]:

@@ -21,11 +21,15 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 @dataclass(frozen=True)
 class Told:
-    """A finished trial: its values, and its objective (``None``: failed)."""
+    """A finished trial: its values, and its objective (``None``: failed).
+
+    ``stopped_after`` is the number of folds a trial saw before it was stopped for being behind; 0 for whole trials.
+    """
 
     number: int
     values: Mapping[str, Any]
     objective: float | None
+    stopped_after: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,8 @@ def propose(
 ) -> list[Proposal]:
     """Propose trials ``numbers`` given every trial told so far.
 
-    Each number has its own sampler, seeded by ``seed_parts`` and the number alone: a resumed study asks the same again.
+    Each number has its own sampler, seeded by ``seed_parts`` and the number, and sees the numbers before it as running:
+    a resumed study that asks for the whole round gets the same again.
     """
     first = _first_trials(space, published, trials)
     searched = distributions(space)
@@ -120,11 +125,12 @@ def optuna_study(
     study = optuna.create_study(direction=direction, storage=storage, study_name=name)
     searched = distributions(space)
     for trial in sorted(told, key=lambda t: t.number):
-        failed = trial.objective is None
+        whole = TrialState.PRUNED if trial.stopped_after else TrialState.COMPLETE
         study.add_trial(
             create_trial(
-                state=TrialState.FAIL if failed else TrialState.COMPLETE,
-                value=None if failed else trial.objective,
+                state=TrialState.FAIL if trial.objective is None else whole,
+                value=None if trial.stopped_after else trial.objective,
+                intermediate_values={trial.stopped_after: trial.objective} if trial.stopped_after else {},
                 params={key: trial.values[key] for key in searched},
                 distributions=searched,
             )
