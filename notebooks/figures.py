@@ -6,6 +6,7 @@ import io
 import os
 import warnings
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -61,14 +62,15 @@ def mnist_folder() -> str | None:
     return next((str(place) for place in places if place.is_dir()), None)
 
 
-def mnist(samples_per_class: int | None = None):
-    """Return MNIST with its official split; ``samples_per_class`` keeps the first training images of each class."""
+@cache
+def mnist():
+    """Return MNIST with its official split, read once."""
     from mlcompare.data import load_dataset
 
     folder = mnist_folder()
     if folder is None:
         raise SystemExit("this notebook needs MNIST's four IDX files: name their folder in MLCOMPARE_MNIST")
-    return load_dataset("idx", path=folder, samples_per_class=samples_per_class)
+    return load_dataset("idx", path=folder)
 
 
 def small_mnist(digits=range(10), *, train: int = 400, test: int = 2000):
@@ -82,9 +84,10 @@ def small_mnist(digits=range(10), *, train: int = 400, test: int = 2000):
     from mlcompare.data import Dataset, draw_splits
     from mlcompare.training import TrainingData
 
-    whole = mnist(train)
-    rows = np.flatnonzero(np.isin(whole.labels, list(digits)))
-    rows = np.concatenate([rows[whole.split[rows] == "train"], rows[whole.split[rows] == "test"]])
+    whole = mnist()
+    trains, rows = whole.split == "train", np.flatnonzero(np.isin(whole.labels, list(digits)))
+    first = np.concatenate([np.flatnonzero(trains & (whole.labels == digit))[:train] for digit in digits])
+    rows = np.concatenate([np.sort(first), rows[~trains[rows]]])
     pixels = whole.samples[rows].reshape(-1, 1, 14, 2, 14, 2).mean((3, 5)).round().astype(np.uint8)
     names, labels = np.unique(whole.labels[rows], return_inverse=True)
     dataset = Dataset("mnist-14", pixels, labels, tuple(map(str, names)), split=whole.split[rows])
@@ -113,6 +116,13 @@ def fit(
     if result.status != "ok":
         raise RuntimeError(f"{job.key}: {result.reason}")
     return result, restore(job, data, result)
+
+
+def geometry(result) -> dict[str, float]:
+    """Return angles, norms and spectrum of a kept result's test embeddings."""
+    from mlcompare.evaluation import embedding_geometry
+
+    return embedding_geometry(result.artifacts["embeddings"], result.artifacts["labels"])
 
 
 def show(figure, *, dpi: int = 80) -> None:
