@@ -92,7 +92,7 @@ def small_mnist(digits=range(10), *, train: int = 400, test: int = 2000):
     names, labels = np.unique(whole.labels[rows], return_inverse=True)
     dataset = Dataset("mnist-14", pixels, labels, tuple(map(str, names)), split=whole.split[rows])
     splits = draw_splits(labels, kind="closed_set", folds=2, official=dataset.split)
-    step = max(1, len(splits.test) // test)
+    step = max(1, len(splits.test) // budget(200, test))
     return TrainingData(dataset, replace(splits, test=splits.test[::step]))
 
 
@@ -145,7 +145,7 @@ def table(frame: pd.DataFrame, digits: int = 3) -> None:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured number and its 95 % interval."""
+    """A measured number and its 95 % interval; both ends are the number itself where nothing about it is random."""
 
     value: float
     low: float
@@ -153,7 +153,8 @@ class Estimate:
 
     def __str__(self) -> str:
         digits = 3 if max(abs(self.value), abs(self.low), abs(self.high)) < 10 else 1
-        return f"{self.value:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+        value, low, high = (f"{number:.{digits}f}" for number in (self.value, self.low, self.high))
+        return value if self.low == self.high else f"{value} ({low} to {high})"
 
 
 def over_seeds(values) -> Estimate:

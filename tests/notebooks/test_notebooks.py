@@ -86,9 +86,10 @@ def test_stored_tables_belong_to_a_study_with_a_question(folder: Path) -> None:
     assert config.question
     assert config.decision_rule
     told = config.model_dump(mode="json")
-    assert {key: told[key] for key in ("decision_rule", "encoder", "training", "losses")} == {
-        key: known[key] for key in ("decision_rule", "encoder", "training", "losses")
-    }
+    assert told["losses"] == known["losses"]
+    assert told["decision_rule"] == known["decision_rule"]
+    for section in ("encoder", "training", "search", "protocol"):
+        assert {key: told[section].get(key) for key in known[section]} == known[section]
     figures.StoredStudy(folder.name)
 
 
@@ -119,3 +120,28 @@ def test_intervals_over_seeds_are_students() -> None:
     low, high = stats.t.interval(0.95, 3, loc=0.3625, scale=stats.sem(values))
     assert (found.low, found.high) == pytest.approx((low, high))
     assert figures.over_seeds([0.2]).high == float("inf")
+
+
+def test_a_study_leaves_the_tables_that_notebooks_read(tmp_path: Path, monkeypatch) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(
+        "{name: tiny, dataset: digits, protocol: {folds: 2}, encoder: {name: conv, channels: [2], embedding_dim: 4},"
+        " training: {steps: 2, classes_per_batch: 2, lr: 0.01}, search: {trials: 1}, final: {seeds: 1},"
+        " losses: {softmax: null}}",
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(rebuild, "HERE", tmp_path)
+    monkeypatch.setattr(figures, "HERE", tmp_path)
+    rebuild.run_study_tables(file)
+    study = figures.StoredStudy("tiny")
+    found = study.of("softmax")
+    finals = study.results.query("kind == 'final' and metric == 'map_at_r' and source == 'selected'")
+    assert found.value == pytest.approx(finals["value"].mean(), abs=0.02)  # of classes, not of samples
+    assert found.low < found.value < found.high
+    assert study.difference("softmax", "softmax").value == 0
+
+
+def test_an_unknown_notebook_is_named() -> None:
+    with pytest.raises(SystemExit, match="zebra"):
+        rebuild.notebooks(["zebra"])
