@@ -47,9 +47,9 @@ class Case:
 
 
 CASES = [
-    Case("frozen features, linear head", "bench_features", {"name": "linear", "embedding_dim": 64}, 100, 16, 8),
-    Case("frozen features, mlp head", "bench_features", {"name": "mlp", "embedding_dim": 64, "width": 256}, 100, 16, 8),
-    Case("28×28 images, conv4", "bench_images", {"name": "conv4", "embedding_dim": 64}, 60, 3, 3),
+    Case("frozen features, linear head", "bench_features", {"name": "linear", "embedding_dim": 64}, 100, 32, 8),
+    Case("frozen features, mlp head", "bench_features", {"name": "mlp", "embedding_dim": 64, "width": 256}, 100, 24, 8),
+    Case("28×28 images, conv4", "bench_images", {"name": "conv4", "embedding_dim": 64}, 60, 6, 3),
 ]
 
 
@@ -156,10 +156,10 @@ def by_hand(case: Case, folder: Path) -> tuple[float, dict[str, float]]:
     """Return seconds for each training, and the best validation score of each loss."""
     data = READERS[case.dataset]()
     splits = draw_splits(data.labels, **PROTOCOL)
-    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / 'hand.db'}")
-    experiment = client.create_experiment("hand", artifact_location=(folder / "artifacts").as_uri())
     best, trainings = {}, 0
     started = time.perf_counter()
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / 'hand.db'}")
+    experiment = client.create_experiment("hand", artifact_location=(folder / "artifacts").as_uri())
     for name in LOSSES:
 
         def objective(trial: optuna.Trial, name: str = name) -> float:
