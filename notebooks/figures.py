@@ -31,7 +31,7 @@ CLASS_COLOURS = (BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK, GREY, BROWN
 COLOURS = {
     "softmax": BLACK, "modified_softmax": GREY, "normface": ORANGE, "l2_softmax": SKY, "ring": PINK, "ccl": BROWN,
     "up_softmax": GREEN, "heated_up_softmax": RED, "l_softmax": SKY, "sphereface": GREEN, "cosface": BLUE,
-    "arcface": RED, "center": PINK, "contrastive": SKY, "triplet": BLUE, "triplet_semihard": BROWN, "trihard": RED,
+    "arcface": RED, "center": PINK, "contrastive": SKY, "triplet": BLUE, "triplet_semihard": BROWN, "trihard": YELLOW,
     "lifted_structure": GREEN, "margin_based": PINK,
 }  # fmt: skip
 
@@ -186,7 +186,7 @@ class StoredStudy:
         return self._estimate(self.scores.of(a) - self.scores.of(b))
 
     def _estimate(self, values: np.ndarray) -> Estimate:
-        found = contrast(values, np.random.default_rng(0))
+        found = contrast(values, np.random.default_rng(0), n_resamples=budget(200, 10_000))
         return Estimate(found.difference, found.ci_low, found.ci_high)
 
 

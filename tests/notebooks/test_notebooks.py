@@ -34,6 +34,15 @@ def outputs(notebook) -> list[dict]:
     return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
 
 
+def each_executed() -> list:
+    """Every notebook; all but one are slow (a minute and more in all), and that one needs no data of its own."""
+    return [
+        pytest.param(path, id=path.stem, marks=() if path.stem.startswith("04") else pytest.mark.slow)
+        for path in NOTEBOOKS
+    ]
+
+
+@pytest.mark.parametrize("path", each_executed())
 def test_it_runs_with_the_small_budget(path: Path) -> None:
     if "mnist(" in path.read_text(encoding="utf-8") and figures.mnist_folder() is None:
         pytest.skip("MNIST is not here")
@@ -122,6 +131,7 @@ def test_intervals_over_seeds_are_students() -> None:
     assert figures.over_seeds([0.2]).high == float("inf")
 
 
+@pytest.mark.slow
 def test_a_study_leaves_the_tables_that_notebooks_read(tmp_path: Path, monkeypatch) -> None:
     file = tmp_path / "tiny.yaml"
     file.write_text(
