@@ -1,8 +1,8 @@
 """Time and memory of a population against its size, the batch, the classes and the dataset; one thread.
 
-Each row is measured in a process of its own, in processor time: milliseconds a step for each member (a longer and a shorter training,
-subtracted), the arithmetic reached as a share of what a float32 matrix product reaches on the same thread, and memory
-above the imports. Cost a training falls with the population until that share stops growing.
+Each row is measured in a process of its own, in processor time: milliseconds a step for each member (a longer and a
+shorter training, subtracted), the arithmetic reached as a share of what a float32 matrix product reaches on the same
+thread, and memory above the imports. Cost a training falls with the population until that share stops growing.
 
     python tests/benchmarks/scaling.py
 """
