@@ -19,12 +19,16 @@
   }
 
   const hidden = {}; // chart → names switched off
+  const narrow = matchMedia("(max-width: 560px)"); // names beside points would overlap there: a tap shows them
 
   function figure(plot) {
     const style = getComputedStyle(root);
     const data = painted(plot.data, style);
     const off = hidden[plot.id] || new Set();
-    for (const trace of data) trace.visible = !off.has(trace.legendgroup);
+    for (const trace of data) {
+      trace.visible = !off.has(trace.legendgroup);
+      if (narrow.matches && trace.mode === "markers+text") trace.mode = "markers";
+    }
     return [data, painted(plot.layout, style)];
   }
 
@@ -40,6 +44,7 @@
   }
   const start = () => { root.dataset.plots = "drawing"; drawFrom(0); };
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", start);
+  narrow.addEventListener("change", start);
   start();
 
   // The legends are buttons: they work by keyboard, too.
