@@ -42,6 +42,7 @@ plt.rcParams.update(
     }
 )  # fmt: skip
 warnings.filterwarnings("ignore", category=FutureWarning)
+warnings.filterwarnings("ignore", message="IProgress not found")  # progress bars are for terminals
 
 
 def budget(small, full):

@@ -25,12 +25,13 @@ IMAGES = frozenset({".png", ".jpg", ".jpeg", ".pgm", ".ppm", ".bmp", ".gif", ".t
 TABLES = (".npz", ".parquet")
 
 
-def load_model(folder: Path) -> tuple[Standardized, dict[str, Any]]:
+def load_model(folder: str | Path) -> tuple[Standardized, dict[str, Any]]:
     """Return an exported model, ready to embed, and its card. Weights are read as tensors only: no code is run.
 
     Raises:
         StoreError: the folder is no exported model, or its weights don't fit its card.
     """
+    folder = Path(folder)
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -58,7 +59,7 @@ def load_model(folder: Path) -> tuple[Standardized, dict[str, Any]]:
     return Standardized(net, mean, 1 / deviation).eval(), card
 
 
-def embed_file(model: Path, source: Path, out: Path) -> int:
+def embed_file(model: str | Path, source: str | Path, out: str | Path) -> int:
     """Embed ``source`` (a folder of images, one image, ``.npz`` or ``.parquet``) and write ``out``; return how many.
 
     The output (``.npz`` or ``.parquet``) holds ``embeddings``, ``names`` (relative paths, or row numbers) and, where
@@ -69,6 +70,7 @@ def embed_file(model: Path, source: Path, out: Path) -> int:
         DataError: the source is missing, broken, or has another shape than the model takes.
         StoreError: the model is broken, or ``out`` can't be written.
     """
+    source, out = Path(source), Path(out)
     if out.suffix not in TABLES:
         raise InvalidValueError("`--out` must end in .npz or .parquet", value=str(out))
     net, card = load_model(model)

@@ -68,7 +68,7 @@ class _Winner:
         return self.record["fold"]
 
 
-def export_model(store: Path, loss: str, out: Path, *, far: float = 1e-3, fold: int = 0) -> Exported:
+def export_model(store: str | Path, loss: str, out: str | Path, *, far: float = 1e-3, fold: int = 0) -> Exported:
     """Write the encoder that a loss's selected setting trained to the folder ``out``, whole or not at all.
 
     Args:
@@ -83,6 +83,7 @@ def export_model(store: Path, loss: str, out: Path, *, far: float = 1e-3, fold: 
     """
     if not 0 < far < 1:
         raise InvalidValueError("`0 < far < 1` must hold", value=f"far={far}", cure="1e-3 is usual")
+    store, out = Path(store), Path(out)
     if out.exists():
         raise StoreError("the folder must not exist yet", value="it does", cure="name another", place=str(out))
     winner = _winner(store, loss, fold)
