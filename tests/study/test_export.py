@@ -108,7 +108,7 @@ def test_embed_a_folder(exported, tmp_path) -> None:
         path = tmp_path / "in" / str(data.labels[row]) / f"{row}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(data.samples[row, 0]).save(path)
-    assert embed_file(exported.path, tmp_path / "in", tmp_path / "out.parquet") == 3
+    assert embed_file(str(exported.path), str(tmp_path / "in"), str(tmp_path / "out.parquet")) == 3  # text will do
     frame = pd.read_parquet(tmp_path / "out.parquet")
     assert frame["names"].tolist() == ["0/0.png", "0/10.png", "1/1.png"]
     assert frame["labels"].tolist() == ["0", "0", "1"]
