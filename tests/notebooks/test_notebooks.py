@@ -84,6 +84,18 @@ def test_every_figure_quoted_in_the_text_is_checked_by_the_notebook(path: Path) 
     assert not [figure for figure in quoted if f'"{figure}"' not in checks]
 
 
+def test_figures_and_pictures_in_the_readme_come_from_the_notebooks() -> None:
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    cells = [cell for path in NOTEBOOKS for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    checks = "\n".join(cell.source for cell in cells if "holds(" in cell.source)
+    assert not [figure for figure in BOLD.findall(readme) if f'"{figure}"' not in checks]
+    pictures = re.findall(r"!\[[^\]]+\]\(notebooks/(pictures/[^)]+)\)", readme)
+    assert len(pictures) == 2
+    for picture in pictures:
+        assert any(f'savefig("{picture}"' in cell.source for cell in cells), "a notebook draws it"
+        assert (FOLDER / picture).stat().st_size < 100_000
+
+
 @pytest.mark.parametrize("folder", sorted((FOLDER / "results").glob("*")), ids=lambda folder: folder.name)
 def test_stored_tables_belong_to_a_study_with_a_question(folder: Path) -> None:
     from mlcompare.study import read_study
