@@ -102,7 +102,7 @@ def _linear_svm(job: TrainingJob, data: TrainingData) -> EmbedRows:
     describe = _hog(job, data) if _has_descriptors(data.dataset) else _standardized(job, data)
     fold, seed = data.splits.folds[job.fold], derive_seed("svm", job.seed)
     rows, labels = _some(fold.train, fold.labels(data.dataset.labels), np.random.default_rng(seed))
-    svm = LinearSVC(dual="auto", tol=1e-2, random_state=seed % 2**32)
+    svm = LinearSVC(dual="auto", tol=1e-2, max_iter=100, random_state=seed % 2**32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an SVM that has not quite converged is a baseline all the same
         svm.fit(describe(rows).numpy(), labels)
