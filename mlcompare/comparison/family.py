@@ -84,8 +84,8 @@ def family_answer(
     means = {family: _family_mean(scores, names) for family, names in members.items()}
     of_mean = contrast(means["margin"] - means["metric"], generator, **options)
     decided = bool(of_best.ci_low > 0 or of_best.ci_high < 0)
-    sentence = _sentence(best, of_best, of_mean, decided, sign, metric, confidence)
     chosen_on = "validation" if on_validation else "test"
+    sentence = _sentence(best, of_best, of_mean, decided, sign, metric, confidence, chosen_on)
     return FamilyAnswer(best["margin"], best["metric"], chosen_on, of_best, of_mean, decided, sentence)
 
 
@@ -94,7 +94,7 @@ def _family_mean(scores: Scores, names: Sequence[str]) -> np.ndarray:
     return np.mean([scores.of(name) for name in names], axis=0)
 
 
-def _sentence(best, of_best: Contrast, of_mean: Contrast, decided, sign, metric, confidence) -> str:
+def _sentence(best, of_best: Contrast, of_mean: Contrast, decided, sign, metric, confidence, chosen_on) -> str:
     if np.isnan(of_best.difference):
         return f"{best['margin']} and {best['metric']} share no successful run, so the families can't be compared."
     ahead, behind = ("margin", "metric") if sign * of_best.difference >= 0 else ("metric", "margin")
@@ -111,4 +111,4 @@ def _sentence(best, of_best: Contrast, of_mean: Contrast, decided, sign, metric,
     over = f"; averaged over each family, margin minus metric is {of_mean.difference:+.3f} ({of_mean.ci_low:+.3f} to "
     over += f"{of_mean.ci_high:+.3f})"
     over = "" if np.isnan(of_mean.difference) else over
-    return f"{answer}: {size} {spread}{over}."
+    return f"{answer}: {size} {spread}{over}. The best of each family is named by its {chosen_on} scores."
