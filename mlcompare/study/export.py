@@ -21,7 +21,7 @@ from mlcompare.evaluation.inputs import prepare
 from mlcompare.evaluation.roc import PairCounts, threshold_at_far
 from mlcompare.evaluation.verification import all_pairs
 from mlcompare.study.config import StudyConfig, validated
-from mlcompare.study.plan import study_dataset, study_splits
+from mlcompare.study.protocol import study_dataset, study_splits
 from mlcompare.study.store import JOURNAL, STUDY, read_journal
 from mlcompare.training.prepare import Standardizer
 

@@ -14,12 +14,8 @@ from mlcompare.data import (
     Splits,
     check_augmentation,
     check_sampler,
-    corrupt_splits,
-    draw_splits,
     load_dataset,
-    read_pairs,
     resolve_augmentation,
-    with_pairs,
 )
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError, StudyFileError
@@ -27,6 +23,7 @@ from mlcompare.evaluation import parse_metric
 from mlcompare.losses.compose import LossEntry
 from mlcompare.study.config import HeadSection, StudyConfig
 from mlcompare.study.entries import parse_entry
+from mlcompare.study.protocol import corrupted_splits, paired, protocol_splits
 from mlcompare.study.space import Space, training_space
 from mlcompare.training import (
     EncoderConfig,
@@ -40,7 +37,7 @@ from mlcompare.training import (
 from mlcompare.training.frozen import frozen_features
 from mlcompare.training.worker import versions
 
-__all__ = ["LossPlan", "StudyPlan", "make_plan", "study_dataset", "study_splits"]
+__all__ = ["LossPlan", "StudyPlan", "make_plan"]
 
 REPORTED_OF_PAIRS = ("verification_accuracy", "auc", "eer", "tar_at_far_1e-2")
 REPORTED = ("map_at_r", "recall_at_1", "r_precision", "auc", "eer")
@@ -209,7 +206,7 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
     with _section(place, "dataset"):
         dataset = load_dataset(config.dataset.name, **config.dataset.options)
     with _section(place, "protocol.pairs"):
-        dataset = _with_pairs(config, dataset)
+        dataset = paired(config, dataset)
     with _section(place, "training.augment"):
         augmentation = resolve_augmentation(config.training.augment)
         if augmentation and config.encoder.frozen:
@@ -219,9 +216,9 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
             raise DataError("augmentation needs images", value="features", cure="leave out training.augment")
         check_augmentation(augmentation, channels=dataset.sample_shape[0])
     with _section(place, "protocol"):
-        _clean_splits(config, dataset)
+        clean = protocol_splits(config, dataset)
     with _section(place, "corruption"):
-        splits = study_splits(config, dataset)
+        splits = corrupted_splits(config, dataset, clean)
     with _section(place, "training"):
         _check_batches(config, dataset, splits)
     with _section(place, "encoder"):
@@ -245,19 +242,9 @@ def _check_metric(name: str, config: StudyConfig) -> None:
         cure = "choose protocol.kind: closed_set, or a metric of embeddings such as recall_at_1"
         rule = f"`{name}` needs the same classes in training and test"
         raise InvalidValueError(rule, value=f"protocol.kind: {config.protocol.kind}", cure=cure)
-
     if config.protocol.kind == "verification_pairs" and metric.group != "verification":
         cure = "choose verification_accuracy, auc, eer or tar_at_far_1e-2"
         raise InvalidValueError("pairs are scored by verification metrics", value=name, cure=cure)
-
-
-def _with_pairs(config: StudyConfig, dataset: Dataset) -> Dataset:
-    return dataset if config.protocol.pairs is None else with_pairs(dataset, config.protocol.pairs)
-
-
-def study_dataset(config: StudyConfig) -> Dataset:
-    """Read the dataset of a study, with the images of its verification pairs where these bring their own."""
-    return _with_pairs(config, load_dataset(config.dataset.name, **config.dataset.options))
 
 
 def _check_batches(config: StudyConfig, dataset: Dataset, splits: Splits) -> None:
@@ -268,18 +255,6 @@ def _check_batches(config: StudyConfig, dataset: Dataset, splits: Splits) -> Non
             training.sampler, torch.as_tensor(targets), classes_per_batch=training.classes_per_batch,
             samples_per_class=training.samples_per_class,
         )  # fmt: skip
-
-
-def _clean_splits(config: StudyConfig, dataset: Dataset) -> Splits:
-    options = config.protocol.model_dump()
-    path = options.pop("pairs")
-    pairs = None if path is None else read_pairs(path, dataset)
-    return draw_splits(dataset.labels, official=dataset.split, pairs=pairs, **options)
-
-
-def study_splits(config: StudyConfig, dataset: Dataset) -> Splits:
-    """Draw the splits of a study: its protocol's, with the training samples corrupted where it says so."""
-    return corrupt_splits(_clean_splits(config, dataset), dataset.labels, **config.corruption.model_dump())
 
 
 def _plan_losses(config: StudyConfig, place: str) -> dict[str, LossPlan]:

@@ -1,0 +1,36 @@
+"""The data of a study: its dataset, and the splits that its protocol and corruption make of it."""
+
+from __future__ import annotations
+
+from mlcompare.data import Dataset, Splits, corrupt_splits, draw_splits, load_dataset, read_pairs, with_pairs
+from mlcompare.study.config import StudyConfig
+
+__all__ = ["corrupted_splits", "paired", "protocol_splits", "study_dataset", "study_splits"]
+
+
+def paired(config: StudyConfig, dataset: Dataset) -> Dataset:
+    """Return the dataset with the images of its verification pairs, where these bring their own."""
+    return dataset if config.protocol.pairs is None else with_pairs(dataset, config.protocol.pairs)
+
+
+def study_dataset(config: StudyConfig) -> Dataset:
+    """Read the dataset of a study, with the images of its verification pairs where these bring their own."""
+    return paired(config, load_dataset(config.dataset.name, **config.dataset.options))
+
+
+def protocol_splits(config: StudyConfig, dataset: Dataset) -> Splits:
+    """Draw the splits of a study's protocol."""
+    options = config.protocol.model_dump()
+    path = options.pop("pairs")
+    pairs = None if path is None else read_pairs(path, dataset)
+    return draw_splits(dataset.labels, official=dataset.split, pairs=pairs, **options)
+
+
+def corrupted_splits(config: StudyConfig, dataset: Dataset, splits: Splits) -> Splits:
+    """Return splits with the training samples corrupted where the study says so."""
+    return corrupt_splits(splits, dataset.labels, **config.corruption.model_dump())
+
+
+def study_splits(config: StudyConfig, dataset: Dataset) -> Splits:
+    """Draw the splits of a study: its protocol's, with the training samples corrupted where it says so."""
+    return corrupted_splits(config, dataset, protocol_splits(config, dataset))
