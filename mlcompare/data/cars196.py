@@ -11,6 +11,7 @@ import numpy as np
 
 from mlcompare.data.dataset import Dataset, register_dataset
 from mlcompare.data.official import listed_images
+from mlcompare.data.options import checked_path
 from mlcompare.errors import DataError, InvalidValueError
 
 __all__ = ["cars196"]
@@ -41,9 +42,7 @@ def cars196(
         InvalidValueError: an option is out of its range.
         DataError: something is missing or broken.
     """
-    if not isinstance(path, str | Path):
-        raise InvalidValueError("`path` must be text", value=f"path={path!r}", place="cars196")
-    root, place = Path(path).expanduser(), f"cars196: {path}"
+    root, place = checked_path(path, place="cars196").expanduser(), f"cars196: {path}"
     if split not in SPLITS:
         raise InvalidValueError(f"`split` must be {' or '.join(SPLITS)}", value=repr(split), place=place)
     paths, numbers, test = (_whole if (root / "cars_annos.mat").is_file() else _devkit)(root, place)

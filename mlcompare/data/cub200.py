@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mlcompare.data.dataset import Dataset, register_dataset
 from mlcompare.data.download import Archive, ensure
-from mlcompare.data.folder import checked_flag
 from mlcompare.data.official import checked_folder, listed_images, read_table
+from mlcompare.data.options import checked_flag
 from mlcompare.errors import DataError, InvalidValueError
 
 __all__ = ["cub200"]

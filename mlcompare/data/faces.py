@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from mlcompare.data.dataset import Dataset, register_dataset
-from mlcompare.data.folder import checked_flag
 from mlcompare.data.images import checked_size, read_image
+from mlcompare.data.options import checked_flag, checked_path
 from mlcompare.errors import DataError, InvalidValueError
 
 __all__ = ["olivetti_faces", "orl_faces"]
@@ -69,8 +69,8 @@ def olivetti_faces(size: tuple[int, int] = (64, 64), path: str | None = None, do
     from sklearn.datasets import fetch_olivetti_faces
 
     size, place = checked_size(size, place="olivetti_faces"), f"olivetti_faces: {path or 'scikit-learn'}"
-    if path is not None and not isinstance(path, str | Path):
-        raise InvalidValueError("`path` must be text", value=f"path={path!r}", place="olivetti_faces")
+    if path is not None:
+        checked_path(path, place="olivetti_faces")
     try:
         bunch = fetch_olivetti_faces(
             data_home=path, shuffle=False, download_if_missing=checked_flag("download", download, place=place)

@@ -10,6 +10,7 @@ import numpy as np
 from mlcompare.data.dataset import Dataset, register_dataset
 from mlcompare.data.labels import checked_split, encode_labels
 from mlcompare.data.npz import read_npz
+from mlcompare.data.options import checked_path
 from mlcompare.errors import DataError, InvalidValueError
 
 __all__ = ["features"]
@@ -30,9 +31,7 @@ def features(path: str) -> Dataset:
         InvalidValueError: the path is not text, or of another type than .npz and .parquet.
         DataError: the file is missing, broken, or lacks something.
     """
-    if not isinstance(path, str | Path):
-        raise InvalidValueError("`path` must be text", value=f"path={path!r}", place="features")
-    file, place = Path(path), f"features: {path}"
+    file, place = checked_path(path, place="features"), f"features: {path}"
     kind = file.suffix.lower()
     if kind not in (".npz", ".parquet"):
         raise InvalidValueError("`path` must end in .npz or .parquet", value=repr(file.name), place=place)

@@ -9,9 +9,10 @@ from mlcompare.data.cache import ImageFile, cache_folders, cached_images, checke
 from mlcompare.data.dataset import Dataset, register_dataset
 from mlcompare.data.images import checked_channels, checked_size, readable_endings
 from mlcompare.data.labels import encode_labels
+from mlcompare.data.options import checked_flag, checked_path
 from mlcompare.errors import DataError, InvalidValueError
 
-__all__ = ["checked_flag", "image_folder", "scan"]
+__all__ = ["image_folder", "scan"]
 
 CLASS_OF = ("folder", "top")
 
@@ -44,9 +45,7 @@ def image_folder(
         InvalidValueError: an option is out of its range.
         DataError: the folder is missing, holds no classes, or holds files that can't be decoded.
     """
-    if not isinstance(path, str | Path):
-        raise InvalidValueError("`path` must be text", value=f"path={path!r}", place="image_folder")
-    root, place = Path(path), f"image_folder: {path}"
+    root, place = checked_path(path, place="image_folder"), f"image_folder: {path}"
     size, channels = checked_size(size, place=place), checked_channels(channels, place=place)
     skip_corrupt = checked_flag("skip_corrupt", skip_corrupt, place=place)
     folders = cache_folders(root.resolve(), checked_cache(cache, place=place))
@@ -64,13 +63,6 @@ def image_folder(
     labels, names = encode_labels(classes, place=place)
     paths = tuple(files[row].path for row in images.rows)
     return Dataset("image_folder", images.samples, labels, names, fingerprint=images.fingerprint(labels), paths=paths)
-
-
-def checked_flag(name: str, value: object, *, place: str) -> bool:
-    """Return an option that is on or off."""
-    if not isinstance(value, bool):
-        raise InvalidValueError(f"`{name}` must be true or false", value=repr(value), place=place)
-    return value
 
 
 def _class(path: str, class_of: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from mlcompare.data.dataset import Dataset, register_dataset
 from mlcompare.data.labels import encode_labels
+from mlcompare.data.options import checked_path
 from mlcompare.errors import DataError, InvalidValueError
 
 __all__ = ["idx", "read_idx"]
@@ -35,9 +36,7 @@ def idx(path: str, samples_per_class: int | None = None, test_samples_per_class:
         InvalidValueError: the path is not text, or the number is below 1.
         DataError: a file is missing or broken, or images and labels don't fit.
     """
-    if not isinstance(path, str | Path):
-        raise InvalidValueError("`path` must be text", value=f"path={path!r}", place="idx")
-    folder, place = Path(path), f"idx: {path}"
+    folder, place = checked_path(path, place="idx"), f"idx: {path}"
     most = {"train": samples_per_class, "test": test_samples_per_class}
     for name, count in zip(("samples_per_class", "test_samples_per_class"), most.values()):
         if count is not None and (type(count) is not int or count < 1):

@@ -11,9 +11,9 @@ import numpy as np
 
 from mlcompare.data.cache import ImageFile, cache_folders, cached_images, checked_cache
 from mlcompare.data.dataset import Dataset, register_dataset
-from mlcompare.data.folder import checked_flag
 from mlcompare.data.images import checked_channels, checked_size
 from mlcompare.data.labels import checked_split, encode_labels
+from mlcompare.data.options import checked_flag, checked_path
 from mlcompare.errors import DataError, InvalidValueError
 
 __all__ = ["image_list", "located"]
@@ -46,9 +46,7 @@ def image_list(
         DataError: the list is missing or broken, a path leads out of its folder or to nothing, or files can't be
             decoded.
     """
-    if not isinstance(path, str | Path):
-        raise InvalidValueError("`path` must be text", value=f"path={path!r}", place="image_list")
-    file, place = Path(path), f"image_list: {path}"
+    file, place = checked_path(path, place="image_list"), f"image_list: {path}"
     size, channels = checked_size(size, place=place), checked_channels(channels, place=place)
     skip_corrupt = checked_flag("skip_corrupt", skip_corrupt, place=place)
     folders = cache_folders(file.resolve(), checked_cache(cache, place=place))

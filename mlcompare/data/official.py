@@ -13,7 +13,8 @@ from mlcompare.data.dataset import Dataset
 from mlcompare.data.image_list import located
 from mlcompare.data.images import checked_channels, checked_size
 from mlcompare.data.labels import encode_labels
-from mlcompare.errors import DataError, InvalidValueError
+from mlcompare.data.options import checked_path
+from mlcompare.errors import DataError
 
 __all__ = ["checked_folder", "listed_images", "read_table"]
 
@@ -26,9 +27,7 @@ def checked_folder(path: object, inner: str, *, name: str) -> Path:
     Raises:
         InvalidValueError: the path is not text.
     """
-    if not isinstance(path, str | Path) or not str(path):
-        raise InvalidValueError("`path` must be text", value=f"path={path!r}", place=name)
-    root = Path(path).expanduser()
+    root = checked_path(path, place=name).expanduser()
     return root if root.name == inner and not (root / inner).is_dir() else root / inner
 
 

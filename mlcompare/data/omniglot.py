@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from mlcompare.data.dataset import Dataset, register_dataset
 from mlcompare.data.download import Archive, ensure
-from mlcompare.data.folder import checked_flag, scan
+from mlcompare.data.folder import scan
 from mlcompare.data.official import listed_images
-from mlcompare.errors import DataError, InvalidValueError
+from mlcompare.data.options import checked_flag, checked_path
+from mlcompare.errors import DataError
 
 __all__ = ["omniglot"]
 
@@ -37,9 +36,7 @@ def omniglot(
         InvalidValueError: an option is out of its range.
         DataError: something is missing or broken.
     """
-    if not isinstance(path, str | Path):
-        raise InvalidValueError("`path` must be text", value=f"path={path!r}", place="omniglot")
-    root, place = Path(path).expanduser(), f"omniglot: {path}"
+    root, place = checked_path(path, place="omniglot").expanduser(), f"omniglot: {path}"
     download = checked_flag("download", download, place=place)
     absent = [archive for name, archive in ARCHIVES.items() if not (root / name).is_dir()]
     ensure(root, tuple(ARCHIVES), absent, download=download, place=place)

@@ -40,6 +40,14 @@ def test_names_and_options_are_checked() -> None:
     assert all(spec.summary for spec in list_datasets())
 
 
+@pytest.mark.parametrize("name", [spec.name for spec in list_datasets() if "path" in spec.options])
+@pytest.mark.parametrize("path", [7, ["photographs"], ""])
+def test_a_path_is_text(name: str, path: object) -> None:
+    with pytest.raises(InvalidValueError, match="`path` must be text") as caught:
+        load_dataset(name, path=path)
+    assert caught.value.place.startswith(name)
+
+
 @pytest.mark.parametrize(
     ("samples", "labels", "rule"),
     [
