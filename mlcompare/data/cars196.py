@@ -7,16 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from mlcompare.data.dataset import Dataset, register_dataset
-from mlcompare.data.official import listed_images
+from mlcompare.data.official import check_split, listed_images, second_half
 from mlcompare.data.options import checked_path
-from mlcompare.errors import DataError, InvalidValueError
+from mlcompare.errors import DataError
 
 __all__ = ["cars196"]
 
-SPLITS = ("classes", "images")
 DEVKIT = ("cars_train_annos.mat", "cars_test_annos_withlabels.mat")
 
 
@@ -43,12 +40,10 @@ def cars196(
         DataError: something is missing or broken.
     """
     root, place = checked_path(path, place="cars196").expanduser(), f"cars196: {path}"
-    if split not in SPLITS:
-        raise InvalidValueError(f"`split` must be {' or '.join(SPLITS)}", value=repr(split), place=place)
+    check_split(split, place=place)
     paths, numbers, test = (_whole if (root / "cars_annos.mat").is_file() else _devkit)(root, place)
-    first = set(np.unique(numbers)[: len(np.unique(numbers)) // 2].tolist())
     if split == "classes":
-        test = [number not in first for number in numbers]
+        test = second_half(numbers)
     return listed_images(
         "cars196", root, paths, [str(number) for number in numbers], test, size=size, channels=channels, cache=cache,
         place=place, credit="Krause, Stark, Deng, Fei-Fei 2013; Stanford",

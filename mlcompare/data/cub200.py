@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mlcompare.data.dataset import Dataset, register_dataset
 from mlcompare.data.download import Archive, ensure
-from mlcompare.data.official import checked_folder, listed_images, read_table
+from mlcompare.data.official import check_split, checked_folder, listed_images, read_table, second_half
 from mlcompare.data.options import checked_flag
-from mlcompare.errors import DataError, InvalidValueError
+from mlcompare.errors import DataError
 
 __all__ = ["cub200"]
 
@@ -14,7 +14,6 @@ ARCHIVE = Archive(
     "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz", "md5:97eceeb196236b17998738112f37df78"
 )
 TABLES = ("images.txt", "image_class_labels.txt", "train_test_split.txt")
-SPLITS = ("classes", "images")
 
 
 @register_dataset("cub200")
@@ -45,8 +44,7 @@ def cub200(
     """
     place = f"cub200: {path}"
     root = checked_folder(path, "CUB_200_2011", name="cub200")
-    if split not in SPLITS:
-        raise InvalidValueError(f"`split` must be {' or '.join(SPLITS)}", value=repr(split), place=place)
+    check_split(split, place=place)
     wanted = [f"CUB_200_2011/{name}" for name in (*TABLES, "images")]
     ensure(root.parent, wanted, [ARCHIVE], download=checked_flag("download", download, place=place), place=place)
     paths = dict(read_table(root / TABLES[0], (int, str), place=place))
@@ -55,9 +53,7 @@ def cub200(
     if not paths.keys() == classes.keys() == train.keys():
         got = f"{len(paths)}, {len(classes)} and {len(train)}"
         raise DataError(f"{', '.join(TABLES)} must name the same images", value=got, place=place)
-    half = len(set(classes.values())) // 2
-    first = set(sorted(set(classes.values()))[:half])
-    test = [classes[i] not in first if split == "classes" else train[i] == 0 for i in paths]
+    test = second_half([classes[i] for i in paths]) if split == "classes" else [train[i] == 0 for i in paths]
     names = [line.split("/")[0] for line in paths.values()]
     return listed_images(
         "cub200", root / "images", list(paths.values()), names, test, size=size, channels=channels, cache=cache,

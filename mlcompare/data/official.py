@@ -14,11 +14,12 @@ from mlcompare.data.image_list import located
 from mlcompare.data.images import checked_channels, checked_size
 from mlcompare.data.labels import encode_labels
 from mlcompare.data.options import checked_path
-from mlcompare.errors import DataError
+from mlcompare.errors import DataError, InvalidValueError
 
-__all__ = ["checked_folder", "listed_images", "read_table"]
+__all__ = ["check_split", "checked_folder", "listed_images", "read_table", "second_half"]
 
 SHOWN = 3
+SPLITS = ("classes", "images")
 
 
 def checked_folder(path: object, inner: str, *, name: str) -> Path:
@@ -29,6 +30,27 @@ def checked_folder(path: object, inner: str, *, name: str) -> Path:
     """
     root = checked_path(path, place=name).expanduser()
     return root if root.name == inner and not (root / inner).is_dir() else root / inner
+
+
+def check_split(split: object, *, place: str) -> None:
+    """Refuse a split that is neither by `classes`, as is usual in retrieval, nor by `images`, the authors'.
+
+    Raises:
+        InvalidValueError: it is another one.
+    """
+    if split not in SPLITS:
+        raise InvalidValueError(f"`split` must be {' or '.join(SPLITS)}", value=repr(split), place=place)
+
+
+def second_half(classes: Sequence[int]) -> list[bool]:
+    """Return whether each class belongs to the second half of all classes, which tests where the first half trains.
+
+    >>> second_half([4, 1, 3, 2, 1])
+    [True, False, True, False, False]
+    """
+    known = sorted(set(classes))
+    first = set(known[: len(known) // 2])
+    return [number not in first for number in classes]
 
 
 def read_table(file: Path, columns: Sequence[Callable[[str], Any]], *, header: int = 0, place: str) -> list[tuple]:
