@@ -1,4 +1,8 @@
-"""Small convolutional encoders: blocks of 3×3 convolution, batch norm, ReLU and 2×2 max pooling."""
+"""Small convolutional encoders: blocks of 3×3 convolution, batch norm, ReLU and 2×2 max pooling.
+
+The pooling comes before the ReLU, which then has a quarter of the work: both orders give the same numbers and
+gradients, as ReLU never falls.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +24,11 @@ def conv(input_shape: tuple[int, ...], embedding_dim: int, channels: tuple[int, 
     before, height, width = input_shape
     layers: list[nn.Module] = []
     for after in channels:
-        layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after)]
         if min(height, width) >= 2:
             layers.append(nn.MaxPool2d(2))
             height, width = height // 2, width // 2
+        layers.append(nn.ReLU())
         before = after
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * height * width, embedding_dim))
 

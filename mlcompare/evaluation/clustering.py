@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
-
 from mlcompare.evaluation.inputs import Samples
 from mlcompare.evaluation.names import Metric
 
 __all__ = ["clustering_scores"]
-
-SCORES = {"nmi": normalized_mutual_info_score, "ami": adjusted_mutual_info_score, "ari": adjusted_rand_score}
 
 
 def clustering_scores(samples: Samples, metrics: Sequence[Metric], *, seed: int = 0) -> dict[str, float]:
@@ -24,8 +19,12 @@ def clustering_scores(samples: Samples, metrics: Sequence[Metric], *, seed: int 
     Args:
         seed: of the three k-means++ starts, of which the tightest is taken.
     """
+    from sklearn.cluster import KMeans  # here: it takes a second to load, and few studies ask for these scores
+    from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, normalized_mutual_info_score
+
+    scores = {"nmi": normalized_mutual_info_score, "ami": adjusted_mutual_info_score, "ari": adjusted_rand_score}
     codes = samples.codes.cpu().numpy()
     groups = KMeans(len(samples.classes), n_init=3, random_state=seed).fit_predict(
         samples.vectors.float().cpu().numpy()
     )
-    return {metric.name: float(SCORES[metric.kind](codes, groups)) for metric in metrics}
+    return {metric.name: float(scores[metric.kind](codes, groups)) for metric in metrics}

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation.inputs import Samples, prepare
@@ -129,6 +128,8 @@ def class_weight_norms(class_weights, class_counts) -> dict[str, float]:
     Raises:
         InvalidValueError: not one count for each class.
     """
+    from scipy.stats import spearmanr  # here: it takes a second to load
+
     weights = torch.as_tensor(class_weights).detach().double()
     counts = np.asarray(torch.as_tensor(class_counts).cpu(), dtype=np.float64)
     if weights.ndim != 2 or counts.shape != (len(weights),):

@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 import time
 import types
 from collections import deque
@@ -95,18 +96,23 @@ class ProcessExecutor:
     Args:
         workers: how many at a time.
         folder: where the data are laid out for the workers.
+        threads: of each worker.
         timeout: seconds for each training of a bundle, after which its worker counts as hung; ``None`` never.
     """
 
     name = "processes"
 
-    def __init__(self, data: TrainingData, *, workers: int, folder: Path, timeout: float | None = None) -> None:
+    def __init__(
+        self, data: TrainingData, *, workers: int, folder: Path, threads: int = 1, timeout: float | None = None
+    ) -> None:
         self.workers, self._timeout = workers, timeout
         self._data, self._folder = data, folder
         self._source: DataSource | None = None  # laid out when the first bundle comes
         self._running: dict[Connection, _Worker] = {}
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
+        with _pinned_environment(threads), _interrupts_ignored():
+            forkserver.ensure_running()  # it loads torch while this process goes on
 
     @property
     def active(self) -> int:
@@ -120,9 +126,7 @@ class ProcessExecutor:
     def _start(self, bundle: Bundle, attempt: int) -> None:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(theirs, bundle, self._source), daemon=True)
-        with _pinned_environment(bundle[0].threads):
-            forkserver.ensure_running()
-        with _signals_wait(), _main_hidden(unless=_needs_main(bundle)):
+        with _signals_wait(), _pinned_environment(bundle[0].threads), _main_hidden(unless=_needs_main(bundle)):
             process.start()
         theirs.close()
         self._running[ours] = _Worker(bundle, process, ours, attempt)
@@ -195,6 +199,19 @@ def _signals_wait() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Start a process that ignores Ctrl-C from the first: the terminal sends it to every process."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may say so
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _needs_main(bundle: Bundle) -> bool:
     """Whether a worker must import the program that was started: it may have registered the loss or the encoder."""
     job = bundle[0]
@@ -264,4 +281,4 @@ def create_executor(
     count = workers or (1 if device.startswith("cuda") else len(os.sched_getaffinity(0)))
     if name == "in-process" or (name != "processes" and count == 1 and timeout is None):
         return InProcessExecutor(data)
-    return ProcessExecutor(data, workers=count, folder=folder, timeout=timeout)
+    return ProcessExecutor(data, workers=count, folder=folder, threads=threads, timeout=timeout)

@@ -11,7 +11,7 @@ from typing import Any
 from mlcompare.errors import InvalidValueError, StoreError
 from mlcompare.study.outcome import ATTEMPTS, Finished, failed_bundle
 from mlcompare.training import TrainingData
-from mlcompare.training.worker import Bundle, run_bundle, versions
+from mlcompare.training.worker import Bundle, keep_freed_memory, run_bundle, versions
 
 __all__ = ["RayExecutor"]
 
@@ -127,6 +127,7 @@ def _run_checked(bundle: Bundle, data: TrainingData, expected: dict[str, str]):
     if found != expected:
         cure = "install the same versions on every machine"
         raise StoreError("a cluster trains with one set of packages", value=f"{found}, not {expected}", cure=cure)
+    keep_freed_memory()
     return run_bundle(bundle, data)
 
 

@@ -153,6 +153,6 @@ class _Batches:
             drawn = [draw_augmentation(batch, self._augment, stream, shape) for stream, _ in self._streams]
             together = [torch.cat(parts, -1) for parts in zip(*drawn)]  # parameters (…, M·B)
             inputs = apply_augmentation(inputs.flatten(0, 1), self._augment, together).view_as(inputs)
-        inputs = (inputs.float() - self._mean) * self._inverse
+        inputs = (inputs.float() - self._mean).mul_(self._inverse)
         noises = [self._loss.draw_noise(batch, generator=stream) for _, stream in self._streams]
         return inputs, labels, None if noises[0] is None else torch.stack(noises)

@@ -1,7 +1,8 @@
 """The optimisers of :mod:`mlcompare.training.optimizers` for a population: every member with its own numbers.
 
 All weights of all members lie in one vector, so a step is a handful of operations however many members and
-layers there are. The formulas are torch.optim's.
+layers there are; on a CPU, Adam and AdamW are PyTorch's fused kernel, member after member, which passes over the
+memory once. The formulas are torch.optim's.
 """
 
 from __future__ import annotations
@@ -19,20 +20,23 @@ __all__ = ["STACKED_OPTIMIZERS", "StackedOptimizer", "StackedWeights"]
 
 
 class StackedWeights:
-    """Stacked parameters ``name → (M, …)`` laid out in one vector ``flat``, their gradients in another."""
+    """Stacked parameters ``name → (M, …)`` laid out in one vector ``flat``."""
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
         self.members = len(next(iter(parameters.values())))
         self.flat = torch.cat([tensor.detach().flatten() for tensor in parameters.values()])  # (all weights,)
-        self.gradient = torch.zeros_like(self.flat)
-        self.views: dict[str, Tensor] = {}
-        first = 0
-        for name, tensor in parameters.items():
-            span = slice(first, first + tensor.numel())
-            view = self.flat[span].view(tensor.shape).requires_grad_()
-            view.grad = self.gradient[span].view(tensor.shape)  # backward adds into the vector
-            self.views[name] = view
-            first = span.stop
+        self._shapes = {name: tensor.shape for name, tensor in parameters.items()}
+        self.views = {name: view.requires_grad_() for name, view in self.stacks(self.flat).items()}
+
+    def stacks(self, flat: Tensor) -> dict[str, Tensor]:
+        """Return views ``name → (M, …)`` of a vector in the order of ``flat``."""
+        parts = flat.split([math.prod(shape) for shape in self._shapes.values()])
+        return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts)}
+
+    def gradient(self) -> Tensor:
+        """Return the gradient in the order of ``flat``; 0 where a weight had none."""
+        views = self.views.values()
+        return torch.cat([(torch.zeros_like(v) if v.grad is None else v.grad).flatten() for v in views])
 
     def spread(self, values: Sequence[float]) -> Tensor:
         """Return one number for each member as one for each weight, in the order of ``flat``."""
@@ -57,29 +61,71 @@ class StackedOptimizer:
         if name not in STACKED_OPTIMIZERS:
             cure = did_you_mean(name, STACKED_OPTIMIZERS)
             raise UnknownNameError(f"unknown optimizer {name!r}", cure=cure)
-        self._update = STACKED_OPTIMIZERS[name]
-        self._groups: list[tuple[StackedWeights, dict[str, Tensor], dict[str, Tensor]]] = []
+        self._weights = [weights for weights in (encoder, loss) if weights is not None]
+        self._steppers: list[Callable[[float, int], None]] = []
         for weights, ratios in ((encoder, [1.0] * len(configs)), (loss, [c.head_lr_ratio for c in configs])):
             if weights is not None:
-                numbers = {
-                    "lr": [c.lr * ratio for c, ratio in zip(configs, ratios)],
-                    "decay": [c.weight_decay for c in configs],
-                    "momentum": [c.momentum for c in configs],
-                }
-                self._groups.append((weights, {key: weights.spread(values) for key, values in numbers.items()}, {}))
+                rates = [c.lr * ratio for c, ratio in zip(configs, ratios)]
+                fused = name in FUSED and weights.flat.device.type == "cpu"
+                kind = _FusedAdam if fused else _Vectorized
+                self._steppers.append(kind(name, weights, rates, configs))
         self._count = 0
 
     def zero_grad(self) -> None:
-        for weights, _, _ in self._groups:
-            weights.gradient.zero_()
+        for weights in self._weights:
+            for view in weights.views.values():
+                view.grad = None
 
     @torch.no_grad()
     def step(self, factor: float) -> None:
         """Take one step; ``factor`` multiplies every learning rate."""
         self._count += 1
-        for weights, numbers, state in self._groups:
-            lr = numbers["lr"] * factor
-            self._update(weights.flat, weights.gradient, lr, numbers, state, self._count)
+        for step in self._steppers:
+            step(factor, self._count)
+
+
+class _FusedAdam:
+    """Adam and AdamW by PyTorch's fused kernel, member after member: one pass over the memory. For CPUs."""
+
+    def __init__(self, name: str, weights: StackedWeights, rates: Sequence[float], configs: Sequence[TrainingConfig]):
+        self._update, self._weights, self._rates = FUSED[name], weights, rates
+        self._decays = [c.weight_decay for c in configs]
+        self._count = torch.zeros(())
+        state = (weights.flat, torch.zeros_like(weights.flat), torch.zeros_like(weights.flat))
+        self._state = [  # (weights, means, squares) of each member, each a list over the layers
+            tuple([stack[member] for stack in weights.stacks(flat).values()] for flat in state)
+            for member in range(weights.members)
+        ]
+
+    def __call__(self, factor: float, count: int) -> None:
+        self._count.fill_(count)
+        views = self._weights.views.values()
+        used = [number for number, view in enumerate(views) if view.grad is not None]
+        if not used:
+            return
+        gradients = zip(*(view.grad.contiguous().unbind() for view in views if view.grad is not None))
+        counts = [self._count] * len(used)
+        for state, gradient, lr, decay in zip(self._state, gradients, self._rates, self._decays):
+            own = ([tensors[number] for number in used] for tensors in state)
+            weights, means, squares = own
+            self._update(
+                weights, list(gradient), means, squares, [], counts, lr=lr * factor, beta1=0.9, beta2=0.999,
+                weight_decay=decay, eps=1e-8, amsgrad=False, maximize=False,
+            )  # fmt: skip
+
+
+class _Vectorized:
+    """A step in a handful of operations over all members and layers."""
+
+    def __init__(self, name: str, weights: StackedWeights, rates: Sequence[float], configs: Sequence[TrainingConfig]):
+        self._update, self._weights, self._state = STACKED_OPTIMIZERS[name], weights, {}
+        decays, momenta = ([c.weight_decay for c in configs], [c.momentum for c in configs])
+        columns = {"lr": rates, "decay": decays, "momentum": momenta}
+        self._numbers = {key: weights.spread(values) for key, values in columns.items()}
+
+    def __call__(self, factor: float, count: int) -> None:
+        lr = self._numbers["lr"] * factor
+        self._update(self._weights.flat, self._weights.gradient(), lr, self._numbers, self._state, count)
 
 
 def _slot(state: dict[str, Tensor], name: str, like: Tensor) -> Tensor:
@@ -135,3 +181,4 @@ STACKED_OPTIMIZERS: dict[str, Callable[..., None]] = {
     "adam": _adam,
     "adamw": _adamw,
 }
+FUSED: dict[str, Callable[..., None]] = {"adam": torch._fused_adam_, "adamw": torch._fused_adamw_}

@@ -20,6 +20,22 @@ def weights(encoder: nn.Module) -> int:
     return sum(parameter.numel() for parameter in encoder.parameters())
 
 
+def test_conv_is_the_same_with_its_relu_before_the_pooling() -> None:
+    encoder = create_encoder("conv", input_shape=(1, 9, 8), embedding_dim=5, channels=(4, 3))
+    inputs = torch.randn(6, 1, 9, 8, generator=torch.Generator().manual_seed(0)).round(decimals=1)  # with ties
+
+    def usual(x: torch.Tensor) -> torch.Tensor:
+        for first in (0, 4):
+            x = nn.functional.max_pool2d(encoder[first + 1](encoder[first](x)).relu(), 2)
+        return encoder[-1](x.flatten(1))
+
+    gradients = [
+        torch.autograd.grad(forward(inputs).square().sum(), list(encoder.parameters())) for forward in (encoder, usual)
+    ]
+    assert torch.equal(encoder(inputs), usual(inputs))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*gradients))
+
+
 def test_lenetpp_has_the_papers_layers() -> None:
     encoder = create_encoder("lenetpp", input_shape=(1, 28, 28), embedding_dim=2)
     convolutions = [(m.in_channels, m.out_channels, m.kernel_size[0]) for m in encoder if isinstance(m, nn.Conv2d)]

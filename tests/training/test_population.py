@@ -12,7 +12,7 @@ import torch
 from mlcompare.data import Dataset, draw_splits
 from mlcompare.errors import InvalidValueError
 from mlcompare.registry import list_losses
-from mlcompare.training import EncoderConfig, TrainingConfig, TrainingData, train
+from mlcompare.training import EncoderConfig, TrainingConfig, TrainingData, stacked_optimizers, train
 from mlcompare.training.optimizers import OPTIMIZERS, create_optimizer, learning_rate_factor
 from mlcompare.training.population import population_key, train_population
 from mlcompare.training.stacked_optimizers import STACKED_OPTIMIZERS, StackedOptimizer, StackedWeights
@@ -159,8 +159,11 @@ def test_every_optimiser_and_schedule_in_both_engines(data, make_job, optimizer:
     assert all(changed), "schedule and warm-up reach the population"
 
 
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "vectorized"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_stacked_optimisers_are_torchs(name: str) -> None:
+def test_stacked_optimisers_are_torchs(monkeypatch, name: str, fused: bool) -> None:
+    if not fused:  # as on a GPU
+        monkeypatch.setattr(stacked_optimizers, "FUSED", {})
     torch.manual_seed(0)
     configs = [
         TrainingConfig(optimizer=name, lr=lr, weight_decay=decay, momentum=momentum, head_lr_ratio=ratio)
