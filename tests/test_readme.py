@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +14,7 @@ import pytest
 import yaml
 
 from mlcompare.study import StudyConfig, make_plan
+from tests.servers import Server
 from tests.study.conftest import TINY
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -78,12 +76,9 @@ def test_from_a_laptop_to_a_cluster(tmp_path: Path) -> None:
     try:
         for command in commands:
             if command.endswith("&"):
-                log = (tmp_path / "server.txt").open("w")
                 words = shlex.split(command.removesuffix("&"))
-                server = subprocess.Popen(
-                    words, cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True
-                )
-                wait_for("http://127.0.0.1:5001/health")
+                server = Server(words, 5001, tmp_path / "server.txt", cwd=tmp_path, env=environment)
+                server.start()
                 continue
             done = subprocess.run(
                 shlex.split(command), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
@@ -93,7 +88,7 @@ def test_from_a_laptop_to_a_cluster(tmp_path: Path) -> None:
     finally:
         subprocess.run(["ray", "stop", "--force"], env=environment, capture_output=True)
         if server is not None:
-            os.killpg(server.pid, signal.SIGKILL)
+            server.stop()
     measured = ["seconds", "peak_memory"]
     first, *others = (
         pd.read_parquet(tmp_path / "runs" / name / "results.parquet").drop(columns=measured)
@@ -101,13 +96,3 @@ def test_from_a_laptop_to_a_cluster(tmp_path: Path) -> None:
     )
     for table in others:
         pd.testing.assert_frame_equal(table, first)
-
-
-def wait_for(address: str) -> None:
-    for _ in range(900):
-        try:
-            urllib.request.urlopen(address, timeout=5).read()
-            return
-        except OSError:
-            time.sleep(0.3)
-    pytest.fail(f"nobody answers at {address}")

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from mlcompare.comparison import load_results
 from mlcompare.report import write_report
+from tests.servers import Server, free_port
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = Path("/usr/bin/chromium")
@@ -168,39 +162,12 @@ def dashboard(finished, tmp_path_factory):
     """``mlcompare dashboard`` on a free port; yields its address."""
     store = tmp_path_factory.mktemp("dashboard") / "store"
     shutil.copytree(finished, store)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlcompare.cli", "dashboard", str(store), "--port", str(port)]
-    log = (store / "server.log").open("w")
-    server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(address, server, store / "server.log")
-        yield address
-    finally:
-        stop_group(server)
-        log.close()
-
-
-def wait_for(address: str, server: subprocess.Popen, log: Path, seconds: float = 90.0) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            urllib.request.urlopen(f"{address}/health", timeout=5).read()
-            return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    pytest.fail(f"no dashboard at {address}: {log.read_text()[-2000:]}")
-
-
-def stop_group(server: subprocess.Popen) -> None:
-    """End the server and the workers it started: they share its process group."""
-    os.killpg(server.pid, signal.SIGTERM)
-    try:
-        server.wait(20)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, signal.SIGKILL)
+    server = Server(command, port, store / "server.log")
+    server.start()
+    yield server.address
+    server.stop()
 
 
 @pytest.mark.slow

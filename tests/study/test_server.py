@@ -3,60 +3,29 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
-import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import pytest
 
 from mlcompare.study import run_study
 from mlcompare.tracking import Run, Tracker
+from tests.servers import Server, free_port
 
 
 @pytest.fixture
 def server(tmp_path: Path):
-    """Start and stop an MLflow server on a free port of the loopback interface."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path / "server"
+    """An MLflow server on a free port of the loopback interface, not started yet."""
+    port, folder = free_port(), tmp_path / "server"
     folder.mkdir()
-    running: list[subprocess.Popen] = []
-
-    class Server:
-        address = f"http://127.0.0.1:{port}"
-
-        def start(self) -> None:
-            command = [
-                sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-                "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--serve-artifacts",
-                "--artifacts-destination", str(folder / "artifacts"),
-            ]  # fmt: skip
-            environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-            log = (folder / "log.txt").open("ab")
-            running.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True))
-            deadline = time.monotonic() + 90
-            while time.monotonic() < deadline:
-                try:
-                    urllib.request.urlopen(f"{self.address}/health", timeout=5).read()
-                    return
-                except (urllib.error.URLError, OSError):
-                    time.sleep(0.3)
-            pytest.fail((folder / "log.txt").read_text()[-2000:])
-
-        def stop(self) -> None:
-            while running:
-                process = running.pop()
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-
-    found = Server()
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--serve-artifacts",
+        "--artifacts-destination", str(folder / "artifacts"),
+    ]  # fmt: skip
+    found = Server(command, port, folder / "log.txt", env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"})
     yield found
     found.stop()
 
