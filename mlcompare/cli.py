@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -12,11 +10,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from mlcompare import __version__
-from mlcompare.errors import InvalidValueError, MLCompareError
+from mlcompare.errors import InvalidValueError
+from mlcompare.exits import orderly_exit
 
 __all__ = ["app", "main"]
 
@@ -31,11 +28,6 @@ app = typer.Typer(
 StudyArgument = Annotated[Path, typer.Argument(help="A study file, such as studies/quickstart.yaml.")]
 StoreArgument = Annotated[Path, typer.Argument(help="A store, such as runs/faces-quickstart.")]
 StoreOption = Annotated[Path | None, typer.Option("--store", help="Where to keep it (runs/<study name>).")]
-
-
-INTERRUPTED = 130
-LOCAL_SERVER = "http://127.0.0.1:5000"
-WIDE = 120  # columns from which the selected settings fit into the ranking
 
 
 class Format(StrEnum):
@@ -84,6 +76,7 @@ def run(
 ) -> None:
     """Run a study, or finish one that was interrupted, and print the ranking."""
     from mlcompare.study import run_study
+    from mlcompare.study.dashboard import where_to_browse
 
     console = Console()
     outcome = run_study(
@@ -103,18 +96,8 @@ def run(
         )
     _print_ranking(outcome.store, console)
     report = _leave_report(outcome.store, tracking_uri, console)
-    console.print(f"browse:    {_browse(outcome, tracking_uri)}", soft_wrap=True)
+    console.print(f"browse:    {where_to_browse(outcome.store, tracking_uri, outcome.experiment_id)}", soft_wrap=True)
     console.print(f"read more: mlcompare report {outcome.store}  (written: {report})", soft_wrap=True)
-
-
-def _browse(outcome, tracking_uri: str | None) -> str:
-    """What to open, and where the trials stand in it."""
-    from mlcompare.study.dashboard import view_link
-
-    if tracking_uri is None:
-        return f"mlcompare dashboard {outcome.store}  (then {view_link(LOCAL_SERVER, '1', 'trials')})"
-    known = outcome.experiment_id is not None and tracking_uri.startswith("http")
-    return view_link(tracking_uri, outcome.experiment_id, "trials") if known else tracking_uri
 
 
 def _leave_report(store: Path, tracking_uri: str | None, console: Console) -> Path:
@@ -145,15 +128,9 @@ def _compare(store: Path):
 
 
 def _print_ranking(store: Path, console: Console) -> None:
-    from mlcompare.report.tables import ranking_table
+    from mlcompare.report.tables import print_ranking
 
-    comparison = _compare(store)
-    console.print(ranking_table(comparison, settings=console.width >= WIDE))
-    console.print("★ best  ≈ indistinguishable from it (Holm-corrected)  * selected on the bound of its range")
-    if comparison.family is not None:
-        console.print(comparison.family.sentence, soft_wrap=True)
-    for note in comparison.notes:
-        console.print(f"note: {note}", style="dim", soft_wrap=True)
+    print_ranking(_compare(store), console)
 
 
 @app.command()
@@ -172,37 +149,12 @@ def check(study: StudyArgument) -> None:
     """Check a study file and print the plan: trainings, estimated time, memory. Nothing is written."""
     from mlcompare.study import read_study
     from mlcompare.study.estimate import estimate
+    from mlcompare.study.outline import print_outline
     from mlcompare.study.plan import make_plan
 
-    plan = make_plan(read_study(study), place=str(study))
-    console = Console()
-    counts = plan.count()
-    dataset, splits = plan.data.dataset, plan.data.splits
-    console.print(f"{plan.config.name}: {plan.config.question}".rstrip(": "), soft_wrap=True)
-    console.print(
-        f"{dataset.name}: {len(dataset)} samples of {len(dataset.class_names)} classes, {dataset.sample_shape}; "
-        f"{len(splits.test)} samples sealed, {len(splits.folds)} folds (splits {splits.hash[:12]})",
-        soft_wrap=True,
-    )
-    if plan.corrupted():
-        console.print(f"training samples are corrupted: {plan.corrupted()} (fold 0)", soft_wrap=True)
-    table = Table("loss", "family", "searched")
-    for name, loss in plan.losses.items():
-        table.add_row(name, loss.entry.family, escape(_spaces(loss.space)))
-    console.print(table)
-    console.print(
-        f"{counts['trial']} trainings in the search, at most {counts['final']} at the end, "
-        f"{counts['baseline']} baselines"
-    )
+    plan, console = make_plan(read_study(study), place=str(study)), Console()
+    print_outline(plan, console)
     console.print(estimate(plan))
-
-
-def _spaces(space: dict) -> str:
-    return "  ".join(
-        f"{name} [{d.low:g}, {d.high:g}]{' log' if d.log else ''}" if hasattr(d, "low") else f"{name} {list(d.values)}"
-        for name, d in space.items()
-        if hasattr(d, "contains")
-    )
 
 
 @app.command()
@@ -224,21 +176,14 @@ def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to serve at.")] = 5000,
 ) -> None:
     """Serve the MLflow dashboard of a store until Ctrl-C."""
-    from mlcompare.study.dashboard import view_link
+    from mlcompare.study.dashboard import view_links
     from mlcompare.tracking import server_command
 
     command, environment = server_command(store, host, port)
     if host not in ("127.0.0.1", "localhost", "::1"):
         print(f"warning: anyone who reaches {host}:{port} can read and change these runs", file=sys.stderr)
     server = f"http://{host}:{port}"
-    charts = f"{server}/#/experiments/1/runs?compareRunsMode=CHART&searchFilter=tags.kind%20%3D%20%27trial%27"
-    print(
-        f"MLflow dashboard of {store}: {server}  (Ctrl-C ends it)\n"
-        f"all trials, the best first:  {view_link(server, '1', 'trials')}\n"
-        f"finals and baselines:        {view_link(server, '1', 'finals')}\n"
-        f"all trials, as charts:       {charts}",
-        flush=True,
-    )
+    print(f"MLflow dashboard of {store}: {server}  (Ctrl-C ends it)\n{view_links(server)}", flush=True)
     os.execvpe(command[0], command, environment)  # the server takes this process: whatever ends one ends the other
 
 
@@ -282,30 +227,17 @@ def losses(
     from mlcompare.registry import get_spec, list_losses
     from mlcompare.report.listings import loss_page, loss_records, losses_table
 
-    if name is not None:
-        spec = get_spec(name)
-        if format is Format.table:
-            Console().print(loss_page(spec))
-        else:
-            print_records(loss_records([spec]), format)
-        return
-    specs = list_losses(family, source=source)
+    specs = list_losses(family, source=source) if name is None else [get_spec(name)]
     if format is Format.table:
-        Console().print(losses_table(specs))
+        Console().print(losses_table(specs) if name is None else loss_page(specs[0]))
     else:
-        print_records(loss_records(specs), format)
+        _print_records(loss_records(specs), format)
 
 
-def print_records(records: list[dict], format: Format) -> None:
-    """Print plain records as JSON or CSV."""
-    import csv
+def _print_records(records: list[dict], format: Format) -> None:
+    from mlcompare.report.records import records_csv, records_json
 
-    if format is Format.json:
-        print(json.dumps(records, indent=2, ensure_ascii=False))
-        return
-    writer = csv.DictWriter(sys.stdout, fieldnames=list(records[0]) if records else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in r.items()} for r in records)
+    print({Format.json: records_json, Format.csv: records_csv}[format](records).rstrip("\n"))
 
 
 @app.command()
@@ -322,23 +254,14 @@ def cite(name: Annotated[str, typer.Argument(help="A loss.")]) -> None:
 @app.command()
 def datasets(format: Annotated[Format, typer.Option("--format", "-f")] = Format.table) -> None:
     """List the datasets and their options."""
-    import inspect
-
     from mlcompare.data import list_datasets
+    from mlcompare.report.listings import dataset_records, datasets_table
 
-    empty = inspect.Parameter.empty
-    records = [
-        {"name": s.name, "summary": s.summary, "options": {k: None if v is empty else v for k, v in s.options.items()}}
-        for s in list_datasets()
-    ]
-    if format is not Format.table:
-        print_records(records, format)
-        return
-    table = Table("dataset", "what it is", "options")
-    for record in records:
-        shown = "  ".join(f"{k}={'needed' if v is None else v}" for k, v in record["options"].items())
-        table.add_row(record["name"], record["summary"], escape(shown))
-    Console().print(table)
+    records = dataset_records(list_datasets())
+    if format is Format.table:
+        Console().print(datasets_table(records))
+    else:
+        _print_records(records, format)
 
 
 @app.command()
@@ -360,44 +283,8 @@ def doctor(
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; errors of ours become one line and exit code 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
-    _on_polite_signals(_interrupt)
-    try:
+    with orderly_exit(debug="--debug" in arguments):
         app(args=arguments, prog_name="mlcompare")
-    except MLCompareError as error:
-        if debug:
-            raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:  # a full disk, a folder without permission
-        if debug:
-            raise
-        print(f"error: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
-        sys.exit(2)
-    finally:
-        if signal.getsignal(signal.SIGINT) is _leave:
-            _on_polite_signals(signal.SIG_IGN)  # we are leaving in order already
-
-
-def _interrupt(number: int, _frame: object) -> None:
-    """Ctrl-C, or a polite kill: stop in order; a second one stops at once. The journal is whole at any moment."""
-    _on_polite_signals(_leave)
-    os.write(2, b"\ninterrupted: what was finished is kept, and the same command resumes\n")
-    raise KeyboardInterrupt
-
-
-def _leave(_number: int, _frame: object) -> None:
-    os._exit(INTERRUPTED)
-
-
-def _on_polite_signals(handler) -> None:
-    signal.signal(signal.SIGINT, handler)
-    signal.signal(signal.SIGTERM, handler)
 
 
 if __name__ == "__main__":

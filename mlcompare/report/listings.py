@@ -1,4 +1,4 @@
-"""The registry as text: a table of losses, a page for one."""
+"""What is registered as text: a table of losses, a page for one, a table of datasets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["loss_page", "loss_records", "losses_table"]
+__all__ = ["dataset_records", "datasets_table", "loss_page", "loss_records", "losses_table"]
 
 
 def loss_records(specs: list[Any]) -> list[dict[str, Any]]:
@@ -79,4 +79,22 @@ def _hyperparameters(spec: Any) -> Table:
     for name, h in spec.hyperparameters.items():
         span = f"{h.low:g} – {h.high:g}{', log' if h.log else ''}{', whole' if h.integer else ''}" if h.searched else ""
         table.add_row(name, h.symbol or "", f"{h.default:g}", span or "fixed", h.unit or "", escape(h.description))
+    return table
+
+
+def dataset_records(specs: list[Any]) -> list[dict[str, Any]]:
+    """Return one plain record for each spec; an option without a default has none."""
+    empty = inspect.Parameter.empty
+    return [
+        {"name": s.name, "summary": s.summary, "options": {k: None if v is empty else v for k, v in s.options.items()}}
+        for s in specs
+    ]
+
+
+def datasets_table(records: list[dict[str, Any]]) -> Table:
+    """Return the listing: name, summary, options with their defaults."""
+    table = Table("dataset", "what it is", "options")
+    for record in records:
+        shown = "  ".join(f"{k}={'needed' if v is None else v}" for k, v in record["options"].items())
+        table.add_row(record["name"], record["summary"], escape(shown))
     return table

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from typing import Any
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from mlcompare.comparison import Comparison
+from mlcompare.report.records import records_csv, records_json
 
-__all__ = ["ranking_csv", "ranking_json", "ranking_records", "ranking_table"]
+__all__ = ["print_ranking", "ranking_csv", "ranking_json", "ranking_records", "ranking_table"]
+
+WIDE = 120  # columns from which the selected settings fit into the ranking
 
 
 def _plain(value: Any) -> Any:
@@ -34,23 +35,26 @@ def ranking_records(comparison: Comparison) -> list[dict[str, Any]]:
 
 def ranking_json(comparison: Comparison) -> str:
     """Return the records as a JSON list."""
-    return json.dumps(ranking_records(comparison), indent=2, ensure_ascii=False)
+    return records_json(ranking_records(comparison))
 
 
 def ranking_csv(comparison: Comparison) -> str:
     """Return the records as CSV; what is nested stands as JSON, what has no meaning stays empty."""
-    records = ranking_records(comparison)
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        nested = {k: json.dumps(v, ensure_ascii=False) for k, v in record.items() if isinstance(v, dict | list)}
-        writer.writerow({**record, **nested})
-    return buffer.getvalue()
+    return records_csv(ranking_records(comparison))
 
 
 def _number(value: float | None, sign: bool = False) -> str:
     return "–" if value is None else f"{value:+.3f}" if sign else f"{value:.3f}"
+
+
+def print_ranking(comparison: Comparison, console: Console) -> None:
+    """Print the leaderboard, the answer to which family leads, and what a reader should know beside them."""
+    console.print(ranking_table(comparison, settings=console.width >= WIDE))
+    console.print("★ best  ≈ indistinguishable from it (Holm-corrected)  * selected on the bound of its range")
+    if comparison.family is not None:
+        console.print(comparison.family.sentence, soft_wrap=True)
+    for note in comparison.notes:
+        console.print(f"note: {note}", style="dim", soft_wrap=True)
 
 
 def ranking_table(comparison: Comparison, *, settings: bool = True) -> Table:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mlcompare.evaluation import higher_is_better
 
-__all__ = ["shared_views", "view_link"]
+__all__ = ["shared_views", "view_link", "view_links", "where_to_browse"]
 
 PARAMETERS = 6  # columns of hyperparameters at most: those that most losses search
 TAG = "mlflow.sharedViewState."
+LOCAL_SERVER, LOCAL_EXPERIMENT = "http://127.0.0.1:5000", "1"  # of `mlcompare dashboard`
 
 
 def shared_views(objective: str, spaces: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -59,3 +61,21 @@ def view_link(server: str, experiment_id: str, view: str) -> str:
     'http://127.0.0.1:5000/#/experiments/1/runs?viewStateShareKey=trials'
     """
     return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?viewStateShareKey={view}"
+
+
+def view_links(server: str) -> str:
+    """Return the addresses worth opening on the dashboard of a store, one a line."""
+    charts = f"{server}/#/experiments/{LOCAL_EXPERIMENT}/runs?compareRunsMode=CHART"
+    return (
+        f"all trials, the best first:  {view_link(server, LOCAL_EXPERIMENT, 'trials')}\n"
+        f"finals and baselines:        {view_link(server, LOCAL_EXPERIMENT, 'finals')}\n"
+        f"all trials, as charts:       {charts}&searchFilter=tags.kind%20%3D%20%27trial%27"
+    )
+
+
+def where_to_browse(store: Path, tracking_uri: str | None, experiment_id: str | None) -> str:
+    """Say where the trials of a study stand: on the server they were logged to, or on the store's own dashboard."""
+    if tracking_uri is None:
+        return f"mlcompare dashboard {store}  (then {view_link(LOCAL_SERVER, LOCAL_EXPERIMENT, 'trials')})"
+    known = experiment_id is not None and tracking_uri.startswith("http")
+    return view_link(tracking_uri, experiment_id, "trials") if known else tracking_uri

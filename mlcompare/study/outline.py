@@ -1,0 +1,40 @@
+"""The plan of a study in words: its data, what is searched, and how many trainings that makes."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mlcompare.study.plan import StudyPlan
+
+__all__ = ["print_outline"]
+
+
+def print_outline(plan: StudyPlan, console: Console) -> None:
+    """Print the plan of a study."""
+    counts, dataset, splits = plan.count(), plan.data.dataset, plan.data.splits
+    console.print(f"{plan.config.name}: {plan.config.question}".rstrip(": "), soft_wrap=True)
+    console.print(
+        f"{dataset.name}: {len(dataset)} samples of {len(dataset.class_names)} classes, {dataset.sample_shape}; "
+        f"{len(splits.test)} samples sealed, {len(splits.folds)} folds (splits {splits.hash[:12]})",
+        soft_wrap=True,
+    )
+    if plan.corrupted():
+        console.print(f"training samples are corrupted: {plan.corrupted()} (fold 0)", soft_wrap=True)
+    table = Table("loss", "family", "searched")
+    for name, loss in plan.losses.items():
+        table.add_row(name, loss.entry.family, escape(_searched(loss.space)))
+    console.print(table)
+    console.print(
+        f"{counts['trial']} trainings in the search, at most {counts['final']} at the end, "
+        f"{counts['baseline']} baselines"
+    )
+
+
+def _searched(space: dict) -> str:
+    return "  ".join(
+        f"{name} [{d.low:g}, {d.high:g}]{' log' if d.log else ''}" if hasattr(d, "low") else f"{name} {list(d.values)}"
+        for name, d in space.items()
+        if hasattr(d, "contains")
+    )
