@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,7 +61,8 @@ class Coordinator:
 
     def run(self) -> None:
         """Run to the end; an interruption leaves a store that the same call completes."""
-        queue: deque[Bundle] = deque((j,) for j in self.plan.baseline_jobs() if j.key not in self.done)
+        baselines = [job for job in self.plan.baseline_jobs() if job.key not in self.done]
+        queue: deque[Bundle] = deque(tuple(jobs) for _, jobs in groupby(baselines, lambda job: job.baseline))
         for loss in self.plan.losses:
             queue.extend(self._advance(loss))
         try:

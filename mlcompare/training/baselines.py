@@ -13,6 +13,7 @@ from mlcompare.data import Dataset
 from mlcompare.encoders.hog import MIN_SIDE, HistogramOfGradients
 from mlcompare.training.descriptors import local_binary_patterns
 from mlcompare.training.job import BASELINES, TrainingData, TrainingJob, TrainingResult, derive_seed
+from mlcompare.training.loop import failures_recorded
 from mlcompare.training.prepare import Standardizer, build_encoder
 from mlcompare.training.scoring import EmbedRows, class_scores, embed, evaluation_rows, score
 
@@ -37,10 +38,20 @@ def baselines_of(dataset: Dataset) -> tuple[str, ...]:
 
 
 def run_baseline(job: TrainingJob, data: TrainingData) -> TrainingResult:
-    """Score a baseline as a loss is scored; accuracy is that of class means, or of the SVM's decisions."""
+    """Score a baseline as a loss is scored; whatever fails in it becomes the result's ``reason``.
+
+    Accuracy is that of class means, or of the SVM's decisions.
+    """
     started = time.perf_counter()
     torch.set_num_threads(job.threads)
     result = TrainingResult(job.key, device=job.device)
+    with failures_recorded([result]):
+        _score_baseline(job, data, result)
+    result.seconds = time.perf_counter() - started
+    return result
+
+
+def _score_baseline(job: TrainingJob, data: TrainingData, result: TrainingResult) -> None:
     rows = evaluation_rows(job, data)
     embed_rows = _BASELINES[job.baseline](job, data)
     embeddings = embed_rows(rows)
@@ -49,8 +60,6 @@ def run_baseline(job: TrainingJob, data: TrainingData) -> TrainingResult:
         return embeddings if job.baseline == "linear_svm" else class_scores(job, data, None, embeddings, embed_rows)
 
     score(job, data, rows, embeddings, result, scores)
-    result.seconds = time.perf_counter() - started
-    return result
 
 
 def _has_descriptors(dataset: Dataset) -> bool:

@@ -22,7 +22,7 @@ from mlcompare.training.population import train_population
 
 __all__ = ["Bundle", "DataSource", "keep_freed_memory", "lay_out", "load", "run_bundle", "versions", "work"]
 
-Bundle = tuple[TrainingJob, ...]  # one job, or a population that trains as one program
+Bundle = tuple[TrainingJob, ...]  # one job, a population that trains as one program, or a baseline's folds
 DataSource = tuple[str, bytes]
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
@@ -38,11 +38,11 @@ def versions() -> dict[str, str]:
 
 
 def run_bundle(bundle: Bundle, data: TrainingData) -> list[TrainingResult]:
-    """Run a baseline, a training, or a population, with the threads of every library pinned: they change results."""
+    """Run baselines, a training, or a population, with the threads of every library pinned: they change results."""
     with threadpool_limits(bundle[0].threads):
-        if len(bundle) > 1:
-            return train_population(bundle, data)
-        return [run_baseline(bundle[0], data) if bundle[0].kind == "baseline" else train(bundle[0], data)]
+        if bundle[0].kind == "baseline":
+            return [run_baseline(job, data) for job in bundle]
+        return train_population(bundle, data) if len(bundle) > 1 else [train(bundle[0], data)]
 
 
 def lay_out(data: TrainingData, folder: Path) -> DataSource:

@@ -160,7 +160,7 @@ class DyingExecutor(InProcessExecutor):
     """Every job of one loss comes back as a crash."""
 
     def wait(self):
-        (job,) = self._queue[0]
+        job = self._queue[0][0]
         if job.loss is not None and job.loss.name == "cosface":
             self._queue.popleft()
             return [(job, TrainingResult(job.key, "failed", "the worker died (SIGKILL), 3 times"))]
