@@ -146,5 +146,5 @@ def create_encoder(
     if embedding_dim < 1:
         raise InvalidValueError("`embedding_dim >= 1` must hold", value=f"embedding_dim={embedding_dim}", place=name)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # weights are drawn on the CPU; seeding every device takes 1 ms
         return spec.factory(tuple(input_shape), embedding_dim, **options)
