@@ -80,7 +80,7 @@ def test_a_study_goes_on_while_the_server_is_down_and_the_next_run_catches_up(se
 
 @pytest.mark.slow
 def test_a_server_that_comes_late_gets_everything(server, tiny, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("mlcompare.tracking.RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("mlcompare.tracking.tracker.RETRY_SECONDS", 0.2)
     started = threading.Timer(1.0, server.start)
     started.start()
     tracker = Tracker(server.address, "late")

@@ -1,0 +1,59 @@
+"""Addresses and files of SQLite databases."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+__all__ = ["connect", "local_path", "local_uri", "replace_database", "revision"]
+
+
+def local_uri(path: Path) -> str:
+    """Return the tracking URI of a store's own database, or of a database file."""
+    path = path if path.suffix == ".db" else path / "mlflow.db"
+    return f"sqlite:///{path.resolve()}"
+
+
+def local_path(uri: str) -> Path | None:
+    """Return the database file that a tracking URI names, or None where it names another thing.
+
+    >>> local_path("sqlite:////runs/quickstart/mlflow.db")
+    PosixPath('/runs/quickstart/mlflow.db')
+    >>> local_path("http://127.0.0.1:5000")
+    """
+    place = uri.removeprefix("sqlite:///")
+    return Path(place) if place != uri and place.startswith("/") and "?" not in place else None
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a database such that readers (the dashboard) and the writer don't block each other.
+
+    A commit may be lost where the power fails, as the journal has it; the database stays whole.
+    """
+    connection = sqlite3.connect(path, timeout=30)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def revision(connection: sqlite3.Connection) -> str | None:
+    """Return the revision of a database's tables, as Alembic keeps it."""
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE name = 'alembic_version'").fetchall()
+    found = connection.execute("SELECT version_num FROM alembic_version").fetchall() if tables else []
+    return found[0][0] if len(found) == 1 else None
+
+
+def replace_database(fresh: Path, old: Path) -> None:
+    """Put a finished SQLite database in the place of another; nothing of the old one's journal is left beside it."""
+    connection = sqlite3.connect(fresh, timeout=30)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    for path in (fresh, old):
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    fresh.replace(old)

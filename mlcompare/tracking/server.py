@@ -1,0 +1,30 @@
+"""MLflow's server over a store: the dashboard."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from mlcompare.errors import StoreError
+from mlcompare.tracking.database import local_uri
+
+__all__ = ["server_command"]
+
+
+def server_command(store: Path, host: str, port: int) -> tuple[list[str], dict[str, str]]:
+    """Return the command and environment of a light MLflow server over a store.
+
+    Raises:
+        StoreError: the store has no runs to show.
+    """
+    if not (store / "mlflow.db").is_file():
+        cure = "run a study first, or rebuild it with `mlcompare doctor --rebuild`"
+        raise StoreError("the store must hold mlflow.db", value="none there", cure=cure, place=str(store))
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", local_uri(store), "--host", host,
+        "--port", str(port), "--workers", "1",
+        "--serve-artifacts", "--artifacts-destination", str((store / "artifacts" / "mlflow").resolve()),
+    ]  # fmt: skip
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return command, environment

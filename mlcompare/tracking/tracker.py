@@ -1,0 +1,109 @@
+"""The thread that writes a study's runs."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlcompare.tracking.client import ClientWriter
+from mlcompare.tracking.records import Experiment, Run, Writer
+from mlcompare.tracking.rows import open_rows
+
+__all__ = ["Tracker"]
+
+RETRY_SECONDS = 5.0  # how long a server that is out of reach is left alone
+
+
+class Tracker:
+    """Writes runs in a thread of its own; a study never waits for it, and never fails because of it.
+
+    Args:
+        uri: where to log; see :func:`mlcompare.tracking.local_uri`.
+        experiment: the experiment's name, one for each study.
+        description: Markdown shown on the experiment's page.
+        views: further tags of the experiment, such as the page's shared views.
+        artifacts: where a local store keeps run artifacts; ``None`` leaves it to the server.
+        dataset: name and fingerprint, noted on every run.
+
+    While a server is out of reach the runs wait, and are written when it is back. What could not be logged by the end
+    is named by :meth:`close`; the journal has it, and the next start catches up by ``trial_key``.
+    """
+
+    def __init__(
+        self, uri: str, experiment: str, *, description: str = "", artifacts: Path | None = None,
+        dataset: tuple[str, str] | None = None, views: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self.uri = uri
+        self._experiment = Experiment(experiment, description, artifacts, dataset, dict(views or {}))
+        self._queue: queue.Queue[Run | Callable[[], None] | None] = queue.Queue()
+        self._refused: str | None = None
+        self._unreached: str | None = None
+        self._writer: Writer | None = None
+        self.experiment_id: str | None = None
+        self.seconds = 0.0
+        self._thread = threading.Thread(target=self._write_all, name="tracking", daemon=True)
+        self._thread.start()
+
+    def log(self, run: Run) -> None:
+        """Log a run soon; one that is already there and finished is left alone."""
+        self._queue.put(run)
+
+    def call(self, action: Callable[[], None]) -> None:
+        """Run another view's writer in the same thread, in turn."""
+        self._queue.put(action)
+
+    def close(self, timeout: float = 600.0) -> str | None:
+        """Wait for what is queued; return why something could not be logged, or ``None``."""
+        self._queue.put(None)
+        self._thread.join(timeout)
+        return "still writing" if self._thread.is_alive() else self._unreached or self._refused
+
+    def _write_all(self) -> None:
+        backlog: deque[Run] = deque()
+        retry_at = 0.0
+        while (item := self._queue.get()) is not None:
+            started = time.thread_time()
+            if isinstance(item, Run):
+                backlog.append(item)
+                if time.monotonic() >= retry_at and not self._drain(backlog):
+                    retry_at = time.monotonic() + RETRY_SECONDS
+            else:
+                self._refused = _fault_of(item) or self._refused
+            self.seconds += time.thread_time() - started
+        if backlog:
+            self._drain(backlog)
+        if self._writer is not None:
+            self._refused = _fault_of(self._writer.close) or self._refused
+
+    def _drain(self, backlog: deque[Run]) -> bool:
+        """Write what waits, in order, until the server does not answer. A run that it refuses is left out."""
+        while backlog:
+            self._unreached = None if self._writer else _fault_of(self._connect)
+            if self._unreached is None:
+                refused = _fault_of(lambda: self._writer.write(backlog[0]))
+                if refused:
+                    self._unreached = _fault_of(self._writer.reach)
+                    self._refused = self._refused if self._unreached else refused
+            if self._unreached:
+                self._unreached += f" ({len(backlog)} runs wait)"
+                return False
+            backlog.popleft()
+        return True
+
+    def _connect(self) -> None:
+        writer = open_rows(self.uri, self._experiment) or ClientWriter(self.uri, self._experiment)
+        self._writer, self.experiment_id = writer, writer.experiment_id
+
+
+def _fault_of(action: Callable[[], Any]) -> str | None:
+    """Do it, and return why that failed: a broken view must not stop a study, as the journal has the truth."""
+    try:
+        action()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return None
