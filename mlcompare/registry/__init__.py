@@ -1,0 +1,32 @@
+"""The registry: what a loss declares once, beside its class, and how anyone finds and builds it.
+
+A loss declares its :class:`Hyperparameter` s (numbers a study may tune) and :class:`Option` s (static choices) as class
+attributes, and :func:`register_loss` files it under a name. Outside packages register through the entry-point group
+``mlcompare.losses``; a plug-in that fails to import is listed as broken and raises only when it is used.
+"""
+
+from mlcompare.registry.catalogue import (
+    PML_PREFIX,
+    create_loss,
+    get_spec,
+    list_losses,
+    natives_registered,
+    register,
+    register_loss,
+)
+from mlcompare.registry.declarations import Hyperparameter, Option, declared
+from mlcompare.registry.spec import LossSpec
+
+__all__ = [
+    "PML_PREFIX",
+    "Hyperparameter",
+    "LossSpec",
+    "Option",
+    "create_loss",
+    "declared",
+    "get_spec",
+    "list_losses",
+    "natives_registered",
+    "register",
+    "register_loss",
+]

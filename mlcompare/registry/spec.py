@@ -1,0 +1,72 @@
+"""The record of one registered loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
+from mlcompare.registry.declarations import Hyperparameter, Option
+
+__all__ = ["LossSpec"]
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """One registered loss: what :func:`list_losses` returns.
+
+    ``family`` is ``metric`` or ``margin``; ``kind`` is finer (pair, triplet, proxy, softmax, margin, …); ``needs``
+    names the context that :func:`create_loss` demands; ``published`` holds settings that papers report (enqueued as
+    first trials); ``term`` marks losses that mean nothing alone; ``broken`` says why a plug-in can't be used.
+    """
+
+    name: str
+    family: str
+    kind: str
+    reference: str
+    factory: Callable[..., Any]
+    hyperparameters: Mapping[str, Hyperparameter] = field(default_factory=dict)
+    options: Mapping[str, Option] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    batched: bool = True
+    stochastic: bool = False
+    published: tuple[Mapping[str, float], ...] = ()
+    term: bool = False
+    aliases: tuple[str, ...] = ()
+    source: str = "native"
+    bibtex: str = ""
+    doc: str = ""
+    broken: str | None = None
+
+    @property
+    def summary(self) -> str:
+        """The first line of the loss's docstring."""
+        return self.doc.strip().splitlines()[0] if self.doc.strip() else ""
+
+    @property
+    def defaults(self) -> dict[str, float]:
+        """Every hyperparameter at the paper's setting."""
+        return {name: h.default for name, h in self.hyperparameters.items()}
+
+    def create(self, *, num_classes=None, embedding_dim=None, class_counts=None, generator=None, **values):
+        """Build the loss; see :func:`create_loss`."""
+        if self.broken is not None:
+            cure = "repair or uninstall the package that provides it" if self.source == "plugin" else None
+            raise InvalidValueError(f"this loss can't be used: {self.broken}", cure=cure, place=self.name)
+        known = {**self.hyperparameters, **self.options}
+        for key, value in values.items():
+            if key not in known:
+                cure = did_you_mean(key, known)
+                raise UnknownNameError(f"unknown hyperparameter {key!r}", cure=cure, place=self.name)
+            try:
+                known[key].check(key, value)
+            except InvalidValueError as error:
+                raise error.at(self.name) from None
+        context = {"num_classes": num_classes, "embedding_dim": embedding_dim, "class_counts": class_counts}
+        missing = [need for need in self.needs if context[need] is None]
+        if missing:
+            raise InvalidValueError(
+                f"`{missing[0]}` is needed", value=f"{missing[0]}=None", cure=f"pass {missing[0]}=…", place=self.name
+            )
+        return self.factory(**context, generator=generator, **values)
