@@ -14,7 +14,9 @@ from optuna.trial import TrialState, create_trial
 from mlcompare.study.space import Choice, Range, Space
 from mlcompare.training import derive_seed
 
-__all__ = ["Proposal", "Told", "default_values", "distributions", "fixed_values", "optuna_study", "propose"]
+__all__ = [
+    "Proposal", "Told", "default_values", "distributions", "fixed_values", "frozen_trials", "optuna_study", "propose",
+]  # fmt: skip
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -123,16 +125,24 @@ def optuna_study(
     """Replay told trials into an Optuna study (in memory unless a storage is given)."""
     direction = "maximize" if maximize else "minimize"
     study = optuna.create_study(direction=direction, storage=storage, study_name=name)
+    study.add_trials(frozen_trials(space, told))
+    return study
+
+
+def frozen_trials(space: Space, told: Sequence[Told]) -> list[optuna.trial.FrozenTrial]:
+    """Return told trials as Optuna's, in the order of their numbers."""
     searched = distributions(space)
+    trials = []
     for trial in sorted(told, key=lambda t: t.number):
         whole = TrialState.PRUNED if trial.stopped_after else TrialState.COMPLETE
-        study.add_trial(
+        early = trial.stopped_after and trial.objective is not None
+        trials.append(
             create_trial(
                 state=TrialState.FAIL if trial.objective is None else whole,
                 value=None if trial.stopped_after else trial.objective,
-                intermediate_values={trial.stopped_after: trial.objective} if trial.stopped_after else {},
+                intermediate_values={trial.stopped_after: trial.objective} if early else {},
                 params={key: trial.values[key] for key in searched},
                 distributions=searched,
             )
         )
-    return study
+    return trials
