@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +16,7 @@ from mlcompare.errors import MLCompareError, StudyFileError, UnknownNameError, d
 from mlcompare.study.reading import read_yaml
 from mlcompare.training.optimizers import OPTIMIZERS, SCHEDULES
 
-__all__ = ["FinalConfig", "ProtocolConfig", "SearchConfig", "StudyConfig", "read_study", "validated"]
+__all__ = ["FinalConfig", "ProtocolConfig", "SearchConfig", "StudyConfig", "read_study", "validated", "with_defaults"]
 
 PATHS = (("dataset", "path"), ("protocol", "pairs"))
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -212,6 +213,23 @@ def validated(raw: dict[str, Any], place: str) -> StudyConfig:
         raise _study_error(error, place) from None
     except MLCompareError as error:
         raise StudyFileError(error.rule, value=error.value, cure=error.cure, place=place) from None
+
+
+def with_defaults(study: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a study as a store keeps it, with the defaults of keys that didn't exist when it was stored.
+
+    Nothing is checked: what else a version no longer knows stays as it is.
+
+    >>> with_defaults({"name": "old", "search": {"trials": 6}})["search"]["racing"]
+    False
+    """
+    filled = dict(study)
+    for name, field in StudyConfig.model_fields.items():
+        if not isinstance(field.default, BaseModel):
+            continue
+        section, defaults = filled.get(name, {}), field.default.model_dump(mode="json")
+        filled[name] = {**defaults, **section} if isinstance(section, Mapping) else section
+    return filled
 
 
 def _study_error(error: ValidationError, place: str) -> StudyFileError:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlcompare.errors import StoreError
+from mlcompare.study.config import with_defaults
 
 __all__ = ["Store", "read_journal", "write_atomically"]
 
@@ -135,6 +136,8 @@ class Store:
     def claim(self, fingerprint: Mapping[str, Any], *, extend: bool = False) -> bool:
         """Bind the store to a study; return whether it already was (so this is a resume).
 
+        A key that study files didn't have yet when the store was made stands at its default.
+
         Raises:
             StoreError: it belongs to a study that differs; the message names the first differences.
         """
@@ -148,7 +151,7 @@ class Store:
             cure = "move the store away and start anew"
             raise StoreError("study.json is JSON", value="garbage", cure=cure, place=str(path)) from None
         wanted = json.loads(json.dumps(fingerprint))
-        changes = _differences(known, wanted)
+        changes = _differences(_completed(known), _completed(wanted))
         if not changes:
             return True
         refused = [change for change in changes if not (extend and _extends(change))]
@@ -185,6 +188,12 @@ class Store:
 
 
 _MISSING = "nothing"
+
+
+def _completed(fingerprint: Any) -> Any:
+    """Return a fingerprint whose study has every key that study files have by now."""
+    study = fingerprint.get("study") if isinstance(fingerprint, dict) else None
+    return {**fingerprint, "study": with_defaults(study)} if isinstance(study, dict) else fingerprint
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from mlcompare.errors import StoreError
+from mlcompare.study import make_plan
+from mlcompare.study.config import validated
 from mlcompare.study.store import Store, read_journal, write_atomically
 
 STUDY = {"study": {"search": {"trials": 4, "seed": 0}, "final": {"seeds": 1}, "losses": {"a": None}}, "splits": "x"}
@@ -84,6 +86,29 @@ def test_a_store_belongs_to_one_study(tmp_path: Path) -> None:
         assert store.claim(changed(trials=9), extend=True) is True
         with pytest.raises(StoreError, match="trials: 9 → 4"):
             store.claim(changed(trials=4), extend=True)
+
+
+def test_a_store_from_before_a_key_was_added_resumes(tiny: dict, tmp_path: Path) -> None:
+    now = make_plan(validated(tiny, "study")).fingerprint()
+    old = json.loads(json.dumps(now))
+    del old["study"]["corruption"], old["study"]["search"]["racing"], old["study"]["encoder"]["weights"]
+    with Store(tmp_path) as store:
+        assert store.claim(old) is False
+        assert "racing" not in json.loads((tmp_path / "study.json").read_text())["study"]["search"]
+        assert store.claim(now) is True
+        now["study"]["search"]["racing"] = True
+        with pytest.raises(StoreError, match=r"got study.search.racing: False → True; use another --store"):
+            store.claim(now)
+        now["study"]["search"] |= {"racing": False, "later": 1}
+        with pytest.raises(StoreError, match=r"got study.search.later: 'nothing' → 1; use another --store"):
+            store.claim(now)
+
+
+@pytest.mark.parametrize("known", ["[]", "{}", '{"study": 3}', '{"study": {"search": null, "encoder": "conv"}}'])
+def test_a_study_of_another_shape_differs(known: str, tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(known)
+    with Store(tmp_path) as store, pytest.raises(StoreError, match="a store belongs to one study"):
+        store.claim(STUDY)
 
 
 def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
