@@ -14,6 +14,7 @@ from mlcompare.data import PROTOCOLS, SAMPLERS
 from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import MLCompareError, StudyFileError, UnknownNameError, did_you_mean
 from mlcompare.study.reading import read_yaml
+from mlcompare.training import EncoderConfig
 from mlcompare.training.optimizers import OPTIMIZERS, SCHEDULES
 
 __all__ = ["FinalConfig", "ProtocolConfig", "SearchConfig", "StudyConfig", "read_study", "validated", "with_defaults"]
@@ -79,6 +80,12 @@ class EncoderSection(_Frozen):
     frozen: bool = False
     weights: str | None = None
     head: Annotated[HeadSection | None, BeforeValidator(_named)] = None
+
+    @property
+    def trained(self) -> EncoderConfig:
+        """What is trained: the encoder, or the head on a frozen one."""
+        part = (self.head or HeadSection()) if self.frozen else self
+        return EncoderConfig(part.name, self.embedding_dim, part.options)
 
     @model_validator(mode="after")
     def _only_frozen_has_a_head(self) -> EncoderSection:

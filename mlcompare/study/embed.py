@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from mlcompare.data.images import read_image
-from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError, StoreError
-from mlcompare.study.export import CARD, FORMAT, WEIGHTS, Standardized, embed_samples
+from mlcompare.study.export import CARD, FORMAT, WEIGHTS
+from mlcompare.study.model import Standardized, described_encoder, embed_samples
 from mlcompare.study.store import write_atomically
 
 __all__ = ["embed_file", "load_model"]
@@ -41,11 +41,8 @@ def load_model(folder: str | Path) -> tuple[Standardized, dict[str, Any]]:
         if card["format"] != FORMAT:
             value = f"format {card['format']}, known {FORMAT}"
             raise StoreError("the card's format must be known", value=value, cure="export it again", place=str(folder))
-        encoder, given = card["encoder"], card["input"]
-        shape = tuple(given["shape"])
-        net = create_encoder(
-            encoder["name"], input_shape=shape, embedding_dim=encoder["embedding_dim"], **encoder["options"]
-        )
+        given, shape = card["input"], tuple(card["input"]["shape"])
+        net = described_encoder(card["encoder"], shape)
         net.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu"))
         width = (1, -1) if len(shape) == 1 else (1, -1, 1, 1)
         mean, deviation = (torch.tensor(given[name], dtype=torch.float32).reshape(width) for name in ("mean", "std"))

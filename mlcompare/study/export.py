@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from mlcompare.data import Dataset, Splits
 from mlcompare.encoders import create_encoder
@@ -21,28 +20,17 @@ from mlcompare.evaluation.inputs import prepare
 from mlcompare.evaluation.roc import PairCounts, threshold_at_far
 from mlcompare.evaluation.verification import all_pairs
 from mlcompare.study.config import StudyConfig, validated
+from mlcompare.study.model import Standardized, embed_samples, on_frozen
 from mlcompare.study.protocol import study_dataset, study_splits
 from mlcompare.study.store import JOURNAL, STUDY, read_journal
+from mlcompare.training.frozen import frozen_encoder, frozen_features
 from mlcompare.training.prepare import Standardizer
 
-__all__ = ["CARD", "PROGRAM", "WEIGHTS", "Exported", "Standardized", "export_model"]
+__all__ = ["CARD", "PROGRAM", "WEIGHTS", "Exported", "export_model"]
 
 CARD, WEIGHTS, PROGRAM = "card.json", "weights.pt", "model.pt2"
 FORMAT = 1
 RESAMPLED = {"orl_faces": "box"}  # how a reader reduced its images, where not bilinear
-
-
-class Standardized(nn.Module):
-    """An encoder that takes samples as they are (pixels from 0 to 255, or features): ``(B, …) → (B, D)``."""
-
-    def __init__(self, encoder: nn.Module, mean: Tensor, inverse: Tensor) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.register_buffer("mean", mean)
-        self.register_buffer("inverse", inverse)
-
-    def forward(self, samples: Tensor) -> Tensor:
-        return self.encoder((samples.float() - self.mean) * self.inverse)
 
 
 @dataclass(frozen=True)
@@ -141,16 +129,11 @@ def _winner(store: Path, loss: str, fold: int) -> _Winner:
 
 def _data(winner: _Winner, store: Path) -> tuple[Dataset, Splits]:
     """Read the study's dataset again: the standardisation and the threshold are measured on it."""
-    if winner.config.encoder.frozen:
-        cure = "take the head's weights from artifacts/final, or name the encoder without `frozen`"
-        raise StoreError("only whole encoders are exported", value="a frozen one", cure=cure, place=str(store))
-    section = winner.config.dataset
     dataset = study_dataset(winner.config)
-    if dataset.fingerprint != winner.known["dataset"]:
-        cure = "bring the data back to what the study was run on"
-        raise StoreError(
-            "the dataset must be the study's", value="other contents", cure=cure, place=f"{store}: {section.name}"
-        )
+    if _trained_on(winner, dataset).fingerprint != winner.known["dataset"]:
+        cure = "bring the data (and the weights of a frozen encoder) back to what the study was run on"
+        place = f"{store}: {winner.config.dataset.name}"
+        raise StoreError("the dataset must be the study's", value="other contents", cure=cure, place=place)
     splits = study_splits(winner.config, dataset)
     if splits.hash != winner.known["splits"]:
         cure = "export with the version that ran the study"
@@ -158,25 +141,33 @@ def _data(winner: _Winner, store: Path) -> tuple[Dataset, Splits]:
     return dataset, splits
 
 
+def _frozen(winner: _Winner, dataset: Dataset) -> dict[str, Any]:
+    """The arguments that the study's frozen encoder was made with."""
+    section, rows = winner.config.encoder, study_splits(winner.config, dataset).development
+    return {"name": section.name, "options": section.options, "rows": rows, "weights": section.weights}
+
+
+def _trained_on(winner: _Winner, dataset: Dataset) -> Dataset:
+    """The dataset, or its features where the study's encoder is frozen."""
+    return frozen_features(dataset, **_frozen(winner, dataset)) if winner.config.encoder.frozen else dataset
+
+
 def _model(winner: _Winner, dataset: Dataset, splits: Splits) -> Standardized:
-    section = winner.config.encoder
+    section, data = winner.config.encoder.trained, _trained_on(winner, dataset)
     encoder = create_encoder(
-        section.name, input_shape=dataset.sample_shape, embedding_dim=section.embedding_dim, **section.options
+        section.name, input_shape=data.sample_shape, embedding_dim=section.embedding_dim, **section.options
     )
     try:
         encoder.load_state_dict(torch.load(winner.weights, weights_only=True, map_location="cpu"))
     except Exception as error:  # torch, pickle and zipfile each have errors of their own
         value = f"{type(error).__name__}: {error}".splitlines()[0]
         raise StoreError("the weights must fit the encoder", value=value, place=str(winner.weights)) from None
-    measured = Standardizer.measure(dataset, splits.folds[winner.fold].train, "cpu")
-    return Standardized(encoder, measured.mean, measured.inverse).eval()
-
-
-def embed_samples(model: nn.Module, samples: np.ndarray, chunk: int = 512) -> np.ndarray:
-    """Return embeddings ``(N, D)`` float32 of samples as they are stored, chunk by chunk."""
-    with torch.no_grad():
-        parts = [model(torch.as_tensor(samples[i : i + chunk])).numpy() for i in range(0, len(samples), chunk)]
-    return np.concatenate(parts).astype(np.float32)
+    measured = Standardizer.measure(data, splits.folds[winner.fold].train, "cpu")
+    model = Standardized(encoder, measured.mean, measured.inverse)
+    if winner.config.encoder.frozen:
+        body, standardize = frozen_encoder(dataset, **_frozen(winner, dataset))
+        model = Standardized(on_frozen(body, model), standardize.mean, standardize.inverse)
+    return model.eval()
 
 
 def _threshold(model: Standardized, dataset: Dataset, splits: Splits, fold: int, far: float) -> tuple[dict, list[str]]:
@@ -213,6 +204,7 @@ def _rates(pairs: PairCounts, cosine: float) -> dict[str, float]:
 
 def _card(winner: _Winner, dataset: Dataset, model: Standardized) -> dict[str, Any]:
     section, record = winner.config.encoder, winner.record
+    head = {"head": {"name": section.trained.name, "options": section.trained.options}} if section.frozen else {}
     if dataset.is_images and dataset.sample_shape[0] not in (1, 3):
         raise DataError("images must have one channel or three", value=str(dataset.sample_shape), place=dataset.name)
     return {
@@ -224,7 +216,7 @@ def _card(winner: _Winner, dataset: Dataset, model: Standardized) -> dict[str, A
         "trial": record["trial"],
         "fold": record["fold"],
         "seed": record["seed"],
-        "encoder": {"name": section.name, "embedding_dim": section.embedding_dim, "options": section.options},
+        "encoder": {"name": section.name, "embedding_dim": section.embedding_dim, "options": section.options, **head},
         "input": {
             "kind": "images" if dataset.is_images else "features",
             "shape": list(dataset.sample_shape),

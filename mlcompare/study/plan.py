@@ -21,7 +21,7 @@ from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError, StudyFileError
 from mlcompare.evaluation import parse_metric
 from mlcompare.losses.compose import LossEntry
-from mlcompare.study.config import HeadSection, StudyConfig
+from mlcompare.study.config import StudyConfig
 from mlcompare.study.entries import parse_entry
 from mlcompare.study.protocol import corrupted_splits, paired, protocol_splits
 from mlcompare.study.space import Space, training_space
@@ -70,11 +70,7 @@ class StudyPlan:
     @property
     def encoder(self) -> EncoderConfig:
         """What is trained: the study's encoder, or the head on a frozen one."""
-        section = self.config.encoder
-        if section.frozen:
-            head = section.head or HeadSection()
-            return EncoderConfig(head.name, section.embedding_dim, head.options)
-        return EncoderConfig(section.name, section.embedding_dim, section.options)
+        return self.config.encoder.trained
 
     @property
     def training(self) -> TrainingConfig:

@@ -20,7 +20,7 @@ from mlcompare.errors import DataError, InvalidValueError
 from mlcompare.training.prepare import Standardizer
 from mlcompare.training.scoring import embed
 
-__all__ = ["frozen_features"]
+__all__ = ["body_of", "frozen_encoder", "frozen_features"]
 
 FORMAT = 1  # raise it when the features of the same weights change
 
@@ -45,16 +45,7 @@ def frozen_features(
     Raises:
         DataError: the weights can't be read, don't fit the encoder, or give features that are not finite.
     """
-    encoder = create_encoder(name, input_shape=dataset.sample_shape, embedding_dim=1, **options)
-    statistics = getattr(encoder, "statistics", None)  # (mean, std) of a pretrained model, pixels from 0 to 255
-    body = _body(encoder)
-    if weights is not None:
-        statistics = _load(body, Path(weights))
-    body = body.to(device).eval()
-    if statistics is None:
-        standardize = Standardizer.measure(dataset, rows, device)
-    else:
-        standardize = _standardizer(*statistics, dataset, device)
+    body, standardize = frozen_encoder(dataset, name, options, rows, weights=weights, device=device)
     identity = _identity(dataset, name, options, body, standardize)
     file = (cache or _user_cache()) / f"{identity[:32]}-{_machine(device, threads)}.npy"
     features = _read(file, len(dataset))
@@ -67,7 +58,27 @@ def frozen_features(
     )
 
 
-def _body(encoder: nn.Module) -> nn.Sequential:
+def frozen_encoder(
+    dataset: Dataset, name: str, options: Mapping[str, Any], rows: np.ndarray, *, weights: str | None = None,
+    device: str = "cpu",
+) -> tuple[nn.Sequential, Standardizer]:  # fmt: skip
+    """Return what makes the features of :func:`frozen_features`: the encoder's body, and how its input is standardised.
+
+    Raises:
+        DataError: the weights can't be read, or don't fit the encoder.
+    """
+    encoder = create_encoder(name, input_shape=dataset.sample_shape, embedding_dim=1, **options)
+    statistics = getattr(encoder, "statistics", None)  # (mean, std) of a pretrained model, pixels from 0 to 255
+    body = body_of(encoder)
+    if weights is not None:
+        statistics = _load(body, Path(weights))
+    body = body.to(device).eval()
+    if statistics is None:
+        return body, Standardizer.measure(dataset, rows, device)
+    return body, _standardizer(*statistics, dataset, device)
+
+
+def body_of(encoder: nn.Module) -> nn.Sequential:
     """Return the encoder without its last linear layer, where it ends with one."""
     layers = list(encoder) if isinstance(encoder, nn.Sequential) else [encoder]
     return nn.Sequential(*(layers[:-1] if isinstance(layers[-1], nn.Linear) and len(layers) > 1 else layers))

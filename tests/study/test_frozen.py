@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from mlcompare import load_results
-from mlcompare.data import Dataset
+from mlcompare.data import Dataset, load_dataset
 from mlcompare.encoders import create_encoder
-from mlcompare.errors import DataError, StudyFileError
+from mlcompare.errors import DataError, StoreError, StudyFileError
 from mlcompare.study import make_plan, read_study, run_study
 from mlcompare.study.config import validated
+from mlcompare.study.embed import load_model
 from mlcompare.study.export import export_model
 from mlcompare.training import frozen
 from mlcompare.training.frozen import frozen_features
@@ -113,6 +114,29 @@ def test_an_exported_model_is_frozen_with_its_own_statistics(tiny: dict, tmp_pat
     with torch.no_grad():
         expected = encoder[:-1]((samples.float() - mean) / std).numpy()
     np.testing.assert_allclose(plan.data.dataset.samples, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_frozen_encoder_and_its_head_are_exported_as_one(tiny: dict, tmp_path: Path) -> None:
+    weights = tmp_path / "w.pt"
+    torch.save(create_encoder("conv", input_shape=(1, 8, 8), embedding_dim=3, seed=9, **CONV).state_dict(), weights)
+    head = {"name": "mlp", "width": 12}
+    tiny["encoder"] = {"name": "conv", **CONV, "frozen": True, "weights": str(weights), "head": head}
+    tiny["search"]["trials"], tiny["losses"] = 1, {"contrastive": None}
+    run_study(tiny, store=tmp_path / "store", executor="in-process")
+    found = export_model(tmp_path / "store", "contrastive", tmp_path / "model", far=1e-2)
+    assert found.card["encoder"]["head"] == {"name": "mlp", "options": {"width": 12}}
+    with np.load(tmp_path / "store/artifacts/final/contrastive/0/fold0-seed0.npz") as arrays:
+        rows, expected = arrays["rows"], arrays["embeddings"]
+    samples = torch.as_tensor(load_dataset("digits").samples[rows])
+    weights.unlink()  # the model brings its own
+    model, _ = load_model(tmp_path / "model")
+    program = torch.export.load(tmp_path / "model" / "model.pt2").module()
+    with torch.no_grad():
+        np.testing.assert_allclose(model(samples).numpy(), expected, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(program(samples.float()).numpy(), expected, rtol=1e-3, atol=1e-4)
+    torch.save(create_encoder("conv", input_shape=(1, 8, 8), embedding_dim=3, seed=8, **CONV).state_dict(), weights)
+    with pytest.raises(StoreError, match=r"dataset must be the study's.*weights of a frozen encoder"):
+        export_model(tmp_path / "store", "contrastive", tmp_path / "other")
 
 
 @pytest.mark.parametrize(

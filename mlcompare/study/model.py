@@ -1,0 +1,52 @@
+"""An exported model as a module: samples as they are in, embeddings out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mlcompare.encoders import create_encoder
+from mlcompare.training.frozen import body_of
+
+__all__ = ["Standardized", "described_encoder", "embed_samples", "on_frozen"]
+
+
+class Standardized(nn.Module):
+    """An encoder that takes samples as they are (pixels from 0 to 255, or features): ``(B, …) → (B, D)``."""
+
+    def __init__(self, encoder: nn.Module, mean: Tensor, inverse: Tensor) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("mean", mean)
+        self.register_buffer("inverse", inverse)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.encoder((samples.float() - self.mean) * self.inverse)
+
+
+def on_frozen(body: nn.Module, head: Standardized) -> nn.Sequential:
+    """Return one encoder of a frozen one's ``body`` and the ``head`` on its features ``(B, F)``."""
+    return nn.Sequential(body, nn.Flatten(1), head)
+
+
+def described_encoder(section: Mapping[str, Any], shape: tuple[int, ...]) -> nn.Module:
+    """Return the encoder that a card describes, for samples of ``shape``; its weights are still to be loaded."""
+    name, dim, options, head = (section.get(key) for key in ("name", "embedding_dim", "options", "head"))
+    if head is None:
+        return create_encoder(name, input_shape=shape, embedding_dim=dim, **options)
+    body = body_of(create_encoder(name, input_shape=shape, embedding_dim=1, **options)).eval()
+    with torch.no_grad():
+        blank = torch.zeros_like(body(torch.zeros(1, *shape)).flatten(1))  # (1, F)
+    net = create_encoder(head["name"], input_shape=tuple(blank.shape[1:]), embedding_dim=dim, **head["options"])
+    return on_frozen(body, Standardized(net, blank, blank.clone()))
+
+
+def embed_samples(model: nn.Module, samples: np.ndarray, chunk: int = 512) -> np.ndarray:
+    """Return embeddings ``(N, D)`` float32 of samples as they are stored, chunk by chunk."""
+    with torch.no_grad():
+        parts = [model(torch.as_tensor(samples[i : i + chunk])).numpy() for i in range(0, len(samples), chunk)]
+    return np.concatenate(parts).astype(np.float32)
