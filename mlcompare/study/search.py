@@ -14,9 +14,7 @@ from optuna.trial import TrialState, create_trial
 from mlcompare.study.space import Choice, Range, Space
 from mlcompare.training import derive_seed
 
-__all__ = [
-    "Proposal", "Told", "default_values", "distributions", "fixed_values", "frozen_trials", "optuna_study", "propose",
-]  # fmt: skip
+__all__ = ["Proposal", "Told", "default_values", "distributions", "fixed_values", "optuna_study", "propose"]
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -125,11 +123,11 @@ def optuna_study(
     """Replay told trials into an Optuna study (in memory unless a storage is given)."""
     direction = "maximize" if maximize else "minimize"
     study = optuna.create_study(direction=direction, storage=storage, study_name=name)
-    study.add_trials(frozen_trials(space, told))
+    study.add_trials(_frozen_trials(space, told))
     return study
 
 
-def frozen_trials(space: Space, told: Sequence[Told]) -> list[optuna.trial.FrozenTrial]:
+def _frozen_trials(space: Space, told: Sequence[Told]) -> list[optuna.trial.FrozenTrial]:
     """Return told trials as Optuna's, in the order of their numbers."""
     searched = distributions(space)
     trials = []

@@ -1,4 +1,4 @@
-"""Runs written by MLflow's own client: to a server, and to databases whose tables we don't know."""
+"""Runs written by MLflow's own client, to a store's database or to a server."""
 
 from __future__ import annotations
 
@@ -94,9 +94,6 @@ class ClientWriter:
     def reach(self) -> None:
         """Ask for the experiment: what is raised says why nothing can be written now."""
         self._client.get_experiment(self.experiment_id)
-
-    def close(self) -> None:
-        """Do nothing: MLflow keeps its connections for the process."""
 
 
 def _dataset_input(name: str, fingerprint: str):

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-__all__ = ["ENDED", "KEY_TAG", "PARAMETER_LIMIT", "Experiment", "Run", "Writer", "dataset_fields"]
+__all__ = ["ENDED", "KEY_TAG", "PARAMETER_LIMIT", "Experiment", "Run", "dataset_fields"]
 
 KEY_TAG = "trial_key"
 PARAMETER_LIMIT = 6000  # characters, MLflow's own
@@ -59,19 +59,6 @@ class Experiment:
     def location(self) -> str | None:
         """Return the address of the runs' artifacts."""
         return self.artifacts.resolve().as_uri() if self.artifacts else None
-
-
-class Writer(Protocol):
-    """What writes runs, one after the other, and knows those that are there."""
-
-    experiment_id: str
-
-    def write(self, run: Run) -> None: ...
-
-    def reach(self) -> None:
-        """Raise what is wrong where nothing can be written now."""
-
-    def close(self) -> None: ...
 
 
 def dataset_fields(name: str, fingerprint: str) -> dict[str, str]:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlcompare.tracking.client import ClientWriter
-from mlcompare.tracking.records import Experiment, Run, Writer
-from mlcompare.tracking.rows import open_rows
+from mlcompare.tracking.client import MLFLOW, ClientWriter
+from mlcompare.tracking.database import local_path
+from mlcompare.tracking.records import Experiment, Run
+from mlcompare.tracking.template import lay_empty
 
 __all__ = ["Tracker"]
 
@@ -43,7 +44,7 @@ class Tracker:
         self._queue: queue.Queue[Run | Callable[[], None] | None] = queue.Queue()
         self._refused: str | None = None
         self._unreached: str | None = None
-        self._writer: Writer | None = None
+        self._writer: ClientWriter | None = None
         self.experiment_id: str | None = None
         self.seconds = 0.0
         self._thread = threading.Thread(target=self._write_all, name="tracking", daemon=True)
@@ -77,8 +78,6 @@ class Tracker:
             self.seconds += time.thread_time() - started
         if backlog:
             self._drain(backlog)
-        if self._writer is not None:
-            self._refused = _fault_of(self._writer.close) or self._refused
 
     def _drain(self, backlog: deque[Run]) -> bool:
         """Write what waits, in order, until the server does not answer. A run that it refuses is left out."""
@@ -96,8 +95,11 @@ class Tracker:
         return True
 
     def _connect(self) -> None:
-        writer = open_rows(self.uri, self._experiment) or ClientWriter(self.uri, self._experiment)
-        self._writer, self.experiment_id = writer, writer.experiment_id
+        path = local_path(self.uri)
+        if path is not None:
+            lay_empty(path, MLFLOW)
+        self._writer = ClientWriter(self.uri, self._experiment)
+        self.experiment_id = self._writer.experiment_id
 
 
 def _fault_of(action: Callable[[], Any]) -> str | None:

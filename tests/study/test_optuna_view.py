@@ -1,4 +1,4 @@
-"""Rows of ``optuna.db`` are those that Optuna writes."""
+"""``optuna.db`` tells Optuna what the journal tells us."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 import optuna
 import pytest
 
-from mlcompare.study import optuna_view
 from mlcompare.study.config import validated
 from mlcompare.study.optuna_view import OPTUNA, write_optuna
 from mlcompare.tracking import template
@@ -56,22 +55,6 @@ def config(tiny: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return validated(tiny, "study")
 
 
-def test_rows_are_those_of_optuna(config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_arguments: object, **_options: object) -> None:
-        raise AssertionError("the rows were left to Optuna")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(optuna_view, "optuna_study", refused)
-        write_optuna(tmp_path, config, SPACES, records())
-    ours = contents(tmp_path / "optuna.db")
-    studies = optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/optuna.db")
-    assert {s.study_name: s.n_trials for s in studies} == {"cosface": 4, "contrastive": 0, "triplet": 4}
-    monkeypatch.setattr(optuna_view, "KNOWN", ("another", 1))
-    write_optuna(tmp_path, config, SPACES, records())
-    assert contents(tmp_path / "optuna.db") == ours
-    assert {row[-1] for row in ours["trials"]} == {"COMPLETE", "FAIL", "PRUNED"}
-
-
 def test_optuna_reads_what_was_told(config, tmp_path: Path) -> None:
     (tmp_path / ".optuna.db.tmp-journal").write_bytes(b"of a coordinator that was killed")
     write_optuna(tmp_path, config, SPACES, records())
@@ -96,10 +79,3 @@ def test_without_a_template_optuna_makes_its_tables(config, tmp_path: Path, monk
     write_optuna(tmp_path, config, SPACES, records())
     assert contents(tmp_path / "optuna.db") == ours
     assert [path.name for path in tmp_path.iterdir() if "optuna" in path.name] == ["optuna.db"]
-
-
-def test_an_infinite_objective_is_left_to_optuna(config, tmp_path: Path) -> None:
-    endless = [r | {"metrics": {"map_at_r": float("inf")}} if r["type"] == "job" else r for r in records()]
-    write_optuna(tmp_path, config, {"cosface": SPACE}, endless)
-    study = optuna.load_study(study_name="cosface", storage=f"sqlite:///{tmp_path}/optuna.db")
-    assert study.trials[0].value == float("inf")

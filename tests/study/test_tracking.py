@@ -1,13 +1,10 @@
-"""The run database: rows of our own equal those of MLflow's client, and new databases come from a template."""
+"""The run database: what a tracker writes, and new databases from a template."""
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +12,9 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from mlcompare.tracking import Run, Tracker, lay_empty, local_uri, rows, template
-from mlcompare.tracking.client import MLFLOW, ClientWriter
+from mlcompare.tracking import Run, Tracker, lay_empty, local_uri, template
+from mlcompare.tracking.client import MLFLOW
 from mlcompare.tracking.database import revision
-from mlcompare.tracking.records import Experiment
-from mlcompare.tracking.rows import RowWriter, open_rows
-from tests.study.conftest import TINY
 
 HEAD = template.head_revision(MLFLOW)
 TRIAL = Run(
@@ -61,56 +55,7 @@ def copied(made: Path) -> Callable[[Path], None]:
     return lambda path: shutil.copyfile(made, path) and None
 
 
-def contents(database: Path, artifacts: Path) -> dict[str, list[tuple]]:
-    """Return all rows of all tables, with the keys of runs in the place of random identities."""
-    connection = sqlite3.connect(database)
-    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    names = dict(connection.execute("SELECT run_uuid, value FROM tags WHERE key = 'trial_key'"))
-    names |= dict(connection.execute("SELECT dataset_uuid, 'the dataset' FROM datasets"))
-    uses = connection.execute("SELECT input_uuid, destination_id FROM inputs").fetchall()
-    names |= {use: f"use by {names[run]}" for use, run in uses}
-
-    def named(cell: object) -> object:
-        for identity, name in names.items():
-            cell = cell.replace(identity, name) if isinstance(cell, str) else cell
-        return cell
-
-    found = {}
-    for table in tables:
-        columns = [column for _, column, *_ in connection.execute(f'PRAGMA table_info("{table}")')]
-        order = ", ".join(f'"{column}"' for column in sorted(columns))
-        cells = [tuple(map(named, row)) for row in connection.execute(f'SELECT {order} FROM "{table}"')]
-        found[table] = sorted((row for row in cells if "Default" not in row), key=repr)
-    connection.close()
-    files = sorted(path for path in artifacts.rglob("*") if path.is_file())
-    found["files"] = [(named(str(path.relative_to(artifacts))), path.read_bytes()) for path in files]
-    return found
-
-
-def test_rows_are_those_of_the_client(laid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.5)
-    weights = tmp_path / "weights.pt"
-    weights.write_bytes(b"weights")
-    files = ((str(weights), "weights"), (str(weights), ""))
-    runs = [TRIAL, FAILED, replace(TRIAL, key="final/0", status="KILLED", artifacts=files)]
-    found = {}
-    for kind in (ClientWriter, open_rows):
-        place = tmp_path / "store" / "artifacts"
-        experiment = Experiment("study", "**question**", place, ("digits", "f" * 64), {"view": "{}"})
-        database = tmp_path / f"{kind.__name__}.db"
-        writer = kind(local_uri(database), experiment)
-        for run in [*runs, TRIAL]:
-            writer.write(run)
-        writer.close()
-        assert isinstance(writer, RowWriter) == (kind is open_rows), "this revision is one that we know"
-        found[kind] = contents(database, place)
-        shutil.rmtree(place)
-    assert found[open_rows] == found[ClientWriter]
-    assert len(found[open_rows]["runs"]) == 3
-    assert len(found[open_rows]["files"]) == 2
-
-
-def test_the_client_takes_what_is_out_of_the_ordinary(laid: Path, tmp_path: Path) -> None:
+def test_runs_are_written_once_and_half_written_ones_anew(laid: Path, tmp_path: Path) -> None:
     """An odd name, a run that was left half-written, and a value that is not finite."""
     uri, place = local_uri(tmp_path / "store"), tmp_path / "store" / "artifacts"
     Tracker(uri, "study", artifacts=place).close()
@@ -134,17 +79,7 @@ def test_the_client_takes_what_is_out_of_the_ordinary(laid: Path, tmp_path: Path
     assert (tags["mlflow.note.content"], tags["view"]) == ("edited", "new")
 
 
-def test_tables_of_another_revision_are_left_to_the_client(laid: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(rows, "KNOWN", {"another"})
-    experiment = Experiment("study", artifacts=tmp_path / "artifacts")
-    assert open_rows(local_uri(tmp_path), experiment) is None
-    tracker = Tracker(local_uri(tmp_path), "study", artifacts=tmp_path / "artifacts")
-    tracker.log(TRIAL)
-    assert tracker.close() is None
-    assert len(MlflowClient(tracking_uri=local_uri(tmp_path)).search_runs([tracker.experiment_id])) == 1
-
-
-def test_a_deleted_experiment_is_refused_by_the_client(laid: Path, tmp_path: Path) -> None:
+def test_a_deleted_experiment_is_told(laid: Path, tmp_path: Path) -> None:
     def log(key: str) -> tuple[str | None, str | None]:
         tracker = Tracker(local_uri(tmp_path), "study", artifacts=tmp_path / "artifacts")
         tracker.log(replace(TRIAL, key=key))
@@ -258,18 +193,3 @@ def test_many_at_once_get_whole_databases(cache: Path, made: Path, tmp_path: Pat
     assert {path.name for path in tmp_path.glob("*.db*")} == {f"{number}.db" for number in range(3, 8)}
     assert all(template._whole(path, MLFLOW, HEAD) for path in tmp_path.glob("*.db"))
     assert list(cache.parent.iterdir()) == [cache]
-
-
-def test_a_study_does_not_even_load_mlflow(laid: Path, tmp_path: Path) -> None:
-    code = (
-        f"import sys; from mlcompare.study import run_study; outcome = run_study({TINY!r}, 'store', "
-        "executor='in-process'); print(outcome.tracking_fault, outcome.experiment_id, 'mlflow' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.split() == ["None", "1", "False"], done.stderr[-2000:]
-    assert not list((tmp_path / "store").glob("mlflow.db-*")), "nothing is left beside the database"
-    client = MlflowClient(tracking_uri=local_uri(tmp_path / "store"))
-    runs = client.search_runs(["1"], max_results=100)
-    assert {run.info.status for run in runs} == {"FINISHED"}
-    weights = [file.path for run in runs for file in client.list_artifacts(run.info.run_id, "weights")]
-    assert sum(path.endswith(".pt") for path in weights) == len(TINY["losses"]) * TINY["protocol"]["folds"]
