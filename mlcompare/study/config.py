@@ -15,6 +15,7 @@ from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import MLCompareError, StudyFileError, UnknownNameError, did_you_mean
 from mlcompare.study.reading import read_yaml
 from mlcompare.training import EncoderConfig
+from mlcompare.training.job import PRECISIONS
 from mlcompare.training.optimizers import OPTIMIZERS, SCHEDULES
 
 __all__ = ["FinalConfig", "ProtocolConfig", "SearchConfig", "StudyConfig", "read_study", "validated", "with_defaults"]
@@ -131,6 +132,7 @@ class TrainingSection(_Frozen):
     augment: Annotated[dict[str, Any], BeforeValidator(lambda v: {"preset": v} if isinstance(v, str) else v)] = Field(
         default_factory=dict
     )
+    precision: Literal[PRECISIONS] = "float32"
 
 
 class SearchConfig(_Frozen):

@@ -14,6 +14,7 @@ from mlcompare.losses.compose import LossEntry, Term
 
 __all__ = [
     "BASELINES",
+    "PRECISIONS",
     "EncoderConfig",
     "TrainingConfig",
     "TrainingData",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 BASELINES = ("raw_pixels", "pca", "hog", "lbp", "linear_svm", "untrained_encoder")
+PRECISIONS = ("float32", "bfloat16")
 UNFITTED = ("raw_pixels", "hog", "lbp")
 
 
@@ -42,7 +44,9 @@ class TrainingConfig:
 
     ``head_lr_ratio`` multiplies the learning rate of the loss's own weights; ``schedule`` is constant, cosine, or
     step (× ``step_factor`` at each of ``milestones``, shares of the training), after a linear rise over the share
-    ``warmup``; ``augment`` maps augmentations to strengths.
+    ``warmup``; ``augment`` maps augmentations to strengths. With ``precision="bfloat16"`` the encoder trains under
+    autocast: faster where the processor has such units (GPUs, AMX), slower elsewhere; losses, weights and evaluation
+    stay in float32.
     """
 
     steps: int = 100
@@ -59,6 +63,7 @@ class TrainingConfig:
     step_factor: float = 0.1
     warmup: float = 0.0
     augment: Mapping[str, float] = field(default_factory=dict)
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from mlcompare.errors import MLCompareError
 from mlcompare.training.health import divergence, embedding_fault, spread
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
-from mlcompare.training.prepare import Prepared, Stage, prepare, random_streams, stage_batches
+from mlcompare.training.prepare import Prepared, Stage, encoder_precision, prepare, random_streams, stage_batches
 from mlcompare.training.scoring import class_scores, embed, evaluation_rows, score
 
 __all__ = ["LOSS_STATE", "fail", "failures_recorded", "peak_memory", "record_losses", "score_encoder", "train", "watch"]
@@ -99,7 +99,9 @@ def _run_stage(job: TrainingJob, prepared: Prepared, stage: Stage, samples: Tens
             inputs = augment(inputs, config.augment, augmentation)
         loss.set_progress(progress)
         noise = loss.draw_noise(len(batch), generator=noise_stream)
-        value = loss(encoder(prepared.standardize(inputs)), prepared.labels[batch], noise)
+        with encoder_precision(config, job.device):
+            embeddings = encoder(prepared.standardize(inputs))
+        value = loss(embeddings, prepared.labels[batch], noise)
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         optimizer.step()

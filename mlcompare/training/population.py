@@ -7,16 +7,17 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from mlcompare.data import apply_augmentation, draw_augmentation
 from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import InvalidValueError
+from mlcompare.losses.base import Loss
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.loop import failures_recorded, peak_memory, record_losses, score_encoder, watch
 from mlcompare.training.optimizers import learning_rate_factor
-from mlcompare.training.prepare import Prepared, Stage, prepare, random_streams, stage_batches
+from mlcompare.training.prepare import Prepared, Stage, encoder_precision, prepare, random_streams, stage_batches
 from mlcompare.training.stacked_optimizers import StackedOptimizer, StackedWeights
 
 __all__ = ["population_key", "train_population"]
@@ -87,7 +88,8 @@ def _train_stage(
     loss_weights = StackedWeights(loss_parameters) if loss_parameters else None
     optimizer = StackedOptimizer(weights, loss_weights, [member.config for member in members])
     batches = _Batches(jobs, members, stages, samples)
-    forward = _program(members[0].encoder.train(), stage.loss.train(), stage.loss.stochastic)
+    precision = encoder_precision(config, jobs[0].device)
+    forward = _program(members[0].encoder.train(), stage.loss.train(), precision)
     progress = [buffer for name, buffer in loss_buffers.items() if name.rsplit(".")[-1] == "progress"]
     watched = torch.empty(stage.steps, len(jobs), device=samples.device)
     seen = 0
@@ -121,14 +123,15 @@ def _take(module: torch.nn.Module, stacked: dict[str, Tensor], number: int) -> N
         tensor.copy_(stacked[name][number])
 
 
-def _program(encoder, loss, stochastic: bool):
+def _program(encoder: nn.Module, loss: Loss, precision: torch.autocast):
     """Return the vmapped forward pass: stacked states and batches in, losses ``(M,)`` out."""
 
     def one(encoder_state, loss_state, inputs: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        embeddings = functional_call(encoder, encoder_state, (inputs,))
+        with precision:
+            embeddings = functional_call(encoder, encoder_state, (inputs,))
         return functional_call(loss, loss_state, (embeddings, labels, noise))
 
-    return vmap(one, in_dims=(0, 0, 0, 0, 0 if stochastic else None))
+    return vmap(one, in_dims=(0, 0, 0, 0, 0 if loss.stochastic else None))
 
 
 class _Batches:

@@ -13,7 +13,16 @@ from mlcompare.encoders import create_encoder
 from mlcompare.losses.base import Loss
 from mlcompare.training.job import TrainingConfig, TrainingData, TrainingJob, derive_seed
 
-__all__ = ["Prepared", "Stage", "Standardizer", "build_encoder", "prepare", "random_streams", "stage_batches"]
+__all__ = [
+    "Prepared",
+    "Stage",
+    "Standardizer",
+    "build_encoder",
+    "encoder_precision",
+    "prepare",
+    "random_streams",
+    "stage_batches",
+]
 
 TUNED = {f.name for f in fields(TrainingConfig)}
 CHUNK = 4096
@@ -120,6 +129,13 @@ def stage_batches(job: TrainingJob, prepared: Prepared, stage: Stage) -> Tensor:
         steps=stage.steps,
         generator=torch.Generator(job.device).manual_seed(derive_seed("batches", job.seed, stage.first)),
     )
+
+
+def encoder_precision(config: TrainingConfig, device: str) -> torch.autocast:
+    """Return the context in which an encoder runs in training: autocast to bfloat16 where the training says so."""
+    half = config.precision == "bfloat16"
+    kind = torch.device(device).type
+    return torch.autocast(kind, torch.bfloat16, enabled=half, cache_enabled=False)  # its cache would outlive a vmap
 
 
 def random_streams(job: TrainingJob, stage: Stage) -> tuple[torch.Generator, torch.Generator]:

@@ -11,6 +11,7 @@ import torch
 
 from mlcompare.data import Dataset, draw_splits
 from mlcompare.errors import InvalidValueError
+from mlcompare.losses.head import MarginHead
 from mlcompare.registry import list_losses
 from mlcompare.training import EncoderConfig, TrainingConfig, TrainingData, stacked_optimizers, train
 from mlcompare.training.optimizers import OPTIMIZERS, create_optimizer, learning_rate_factor
@@ -72,6 +73,28 @@ def test_every_native_loss_with_deeper_encoders(images, make_job, loss: str, enc
 def test_batch_norm_and_augmentation(images, make_job, loss: str) -> None:
     encoder = EncoderConfig("conv", 6, {"channels": [4, 8]})
     assert_alike(members(make_job, loss, encoder, augment={"flip": 0.5, "shift": 1}), images)
+
+
+def test_in_bfloat16_both_engines_agree_and_losses_stay_in_float32(images, make_job, monkeypatch) -> None:
+    seen = []
+    compute = MarginHead.compute
+
+    def spy(self, embeddings, labels, noise):
+        seen.append((embeddings.dtype, torch.equal(embeddings.bfloat16().float(), embeddings)))
+        return compute(self, embeddings, labels, noise)
+
+    encoder = EncoderConfig("conv", 6, {"channels": [4, 8]})
+    halves = members(make_job, "cosface", encoder, precision="bfloat16")
+    wholes = members(make_job, "cosface", encoder)
+    together = train_population(halves, images)
+    monkeypatch.setattr(MarginHead, "compute", spy)
+    for half, whole, result in zip(halves, wholes, together):
+        alone, full = train(half, images), train(whole, images)
+        assert result.history["loss"] == pytest.approx(alone.history["loss"], rel=0.02)
+        assert full.history["loss"] == pytest.approx(alone.history["loss"], rel=0.05)
+        assert full.history["loss"] != alone.history["loss"]
+    assert {kind for kind, _ in seen} == {torch.float32}
+    assert [rounded for _, rounded in seen] == ([True] * 4 + [False] * 4) * 4, "bfloat16 where asked for, else not"
 
 
 IMAGE_ENCODERS = {
