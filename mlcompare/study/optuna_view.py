@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlcompare.evaluation import higher_is_better
 from mlcompare.study.config import StudyConfig
 from mlcompare.study.search import Told, optuna_study
 from mlcompare.study.space import Choice, Range, Space
 from mlcompare.tracking import Blank, lay_empty
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
 
 __all__ = ["write_optuna"]
 
@@ -21,11 +26,30 @@ def write_optuna(store: Path, config: StudyConfig, spaces: dict[str, Any], recor
         left.unlink(missing_ok=True)
     maximize = higher_is_better(config.search.objective)
     lay_empty(temporary, OPTUNA)
-    storage = f"sqlite:///{temporary.resolve()}"
-    for loss, described in spaces.items():
-        space: Space = {name: _dimension(dimension) for name, dimension in described.items()}
-        optuna_study(space, _told(loss, config, records), maximize=maximize, storage=storage, name=loss)
+    storage = _storage(temporary)
+    try:
+        for loss, described in spaces.items():
+            space: Space = {name: _dimension(dimension) for name, dimension in described.items()}
+            optuna_study(space, _told(loss, config, records), maximize=maximize, storage=storage, name=loss)
+    finally:
+        storage.engine.dispose()
+    with temporary.open("rb") as written:
+        os.fsync(written.fileno())
     temporary.replace(store / "optuna.db")
+
+
+def _storage(path: Path) -> RDBStorage:
+    """Return a storage that waits for no disk: the file takes its name only when it is whole."""
+    from optuna.storages import RDBStorage
+
+    def opened() -> sqlite3.Connection:
+        connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute("PRAGMA journal_mode=MEMORY")
+        return connection
+
+    url = f"sqlite:///{path.resolve()}"
+    return RDBStorage(url, engine_kwargs={"creator": opened}, skip_compatibility_check=True)
 
 
 def _told(loss: str, config: StudyConfig, records: list[dict[str, Any]]) -> list[Told]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-__all__ = ["connect", "local_path", "local_uri", "replace_database", "revision"]
+__all__ = ["lighten_commits", "local_path", "local_uri", "replace_database", "revision", "share"]
 
 
 def local_uri(path: Path) -> str:
@@ -25,20 +27,35 @@ def local_path(uri: str) -> Path | None:
     return Path(place) if place != uri and place.startswith("/") and "?" not in place else None
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open a database such that readers (the dashboard) and the writer don't block each other.
-
-    A commit may be lost where the power fails, as the journal has it; the database stays whole.
-    """
+def share(path: Path) -> None:
+    """Let readers (the dashboard) and the writer of a database not block each other; the mode stays in the file."""
     connection = sqlite3.connect(path, timeout=30)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("PRAGMA foreign_keys=ON")
-    except BaseException:
+    finally:
         connection.close()
-        raise
-    return connection
+
+
+def lighten_commits(path: Path) -> None:
+    """Have SQLAlchemy's connections to a database not wait for the disk at every commit.
+
+    The last commits may be lost where the power fails, as the journal has them; the database stays whole.
+    """
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    _light.add(str(path.resolve()))
+    event.listen(Engine, "connect", _lighten)  # once, however often it is asked for
+
+
+_light: set[str] = set()
+
+
+def _lighten(connection: Any, _record: Any) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        with suppress(sqlite3.Error):  # what is wrong with the file, MLflow says
+            if connection.execute("PRAGMA database_list").fetchone()[2] in _light:
+                connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def revision(connection: sqlite3.Connection) -> str | None:

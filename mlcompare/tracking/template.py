@@ -48,8 +48,8 @@ class Blank:
 def lay_empty(path: Path, blank: Blank) -> None:
     """Put an empty database where there is none; where that can't be done, do nothing."""
     try:
-        head = head_revision(blank)
-        if head is None or path.exists():
+        head = None if path.exists() else head_revision(blank)
+        if head is None:
             return
         template = template_file(blank, head)
         if not _whole(template, blank, head):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from mlcompare.tracking import Run, Tracker, lay_empty, local_uri, template
 from mlcompare.tracking.client import MLFLOW
@@ -77,6 +79,29 @@ def test_runs_are_written_once_and_half_written_ones_anew(laid: Path, tmp_path: 
     assert runs["a"].data.metrics["worst"] > 1e308
     tags = client.get_experiment(tracker.experiment_id).tags
     assert (tags["mlflow.note.content"], tags["view"]) == ("edited", "new")
+
+
+def test_commits_wait_for_the_disk_only_in_other_databases(laid: Path, tmp_path: Path) -> None:
+    """SQLite's levels: 1 is NORMAL, which the write-ahead log keeps whole; 2 is FULL, as MLflow leaves it."""
+    levels: dict[str, set[int]] = {}
+
+    def look(connection: sqlite3.Connection, *_others: object) -> None:
+        file = connection.execute("PRAGMA database_list").fetchone()[2]
+        levels.setdefault(Path(file).stem, set()).add(connection.execute("PRAGMA synchronous").fetchone()[0])
+
+    event.listen(Engine, "checkin", look)
+    try:
+        for _ in range(2):  # the second opens a database that is there
+            tracker = Tracker(local_uri(tmp_path / "ours.db"), "study", artifacts=tmp_path / "artifacts")
+            tracker.log(TRIAL)
+            assert tracker.close() is None
+        shutil.copyfile(tmp_path / "ours.db", tmp_path / "another.db")
+        MlflowClient(tracking_uri=local_uri(tmp_path / "another.db")).get_experiment_by_name("study")
+    finally:
+        event.remove(Engine, "checkin", look)
+    assert levels == {"ours": {1}, "another": {2}}
+    with sqlite3.connect(tmp_path / "ours.db") as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_a_deleted_experiment_is_told(laid: Path, tmp_path: Path) -> None:
