@@ -191,12 +191,25 @@ def _exit_reason(code: int | None) -> str:
 
 @contextmanager
 def _signals_wait() -> Iterator[None]:
-    """Hold Ctrl-C and a polite kill back: half a start would leave a worker without its work, and complaining."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    """Hold Ctrl-C and a polite kill back: half a start would leave a worker without its work, and complaining.
+
+    The handlers are exchanged, as a mask would be the main thread's alone: any other thread could take the signal.
+    """
+    if threading.current_thread() is not threading.main_thread():  # handlers run in the main thread only
+        yield
+        return
+    caught: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in before.items() if handler is not None}  # None: not Python's
+    for number in before:
+        signal.signal(number, lambda number, _frame: caught.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in caught:
+            signal.raise_signal(number)
 
 
 @contextmanager
