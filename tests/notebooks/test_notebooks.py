@@ -96,6 +96,19 @@ def test_figures_and_pictures_in_the_readme_come_from_the_notebooks() -> None:
         assert (FOLDER / picture).stat().st_size < 100_000
 
 
+def differing(config, known: dict) -> list[str]:
+    """What a committed study asks otherwise than the stored one did; keys added later must stand at their default."""
+    told = config.model_dump(mode="json")
+    found = [key for key in ("losses", "question", "decision_rule", "dataset") if told[key] != known[key]]
+    for section in ("corruption", "encoder", "training", "search", "protocol", "final"):
+        fields = type(getattr(config, section)).model_fields
+        added = (told[section].keys() - known[section]) & fields.keys()
+        later = {key: fields[key].get_default(call_default_factory=True) for key in added}
+        if told[section] != {**known[section], **later}:
+            found.append(section)
+    return found
+
+
 @pytest.mark.parametrize("folder", sorted((FOLDER / "results").glob("*")), ids=lambda folder: folder.name)
 def test_stored_tables_belong_to_a_study_with_a_question(folder: Path) -> None:
     from mlcompare.study import read_study
@@ -106,12 +119,29 @@ def test_stored_tables_belong_to_a_study_with_a_question(folder: Path) -> None:
     config = read_study(files[0])
     assert config.question
     assert config.decision_rule
-    told = config.model_dump(mode="json")
-    assert told["losses"] == known["losses"]
-    assert told["decision_rule"] == known["decision_rule"]
-    for section in ("encoder", "training", "search", "protocol"):
-        assert {key: told[section].get(key) for key in known[section]} == known[section]
+    assert differing(config, known) == []
     figures.StoredStudy(folder.name)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("question", None, "Another one?"), ("dataset", "classes", 201), ("corruption", "label_noise", 0.1),
+        ("final", "seeds", 3), ("training", "steps", 61), ("training", "precision", "bfloat16"),
+    ],
+)  # fmt: skip
+def test_a_study_file_changed_after_its_run_is_noticed(section: str, key: str | None, value: object) -> None:
+    from mlcompare.study import read_study
+
+    config = read_study(STUDIES / "literature" / "metric_versus_margin_glyphs_noise.yaml")
+    stored = FOLDER / "results" / config.name / "study.json"
+    told = getattr(config, section)
+    if isinstance(told, dict):
+        value = {**told, key: value}
+    elif key is not None:
+        value = told.model_copy(update={key: value})
+    changed = config.model_copy(update={section: value})
+    assert differing(changed, json.loads(stored.read_text(encoding="utf-8"))["study"]) == [section]
 
 
 def test_a_wrong_quotation_is_refused() -> None:
