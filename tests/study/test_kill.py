@@ -23,7 +23,7 @@ UNSTABLE = ["seconds", "peak_memory"]  # measured, so never the same twice
 
 
 def write_study(folder: Path) -> None:
-    study = {**TINY, "training": {**TINY["training"], "steps": 150}, "search": {"trials": 6, "parallel": 3}}
+    study = {**TINY, "training": {**TINY["training"], "steps": 150}, "search": {"trials": 15, "parallel": 3}}
     (folder / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
 
 
