@@ -23,7 +23,7 @@ import numpy as np
 from mlcompare.data.images import read_image
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError
 
-__all__ = ["CachedImages", "ImageFile", "cache_folders", "cached_images", "checked_cache"]
+__all__ = ["CachedImages", "ImageFile", "cache_folders", "cached_images", "checked_cache", "user_cache"]
 
 FORMAT = 1  # raise it when the decoding changes
 IN_MEMORY = 1 << 30  # bytes; larger arrays are memory-mapped
@@ -64,8 +64,12 @@ def cache_folders(data: Path, cache: str | None) -> list[Path]:
     """Return where entries may lie, best first: as told, else next to the data, else in the user's cache folder."""
     if cache is not None:
         return [Path(cache)]
-    user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return [data.parent / ".mlcompare-cache", Path(user).expanduser() / "mlcompare"]
+    return [data.parent / ".mlcompare-cache", user_cache()]
+
+
+def user_cache() -> Path:
+    """Return the package's own folder in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mlcompare"
 
 
 def cached_images(

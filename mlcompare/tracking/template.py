@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from mlcompare.data.cache import cache_folders
+from mlcompare.data.cache import user_cache
 from mlcompare.tracking.database import revision
 
 __all__ = ["Blank", "head_revision", "lay_empty", "template_file"]
@@ -62,8 +62,7 @@ def lay_empty(path: Path, blank: Blank) -> None:
 
 def template_file(blank: Blank, head: str) -> Path:
     """Return where the template lies."""
-    user = cache_folders(Path(), None)[-1]
-    return user / "databases" / f"{blank.package}-{version(blank.package)}-{head}.db"
+    return user_cache() / "databases" / f"{blank.package}-{version(blank.package)}-{head}.db"
 
 
 def head_revision(blank: Blank) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mlcompare.data import Dataset
+from mlcompare.data.cache import user_cache
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, InvalidValueError
 from mlcompare.training.prepare import Standardizer
@@ -47,7 +47,7 @@ def frozen_features(
     """
     body, standardize = frozen_encoder(dataset, name, options, rows, weights=weights, device=device)
     identity = _identity(dataset, name, options, body, standardize)
-    file = (cache or _user_cache()) / f"{identity[:32]}-{_machine(device, threads)}.npy"
+    file = (cache or user_cache() / "features") / f"{identity[:32]}-{_machine(device, threads)}.npy"
     features = _read(file, len(dataset))
     if features is None:
         torch.set_num_threads(threads)
@@ -127,11 +127,6 @@ def _identity(dataset: Dataset, name: str, options, body: nn.Module, standardize
 def _machine(device: str, threads: int) -> str:
     """Return what rounding depends on, fit for a file's name."""
     return f"{device.replace(':', '')}-{threads}-torch{torch.__version__.replace('+', '-')}"
-
-
-def _user_cache() -> Path:
-    user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(user).expanduser() / "mlcompare" / "features"
 
 
 def _read(file: Path, count: int) -> np.ndarray | None:
