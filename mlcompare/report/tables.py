@@ -49,8 +49,12 @@ def _number(value: float | None, sign: bool = False) -> str:
 
 def print_ranking(comparison: Comparison, console: Console) -> None:
     """Print the leaderboard, the answer to which family leads, and what a reader should know beside them."""
-    console.print(ranking_table(comparison, settings=console.width >= WIDE))
-    console.print("★ best  ≈ indistinguishable from it (Holm-corrected)  * selected on the bound of its range")
+    settings = console.width >= WIDE
+    console.print(ranking_table(comparison, settings=settings))
+    marks = "★ best  ≈ indistinguishable from it (Holm-corrected)"
+    if settings and any(record["at_bound"] for record in ranking_records(comparison)):
+        marks += "  * selected on the bound of its range"
+    console.print(marks)
     if comparison.family is not None:
         console.print(comparison.family.sentence, soft_wrap=True)
     for note in comparison.notes:

@@ -1,4 +1,4 @@
-"""Where jobs run: in this process, or each in a process of its own. Results don't depend on it."""
+"""Where jobs run: in this process, or in worker processes. Results don't depend on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import types
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -80,18 +80,28 @@ class InProcessExecutor:
 
 @dataclass
 class _Worker:
-    bundle: Bundle
     process: multiprocessing.process.BaseProcess
     pipe: Connection
-    attempt: int
-    started: float = field(default_factory=time.monotonic)
+    has_main: bool  # the program that was started, with what it registers
+    bundle: Bundle = ()
+    attempt: int = 0
+    started: float = 0.0
+
+    def take(self, bundle: Bundle, attempt: int) -> None:
+        self.pipe.send(bundle)
+        self.bundle, self.attempt, self.started = bundle, attempt, time.monotonic()
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
 
 
 class ProcessExecutor:
-    """One process for each bundle, forked from a server that has torch loaded.
+    """Processes that take one bundle after the other, forked from a server that has torch loaded.
 
-    A worker that dies is tried again, twice; then the job fails with the reason. A worker whose coordinator dies ends
-    itself. The data travel as a memory-mapped file in ``folder``.
+    A worker that dies is replaced and its bundle tried again, twice; then its jobs fail with the reason. A worker whose
+    coordinator dies ends itself. The data travel as a memory-mapped file in ``folder``.
 
     Args:
         workers: how many at a time.
@@ -109,6 +119,7 @@ class ProcessExecutor:
         self._data, self._folder = data, folder
         self._source: DataSource | None = None  # laid out when the first bundle comes
         self._running: dict[Connection, _Worker] = {}
+        self._idle: list[_Worker] = []
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOAD)
         with _pinned_environment(threads), _interrupts_ignored():
@@ -119,17 +130,33 @@ class ProcessExecutor:
         return len(self._running)
 
     def submit(self, bundle: Bundle) -> None:
+        self._hand_in(bundle, attempt=1)
+
+    def _hand_in(self, bundle: Bundle, attempt: int) -> None:
+        needs_main = _needs_main(bundle)
+        while self._idle:
+            worker = self._idle.pop()
+            try:
+                if worker.has_main or not needs_main:
+                    worker.take(bundle, attempt)
+                    self._running[worker.pipe] = worker
+                    return
+            except OSError:  # it died while it had nothing to do
+                pass
+            worker.stop()
+        worker = self._start(bundle[0].threads, needs_main)
+        worker.take(bundle, attempt)
+        self._running[worker.pipe] = worker
+
+    def _start(self, threads: int, has_main: bool) -> _Worker:
         if self._source is None:
             self._source = lay_out(self._data, self._folder)
-        self._start(bundle, attempt=1)
-
-    def _start(self, bundle: Bundle, attempt: int) -> None:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=work, args=(theirs, bundle, self._source), daemon=True)
-        with _signals_wait(), _pinned_environment(bundle[0].threads), _main_hidden(unless=_needs_main(bundle)):
+        process = self._context.Process(target=work, args=(theirs, self._source), daemon=True)
+        with _signals_wait(), _pinned_environment(threads), _main_hidden(unless=has_main):
             process.start()
         theirs.close()
-        self._running[ours] = _Worker(bundle, process, ours, attempt)
+        return _Worker(process, ours, has_main)
 
     def wait(self) -> list[Finished]:
         finished: list[Finished] = []
@@ -145,14 +172,13 @@ class ProcessExecutor:
         except (EOFError, OSError, pickle.UnpicklingError):
             worker.process.join()
             return self._again(worker, f"the worker died ({_exit_reason(worker.process.exitcode)})")
-        worker.pipe.close()
-        worker.process.join()
+        self._idle.append(worker)
         return list(zip(worker.bundle, results))
 
     def _again(self, worker: _Worker, reason: str) -> list[Finished]:
         worker.pipe.close()
         if worker.attempt < ATTEMPTS:
-            self._start(worker.bundle, worker.attempt + 1)
+            self._hand_in(worker.bundle, worker.attempt + 1)
             return []
         return failed_bundle(worker.bundle, f"{reason}, {worker.attempt} times")
 
@@ -162,24 +188,22 @@ class ProcessExecutor:
         now = time.monotonic()
         finished = []
         for pipe, worker in list(self._running.items()):
-            if now - worker.started > self._timeout * len(worker.bundle):
+            seconds = now - worker.started
+            if seconds > self._timeout * len(worker.bundle):
                 del self._running[pipe]
-                worker.process.kill()
-                worker.process.join()
-                pipe.close()
-                seconds = now - worker.started
-                finished += failed_bundle(
-                    worker.bundle, f"timed out: the worker was stopped after {seconds:.0f} s", seconds
-                )
+                worker.stop()
+                reason = f"timed out: the worker was stopped after {seconds:.0f} s"
+                finished += failed_bundle(worker.bundle, reason, seconds)
         return finished
 
     def close(self) -> None:
-        for worker in self._running.values():
+        workers = [*self._running.values(), *self._idle]
+        for worker in workers:
             worker.process.kill()
-        for worker in self._running.values():
-            worker.process.join()
-            worker.pipe.close()
+        for worker in workers:
+            worker.stop()
         self._running.clear()
+        self._idle.clear()
 
 
 def _exit_reason(code: int | None) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import resource
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,7 +21,10 @@ from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
 from mlcompare.training.prepare import Prepared, Stage, encoder_precision, prepare, random_streams, stage_batches
 from mlcompare.training.scoring import class_scores, embed, evaluation_rows, score
 
-__all__ = ["LOSS_STATE", "fail", "failures_recorded", "peak_memory", "record_losses", "score_encoder", "train", "watch"]
+__all__ = [
+    "LOSS_STATE", "fail", "failures_recorded", "peak_memory", "record_losses", "restart_peak_memory", "score_encoder",
+    "train", "watch",
+]  # fmt: skip
 
 LOSS_STATE = "loss."  # before the names of a kept loss's own weights and running state
 WATCH_EVERY = 25  # steps between looks at the loss: each look waits for the device
@@ -31,6 +36,7 @@ def train(job: TrainingJob, data: TrainingData) -> TrainingResult:
     The same job and data give the same numbers on the same kind of device with the same number of threads.
     """
     started = time.perf_counter()
+    restart_peak_memory(job.device)
     torch.set_num_threads(job.threads)
     result = TrainingResult(job.key, device=job.device)
     with failures_recorded([result]):
@@ -72,11 +78,24 @@ def fail(result: TrainingResult, reason: str) -> None:
     result.metrics, result.per_class, result.artifacts = {}, {}, None
 
 
+def restart_peak_memory(device: str) -> None:
+    """Have :func:`peak_memory` count from now on, where the device or the system (Linux) can do so."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory(device: str) -> int:
     """Return bytes: the device's peak where it counts them, else the process's."""
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):  # unlike ru_maxrss, it knows nothing of whoever started this process
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _run_stage(job: TrainingJob, prepared: Prepared, stage: Stage, samples: Tensor, result: TrainingResult) -> None:

@@ -15,7 +15,14 @@ from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
-from mlcompare.training.loop import failures_recorded, peak_memory, record_losses, score_encoder, watch
+from mlcompare.training.loop import (
+    failures_recorded,
+    peak_memory,
+    record_losses,
+    restart_peak_memory,
+    score_encoder,
+    watch,
+)
 from mlcompare.training.optimizers import learning_rate_factor
 from mlcompare.training.prepare import Prepared, Stage, encoder_precision, prepare, random_streams, stage_batches
 from mlcompare.training.stacked_optimizers import StackedOptimizer, StackedWeights
@@ -48,6 +55,7 @@ def train_population(jobs: Sequence[TrainingJob], data: TrainingData) -> list[Tr
         got = f"{len({population_key(job) for job in jobs})} kinds of jobs"
         raise InvalidValueError("a population shares loss, options, encoder and training", value=got)
     started = time.perf_counter()
+    restart_peak_memory(jobs[0].device)
     torch.set_num_threads(jobs[0].threads)
     results = [TrainingResult(job.key, device=job.device) for job in jobs]
     members: list[Prepared] = []

@@ -1,10 +1,11 @@
-"""The life of a worker process: one bundle of jobs, then the end. Workers load neither Optuna nor MLflow."""
+"""The life of a worker process: one bundle of jobs after the other. Workers load neither Optuna nor MLflow."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import pickle
+import queue
 import signal
 import threading
 from contextlib import suppress
@@ -80,12 +81,24 @@ def load(source: DataSource) -> TrainingData:
     return TrainingData(Dataset(name, np.load(path, mmap_mode="c"), *rest), splits)
 
 
-def work(pipe: Connection, bundle: Bundle, source: DataSource) -> None:
-    """Run one bundle and send its results; end at once when the coordinator is gone."""
+def work(pipe: Connection, source: DataSource) -> None:
+    """Run the bundles that come and send their results; end at once when the coordinator is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
-    threading.Thread(target=_die_with_parent, args=(pipe,), daemon=True).start()
+    pickled: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(pipe, pickled), daemon=True).start()
     keep_freed_memory()
-    pipe.send(run_bundle(bundle, load(source)))
+    data = load(source)
+    while True:
+        pipe.send(run_bundle(pickle.loads(pickled.get()), data))  # our own parent's bytes
+        release_freed_memory()
+
+
+def _receive(pipe: Connection, pickled: queue.SimpleQueue[bytes]) -> None:
+    try:
+        while True:
+            pickled.put(pipe.recv_bytes())
+    except (EOFError, OSError):
+        os._exit(1)
 
 
 def keep_freed_memory() -> None:
@@ -100,8 +113,7 @@ def keep_freed_memory() -> None:
             mallopt(option, value)
 
 
-def _die_with_parent(pipe: Connection) -> None:
-    try:
-        pipe.recv()
-    except (EOFError, OSError):
-        os._exit(1)
+def release_freed_memory() -> None:
+    """Give back what :func:`keep_freed_memory` kept, so that the next training's peak is its own."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)

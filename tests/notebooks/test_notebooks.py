@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -94,6 +96,17 @@ def test_figures_and_pictures_in_the_readme_come_from_the_notebooks() -> None:
     for picture in pictures:
         assert any(f'savefig("{picture}"' in cell.source for cell in cells), "a notebook draws it"
         assert (FOLDER / picture).stat().st_size < 100_000
+
+
+def test_the_readmes_table_is_what_the_quickstart_printed() -> None:
+    command = [sys.executable, "-m", "mlcompare.cli", "results", str(FOLDER / "results" / "faces-quickstart")]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "80"})
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    quoted = readme.partition("```text\nfaces-quickstart")[2].partition("```")[0]
+    told = [line.strip() for line in ("faces-quickstart" + quoted).splitlines() if line.strip()]
+    assert len(told) > 15
+    lines = [line.strip() for line in printed.stdout.splitlines() if line.strip()]
+    assert told == lines[: len(told)]
 
 
 def differing(config, known: dict) -> list[str]:

@@ -88,6 +88,40 @@ def test_a_hung_worker_is_stopped(jobs, tmp_path: Path) -> None:
     assert executor.active == 0
 
 
+def test_workers_serve_one_bundle_after_the_other(jobs, tmp_path: Path) -> None:
+    plan, found = jobs
+    executor = ProcessExecutor(plan.data, workers=1, folder=tmp_path)
+    served = []
+    for job in found[:3]:
+        executor.submit((job,))
+        served += [worker.process.pid for worker in executor._running.values()]
+        ((_, result),) = executor.wait()
+        assert result.status == "ok"
+    assert len(served) == 3
+    assert len(set(served)) == 1
+    os.kill(served[0], signal.SIGKILL)  # while it has nothing to do: nobody's job is lost, none counts as an attempt
+    executor._idle[0].process.join()
+    executor.submit((found[0],))
+    (worker,) = executor._running.values()
+    assert worker.process.pid != served[0]
+    assert worker.attempt == 1
+    ((_, result),) = executor.wait()
+    assert result.status == "ok"
+    executor.close()
+    assert not worker.process.is_alive()
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="this system keeps no peak to restart")
+def test_peak_memory_is_each_trainings_own() -> None:
+    code = (
+        "import numpy as np; from mlcompare.training.loop import peak_memory, restart_peak_memory;"
+        "restart_peak_memory('cpu'); before = peak_memory('cpu'); np.ones(50_000_000); after = peak_memory('cpu');"
+        "restart_peak_memory('cpu'); again = peak_memory('cpu');"
+        "assert after - before > 300e6, (before, after); assert again - before < 100e6, (before, again)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_closing_leaves_no_worker(jobs, tmp_path: Path) -> None:
     plan, found = jobs
     executor = ProcessExecutor(plan.data, workers=2, folder=tmp_path)
