@@ -163,7 +163,9 @@ def by_hand(
     best, trainings = {}, 0
     started = time.perf_counter()
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / 'hand.db'}")
-    experiment = client.create_experiment(f"hand {settings}"[:60], artifact_location=(folder / "artifacts").as_uri())
+    experiment = client.create_experiment(
+        "hand" if settings is None else "hand, given settings", artifact_location=(folder / "artifacts").as_uri()
+    )
     for name in LOSSES:
 
         def objective(trial: optuna.Trial, name: str = name) -> float:
