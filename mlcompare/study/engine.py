@@ -19,7 +19,8 @@ __all__ = ["Engine", "choose_engine", "settle_engine"]
 PROBE_STEPS = 4
 PROBE_WIDTH = 32
 FEW = 3  # members enough to see what each costs
-START_SECONDS = 0.08  # what a worker process costs before its first step
+PROBE_SECONDS = 0.05  # a longer run must take so much longer than a short one, or the clock tells nothing
+MOST_STEPS = 64
 
 
 @dataclass(frozen=True)
@@ -66,21 +67,20 @@ def choose_engine(plan: StudyPlan) -> Engine:
     loss = batched[0]
     round_ = plan.trial_jobs(loss.name, 0, default_values(loss.space)) * plan.config.search.parallel
     jobs = [_short(job, 1) for job in round_[:PROBE_WIDTH]]
-    train(jobs[0], plan.data)  # the first training also pays for imports
     steps = plan.training.steps
 
     def population(width: int) -> tuple[float, float]:
         return _cost(lambda n: train_population([_short(job, n) for job in jobs[:width]], plan.data))
 
     start, step = _cost(lambda n: train(_short(jobs[0], n), plan.data))
-    single = START_SECONDS + start + step * steps
+    single = start + step * steps
     few = min(FEW, len(jobs))
     further = (population(few)[1] - population(1)[1]) / (few - 1) if few > 1 else 0.0
     if further > step:  # no width makes up for that: spare the study a wide population
         numbers = f"{1e3 * step:.0f} ms a step, and each further member of a population more ({loss.name})"
         return Engine(False, f"single trainings: {numbers}")
     start, step = population(len(jobs))
-    together = (START_SECONDS + start + step * steps) / len(jobs)
+    together = (start + step * steps) / len(jobs)
     numbers = f"{together:.2f} s a training in a population of {len(jobs)}, {single:.2f} s alone ({loss.name})"
     return Engine(together < single, f"{'populations' if together < single else 'single trainings'}: {numbers}")
 
@@ -91,9 +91,14 @@ def _short(job: TrainingJob, steps: int) -> TrainingJob:
 
 def _cost(run: Callable[[int], object]) -> tuple[float, float]:
     """Return the seconds of ``run(steps)`` for one step with all that surrounds it, and for each further step."""
-    seconds = []
-    for steps in (1, 1 + PROBE_STEPS):
-        started = time.perf_counter()
-        run(steps)
-        seconds.append(time.perf_counter() - started)
-    return seconds[0], max(seconds[1] - seconds[0], 0.0) / PROBE_STEPS
+    run(1)  # what only the first of its kind pays
+    short, further = _seconds(run, 1), PROBE_STEPS
+    while (longer := _seconds(run, 1 + further) - short) < PROBE_SECONDS and further < MOST_STEPS:
+        further *= 4
+    return short, max(longer, 0.0) / further
+
+
+def _seconds(run: Callable[[int], object], steps: int) -> float:
+    started = time.perf_counter()
+    run(steps)
+    return time.perf_counter() - started

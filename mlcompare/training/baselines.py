@@ -75,12 +75,11 @@ def _raw(job: TrainingJob, data: TrainingData) -> EmbedRows:
 
 
 def _pca(job: TrainingJob, data: TrainingData) -> EmbedRows:
-    from sklearn.decomposition import PCA
-
-    train = _flat(data, data.splits.folds[job.fold].train)
-    components = min(job.encoder.embedding_dim, *train.shape)
-    pca = PCA(components, svd_solver="full").fit(train)
-    return lambda rows: torch.as_tensor(pca.transform(_flat(data, rows)))
+    """The first principal components of the training samples: as many as the embedding has dimensions, at most."""
+    train = torch.as_tensor(_flat(data, data.splits.folds[job.fold].train))
+    mean = train.mean(0)
+    axes = torch.linalg.svd(train - mean, full_matrices=False).Vh[: job.encoder.embedding_dim]  # (D, F)
+    return lambda rows: (torch.as_tensor(_flat(data, rows)) - mean) @ axes.T
 
 
 def _hog(job: TrainingJob, data: TrainingData) -> EmbedRows:

@@ -1,8 +1,9 @@
 """Time and memory of a population against its size, the batch, the classes and the dataset; one thread.
 
 Each row is measured in a process of its own, in processor time: milliseconds a step for each member (a longer and a
-shorter training, subtracted), the arithmetic reached as a share of what a float32 matrix product reaches on the same
-thread, and memory above the imports. Cost a training falls with the population until that share stops growing.
+shorter training, the best of three each, subtracted), the arithmetic reached as a share of what a float32 matrix
+product reaches on the same thread, and memory above the imports. Cost a training falls with the population until that
+share stops growing.
 
     python tests/benchmarks/scaling.py
 """
@@ -24,9 +25,10 @@ from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.training import EncoderConfig, TrainingConfig, TrainingData, TrainingJob
 from mlcompare.training.population import train_population
 from mlcompare.training.prepare import prepare, stage_batches
+from mlcompare.training.worker import keep_freed_memory
 
 FEATURES = 128
-SHORT, LONG = 5, 25
+SHORT, LONG, REPEATS = 2, 22, 3
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,15 @@ def measure(setting: Setting, pipe) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     limit = arithmetic_limit()
     data = data_of(setting)
-    train_population(jobs_of(replace(setting, members=min(2, setting.members)), 1), data)  # what only the first pays
-    seconds = []
-    for steps in (SHORT, LONG):
+    keep_freed_memory()  # as workers do
+    train_population(jobs_of(setting, 1), data)  # what only the first pays
+    seconds = dict.fromkeys((SHORT, LONG), np.inf)
+    for steps in (SHORT, LONG) * REPEATS:
         started = time.process_time()
         train_population(jobs_of(setting, steps), data)
-        seconds.append(time.process_time() - started)
+        seconds[steps] = min(seconds[steps], time.process_time() - started)
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    pipe.send(((seconds[1] - seconds[0]) / (LONG - SHORT), flops_a_step(setting, data), limit, memory))
+    pipe.send(((seconds[LONG] - seconds[SHORT]) / (LONG - SHORT), flops_a_step(setting, data), limit, memory))
 
 
 def in_its_own_process(setting: Setting) -> tuple[float, int, float, int]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from skimage.feature import hog, local_binary_pattern
+from sklearn.decomposition import PCA
 from sklearn.svm import LinearSVC
 
 from mlcompare.data import Dataset, draw_splits
@@ -68,6 +69,15 @@ def test_the_svm_is_one_on_hog_of_the_training_classes(images, make_job) -> None
     found = _BASELINES["linear_svm"](job, images)(test).numpy()
     assert found.shape == (len(test), len(np.unique(images.dataset.labels[train])))
     np.testing.assert_allclose(found, svm.decision_function(described[test]), atol=5e-3)
+
+
+def test_principal_components_are_scikit_learns(images, make_job) -> None:
+    train, test = images.splits.folds[0].train, images.splits.test
+    flat = images.dataset.samples.reshape(80, -1).astype(np.float64)
+    found = _BASELINES["pca"](baseline(make_job, "pca"), images)(test).numpy()
+    expected = PCA(4).fit(flat[train]).transform(flat[test])
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, rtol=1e-3, atol=2)  # whatever their signs
 
 
 def test_local_binary_patterns_are_scikit_images_in_cells() -> None:
