@@ -137,11 +137,11 @@ def main() -> None:
     table("population size: conv4, batch 32", "members", [Setting("conv4", members=n, batch=32) for n in (1, 2, 4, 8)])
     if arguments.quick:
         return
-    base = Setting("mlp")
+    base = Setting("mlp", classes=120)  # a fold trains on 36, enough for batches of 128
     table("batch: mlp", "batch", [replace(base, batch=n) for n in (16, 32, 64, 128)])
     table("batch, trihard: mlp", "batch", [replace(base, loss="trihard", batch=n) for n in (16, 32, 64, 128)])
-    table("classes: mlp", "classes", [replace(base, classes=n) for n in (60, 200, 1000, 4000)])
-    table("samples of each class: mlp", "each", [replace(base, each=n) for n in (10, 30, 100, 1000)])
+    table("classes: mlp", "classes", [replace(base, classes=n) for n in (120, 400, 1000)])
+    table("samples of each class: mlp", "each", [replace(base, each=n) for n in (10, 30, 100, 300)])
 
 
 if __name__ == "__main__":
