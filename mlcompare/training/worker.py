@@ -87,10 +87,14 @@ def work(pipe: Connection, source: DataSource) -> None:
     pickled: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(pipe, pickled), daemon=True).start()
     keep_freed_memory()
-    data = load(source)
+    data, before = load(source), None
     while True:
-        pipe.send(run_bundle(pickle.loads(pickled.get()), data))  # our own parent's bytes
-        release_freed_memory()
+        bundle: Bundle = pickle.loads(pickled.get())  # our own parent's bytes
+        likeness = (bundle[0].kind, bundle[0].loss, bundle[0].baseline, len(bundle))
+        if likeness != before:
+            release_freed_memory()
+        pipe.send(run_bundle(bundle, data))
+        before = likeness
 
 
 def _receive(pipe: Connection, pickled: queue.SimpleQueue[bytes]) -> None:
@@ -114,6 +118,6 @@ def keep_freed_memory() -> None:
 
 
 def release_freed_memory() -> None:
-    """Give back what :func:`keep_freed_memory` kept, so that the next training's peak is its own."""
+    """Give back what :func:`keep_freed_memory` kept, so that the peak of another sort of training is its own."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
