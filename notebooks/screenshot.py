@@ -11,10 +11,11 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import TimeoutError, sync_playwright
 
 PICTURE = Path(__file__).resolve().parent / "pictures" / "dashboard.png"
 CHROMIUM = Path("/usr/bin/chromium")
@@ -25,9 +26,12 @@ def photograph(address: str, picture: Path) -> None:
     with sync_playwright() as playwright:
         own = {"executable_path": str(CHROMIUM)} if CHROMIUM.exists() else {}
         browser = playwright.chromium.launch(args=["--no-sandbox", "--disable-gpu"], **own)
-        page = browser.new_page(viewport={"width": 1280, "height": 620})
+        page = browser.new_page(viewport={"width": 1280, "height": 760})
         page.goto(address)
         page.get_by_text("trihard").first.wait_for(timeout=120_000)
+        for button in page.locator("button[aria-label*=lose]").all():  # the assistant and the notice of a shared view
+            with suppress(TimeoutError):
+                button.click(timeout=2_000)
         page.wait_for_timeout(2_000)  # columns settle
         pixels = Image.open(io.BytesIO(page.screenshot()))
         browser.close()
@@ -40,7 +44,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=5017)
     options = parser.parse_args()
     command = [sys.executable, "-m", "mlcompare.cli", "dashboard", str(options.store), "--port", str(options.port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         address = f"http://127.0.0.1:{options.port}"
         for _ in range(120):
