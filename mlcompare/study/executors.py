@@ -12,7 +12,7 @@ import time
 import types
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -88,8 +88,8 @@ class _Worker:
     started: float = 0.0
 
     def take(self, bundle: Bundle, attempt: int) -> None:
-        self.pipe.send(bundle)
         self.bundle, self.attempt, self.started = bundle, attempt, time.monotonic()
+        self.pipe.send(bundle)
 
     def stop(self) -> None:
         self.process.kill()
@@ -145,8 +145,9 @@ class ProcessExecutor:
                 pass
             worker.stop()
         worker = self._start(bundle[0].threads, needs_main)
-        worker.take(bundle, attempt)
         self._running[worker.pipe] = worker
+        with suppress(OSError):  # dead before it got its work: to be received like any other death
+            worker.take(bundle, attempt)
 
     def _start(self, threads: int, has_main: bool) -> _Worker:
         if self._source is None:

@@ -111,6 +111,27 @@ def test_workers_serve_one_bundle_after_the_other(jobs, tmp_path: Path) -> None:
     assert not worker.process.is_alive()
 
 
+def test_a_worker_killed_before_it_got_its_work_is_tried_again(jobs, tmp_path: Path, monkeypatch) -> None:
+    plan, found = jobs
+    executor = ProcessExecutor(plan.data, workers=1, folder=tmp_path)
+    start, started = executor._start, []
+
+    def killed_at_first(*arguments):
+        worker = start(*arguments)
+        if not started:
+            worker.process.kill()
+            worker.process.join()
+        started.append(worker)
+        return worker
+
+    monkeypatch.setattr(executor, "_start", killed_at_first)
+    executor.submit((found[0],))
+    ((_, result),) = executor.wait()
+    assert result.status == "ok"
+    assert [worker.attempt for worker in started] == [1, 2]
+    executor.close()
+
+
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="this system keeps no peak to restart")
 def test_peak_memory_is_each_trainings_own() -> None:
     code = (
