@@ -26,6 +26,7 @@ from mlcompare.training.loop import (
 from mlcompare.training.optimizers import learning_rate_factor
 from mlcompare.training.prepare import Prepared, Stage, encoder_precision, prepare, random_streams, stage_batches
 from mlcompare.training.stacked_optimizers import StackedOptimizer, StackedWeights
+from mlcompare.training.step import Step, create_step
 
 __all__ = ["population_key", "train_population"]
 
@@ -98,6 +99,9 @@ def _train_stage(
     batches = _Batches(jobs, members, stages, samples)
     precision = encoder_precision(config, jobs[0].device)
     forward = _program(members[0].encoder.train(), stage.loss.train(), precision)
+    state = (weights.views if weights else {}, buffers), (loss_weights.views if loss_weights else {}, loss_buffers)
+    trained = [*state[0][0].values(), *state[1][0].values()]
+    run: Step | None = None
     progress = [buffer for name, buffer in loss_buffers.items() if name.rsplit(".")[-1] == "progress"]
     watched = torch.empty(stage.steps, len(jobs), device=samples.device)
     seen = 0
@@ -106,12 +110,12 @@ def _train_stage(
         inputs, labels, noise = batches.draw(step)
         for buffer in progress:
             buffer.fill_(done)
-        own = loss_weights.views if loss_weights else {}
-        losses = forward((weights.views if weights else {}, buffers), (own, loss_buffers), inputs, labels, noise)
-        optimizer.zero_grad()
-        losses.sum().backward()  # members share nothing, so each weight's gradient is of its own member's loss
+        run = run or create_step(forward, *state, (inputs, labels, noise), steps=stage.steps)
+        losses, gradients = run(inputs, labels, noise)
+        for parameter, gradient in zip(trained, gradients):
+            parameter.grad = gradient
         optimizer.step(learning_rate_factor(config, done))
-        watched[step] = losses.detach()
+        watched[step] = losses
         if watch(step, stage):
             stretch = watched[seen : step + 1].T.tolist()
             for result, values in zip(results, stretch):

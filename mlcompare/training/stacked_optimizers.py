@@ -46,7 +46,7 @@ class StackedWeights:
 
 
 class StackedOptimizer:
-    """Steps :class:`StackedWeights` with a learning rate, weight decay and momentum for each member.
+    """Steps :class:`StackedWeights` along their views' gradients, with a learning rate, weight decay and momentum for each member.
 
     Args:
         weights: encoder's, then (where it has any) the loss's own, whose rate is multiplied by ``head_lr_ratio``.
@@ -61,7 +61,6 @@ class StackedOptimizer:
         if name not in STACKED_OPTIMIZERS:
             cure = did_you_mean(name, STACKED_OPTIMIZERS)
             raise UnknownNameError(f"unknown optimizer {name!r}", cure=cure)
-        self._weights = [weights for weights in (encoder, loss) if weights is not None]
         self._steppers: list[Callable[[float, int], None]] = []
         for weights, ratios in ((encoder, [1.0] * len(configs)), (loss, [c.head_lr_ratio for c in configs])):
             if weights is not None:
@@ -70,11 +69,6 @@ class StackedOptimizer:
                 kind = _FusedAdam if fused else _Vectorized
                 self._steppers.append(kind(name, weights, rates, configs))
         self._count = 0
-
-    def zero_grad(self) -> None:
-        for weights in self._weights:
-            for view in weights.views.values():
-                view.grad = None
 
     @torch.no_grad()
     def step(self, factor: float) -> None:

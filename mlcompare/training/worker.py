@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import pickle
 import queue
@@ -88,6 +89,7 @@ def work(pipe: Connection, source: DataSource) -> None:
     threading.Thread(target=_receive, args=(pipe, pickled), daemon=True).start()
     keep_freed_memory()
     data, before = load(source), None
+    gc.freeze()  # what torch has loaded stays: going through it takes the collector .2 s each time
     while True:
         bundle: Bundle = pickle.loads(pickled.get())  # our own parent's bytes
         likeness = (bundle[0].kind, bundle[0].loss, bundle[0].baseline, len(bundle))

@@ -201,7 +201,8 @@ def test_stacked_optimisers_are_torchs(monkeypatch, name: str, fused: bool) -> N
     schedule = TrainingConfig(schedule="cosine", warmup=0.4, steps=len(inputs))
     for step, batch in enumerate(inputs):
         factor = learning_rate_factor(schedule, step / len(inputs))
-        stacked.zero_grad()
+        for view in (view for stack in stacks for view in stack.views.values()):
+            view.grad = None
         for number, optimizer in enumerate(alone):
             optimizer.zero_grad()
             for group in optimizer.param_groups:
