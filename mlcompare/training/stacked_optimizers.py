@@ -46,10 +46,11 @@ class StackedWeights:
 
 
 class StackedOptimizer:
-    """Steps :class:`StackedWeights` along their views' gradients, with a learning rate, weight decay and momentum for each member.
+    """Steps :class:`StackedWeights` along their views' gradients; rate, decay and momentum are each member's own.
 
     Args:
-        weights: encoder's, then (where it has any) the loss's own, whose rate is multiplied by ``head_lr_ratio``.
+        encoder: the encoders' weights.
+        loss: the losses' own, where they have any, whose rate is multiplied by ``head_lr_ratio``.
         configs: one for each member; they share the optimiser's name.
 
     Raises:
