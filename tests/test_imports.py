@@ -73,6 +73,6 @@ def test_comparison_loads_no_torch() -> None:
 
 
 def test_forked_workers_load_neither_optuna_nor_mlflow() -> None:
-    from mlcompare.study.executors import PRELOAD
+    from mlcompare.study.process_executor import PRELOAD
 
     assert not {"optuna", "mlflow"} & loaded_by(f"import {', '.join(PRELOAD)}")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlcompare.study import executors, make_plan, run_study
+from mlcompare.study import executors, make_plan, process_executor, run_study
 from mlcompare.study.config import validated
 from mlcompare.study.ray_executor import RayExecutor
 from mlcompare.study.search import default_values
@@ -92,7 +92,7 @@ def main() -> None:
         folder = Path(name)
         for executor in (
             executors.InProcessExecutor(plan.data),
-            executors.ProcessExecutor(plan.data, workers=cores, folder=folder / "data"),
+            process_executor.ProcessExecutor(plan.data, workers=cores, folder=folder / "data"),
             RayExecutor(plan.data, workers=cores),
         ):
             found = rate(executor, plan)

@@ -11,6 +11,7 @@ share stops growing.
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
 import resource
 import time
@@ -23,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mlcompare.data import Dataset, draw_splits
 from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.training import EncoderConfig, TrainingConfig, TrainingData, TrainingJob
+from mlcompare.training import step as population_step
 from mlcompare.training.population import train_population
 from mlcompare.training.prepare import prepare, stage_batches
 from mlcompare.training.worker import keep_freed_memory
@@ -94,6 +96,8 @@ def measure(setting: Setting, pipe) -> None:
     limit = arithmetic_limit()
     data = data_of(setting)
     keep_freed_memory()  # as workers do
+    gc.freeze()
+    population_step.TRACED_FROM = 1  # as trainings of a usual length are
     train_population(jobs_of(setting, 1), data)  # what only the first pays
     seconds = dict.fromkeys((SHORT, LONG), np.inf)
     for steps in (SHORT, LONG) * REPEATS:

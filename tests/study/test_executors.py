@@ -14,8 +14,9 @@ import pytest
 from mlcompare.errors import InvalidValueError
 from mlcompare.study import make_plan
 from mlcompare.study.config import validated
-from mlcompare.study.executors import InProcessExecutor, ProcessExecutor, create_executor
+from mlcompare.study.executors import InProcessExecutor, create_executor
 from mlcompare.study.outcome import ATTEMPTS
+from mlcompare.study.process_executor import ProcessExecutor
 from mlcompare.study.search import default_values
 from mlcompare.study.store import read_journal
 
