@@ -21,6 +21,7 @@ from mlcompare.comparison.table import (
     CLASS_COLUMNS,
     RESULT_COLUMNS,
     Scores,
+    bounds,
     check_columns,
     choose_metric,
     higher_is_better,
@@ -110,7 +111,7 @@ def compare(
     scores = score_array(results, per_class, metric, source="selected")
     names = dict.fromkeys(results["loss"].dropna())
     rows = [entry_row(results, name, metric, (spaces or {}).get(name, {})) for name in names]
-    _add_intervals(rows, scores, generator, **options)
+    _add_intervals(rows, scores, generator, bounds(metric), **options)
     best = _best(rows, higher)
     losses = [row["loss"] for row in rows if row["family"] != "baseline" and row["mean"] is not None]
     baselines = [row["loss"] for row in rows if row["family"] == "baseline" and row["mean"] is not None]
@@ -149,10 +150,13 @@ def _check(results, per_class, confidence: float, n_resamples: int) -> None:
         )  # fmt: skip
 
 
-def _add_intervals(rows: list[dict], scores: Scores, generator, *, confidence: float, n_resamples: int) -> None:
+def _add_intervals(
+    rows: list[dict], scores: Scores, generator, limits: tuple[float, float], *, confidence: float, n_resamples: int
+) -> None:
     """Fill in ``ci_low, ci_high``: the bootstrap's deviations around the mean of the results table.
 
-    Where classes differ in size, the mean over samples isn't the mean over classes; the interval belongs to the former.
+    Where classes differ in size, the mean over samples isn't the mean over classes; the interval belongs to the former,
+    and ends where the metric does.
     """
     scored = [row for row in rows if row["mean"] is not None and np.isfinite(scores.of(row["loss"])).any()]
     if not scored:
@@ -160,7 +164,10 @@ def _add_intervals(rows: list[dict], scores: Scores, generator, *, confidence: f
     parts = effects([scores.of(row["loss"]) for row in scored])
     low, high = interval(bootstrap_means(parts, generator, n_resamples=n_resamples), confidence)
     for row, mean, below, above in zip(scored, parts.mean, low, high):
-        row["ci_low"], row["ci_high"] = row["mean"] + float(below - mean), row["mean"] + float(above - mean)
+        ends = (row["mean"] + float(below - mean), row["mean"] + float(above - mean))
+        if limits[0] <= row["mean"] <= limits[1]:  # percentages, say, are left as they are
+            ends = (max(ends[0], limits[0]), min(ends[1], limits[1]))
+        row["ci_low"], row["ci_high"] = ends
 
 
 def _best(rows: list[dict], higher: bool) -> str | None:

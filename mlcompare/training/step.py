@@ -36,8 +36,12 @@ def create_step(forward: Callable[..., Tensor], encoder: State, loss: State, bat
     if steps < TRACED_FROM:
         return eager(forward, encoder, loss)
     program = traced(forward, encoder, loss, batch)
-    on_cuda = any(tensor is not None and tensor.is_cuda for tensor in batch)
-    return captured(program, [*encoder[1].values(), *loss[1].values()], batch) if on_cuda else program
+    if all(tensor is None or not tensor.is_cuda for tensor in batch):
+        return program
+    try:
+        return captured(program, [*encoder[1].values(), *loss[1].values()], batch)
+    except RuntimeError:  # something in it can't be captured, or there is no memory for a graph
+        return program
 
 
 def eager(forward: Callable[..., Tensor], encoder: State, loss: State) -> Step:
@@ -71,17 +75,23 @@ def traced(forward: Callable[..., Tensor], encoder: State, loss: State, batch: B
 
 
 def captured(step: Step, running_state: Sequence[Tensor], batch: Batch) -> Step:
-    """Return a traced step as the replay of one CUDA graph; ``running_state`` stays as it is until the first call."""
+    """Return a traced step as the replay of one CUDA graph; ``running_state`` stays as it is until the first call.
+
+    Raises:
+        RuntimeError: it can't be captured.
+    """
     fixed = [None if tensor is None else tensor.clone() for tensor in batch]
     kept = [tensor.clone() for tensor in running_state]
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UP):
-            step(*fixed)
-    torch.cuda.current_stream().wait_stream(stream)
-    for tensor, value in zip(running_state, kept):
-        tensor.copy_(value)
+    try:
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                step(*fixed)
+    finally:
+        torch.cuda.current_stream().wait_stream(stream)
+        for tensor, value in zip(running_state, kept):
+            tensor.copy_(value)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):  # captured, not run
         outputs = step(*fixed)

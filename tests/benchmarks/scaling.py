@@ -24,13 +24,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from mlcompare.data import Dataset, draw_splits
 from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.training import EncoderConfig, TrainingConfig, TrainingData, TrainingJob
-from mlcompare.training import step as population_step
 from mlcompare.training.population import train_population
 from mlcompare.training.prepare import prepare, stage_batches
+from mlcompare.training.step import TRACED_FROM
 from mlcompare.training.worker import keep_freed_memory
 
 FEATURES = 128
-SHORT, LONG, REPEATS = 2, 22, 3
+SHORT, LONG, REPEATS = TRACED_FROM, 3 * TRACED_FROM, 3  # both traced, as trainings of a usual length are
+SHORT_IMAGES, LONG_IMAGES = 2, 22  # a step of convolutions costs the same traced or not
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,15 @@ def measure(setting: Setting, pipe) -> None:
     data = data_of(setting)
     keep_freed_memory()  # as workers do
     gc.freeze()
-    population_step.TRACED_FROM = 1  # as trainings of a usual length are
     train_population(jobs_of(setting, 1), data)  # what only the first pays
-    seconds = dict.fromkeys((SHORT, LONG), np.inf)
-    for steps in (SHORT, LONG) * REPEATS:
+    short, long = (SHORT_IMAGES, LONG_IMAGES) if data.dataset.is_images else (SHORT, LONG)
+    seconds = dict.fromkeys((short, long), np.inf)
+    for steps in (short, long) * REPEATS:
         started = time.process_time()
         train_population(jobs_of(setting, steps), data)
         seconds[steps] = min(seconds[steps], time.process_time() - started)
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    pipe.send(((seconds[LONG] - seconds[SHORT]) / (LONG - SHORT), flops_a_step(setting, data), limit, memory))
+    pipe.send(((seconds[long] - seconds[short]) / (long - short), flops_a_step(setting, data), limit, memory))
 
 
 def in_its_own_process(setting: Setting) -> tuple[float, int, float, int]:

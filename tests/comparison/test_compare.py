@@ -159,6 +159,18 @@ def test_classes_of_different_sizes_keep_the_mean_of_the_results():
     assert row["difference_to_best"] == pytest.approx(row["mean"] - table["arcface"]["mean"])
 
 
+def test_an_interval_ends_where_the_metric_does():
+    results, per_class = study()
+    _, table = records(results.assign(value=0.999), per_class)  # as if all but a few small classes were perfect
+    assert table["triplet"]["ci_low"] < 0.999 < table["triplet"]["ci_high"] == 1.0
+    _, table = records(results.assign(value=0.001), per_class)
+    assert table["triplet"]["ci_low"] == 0.0 < 0.001 < table["triplet"]["ci_high"]
+    _, table = records(results.assign(value=0.001, metric="ari"), per_class.assign(metric="ari"))
+    assert table["triplet"]["ci_low"] < 0.0
+    _, table = records(results.assign(value=50.0), per_class)  # percentages
+    assert table["triplet"]["ci_low"] < 50.0 < table["triplet"]["ci_high"]
+
+
 def test_seed_and_row_order():
     results, per_class = study()
     first, again = (compare(results, per_class, seed=1, n_resamples=500) for _ in range(2))

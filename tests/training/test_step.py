@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
+from torch.fx.experimental import proxy_tensor
 
 from mlcompare.data import Dataset, draw_splits
 from mlcompare.registry import list_losses
@@ -19,6 +20,7 @@ from mlcompare.training.step import captured, eager, traced
 
 NATIVE = [spec.name for spec in list_losses(source="native") if spec.batched and not spec.term]
 ENCODERS = {"linear": EncoderConfig("linear", 6), "conv": EncoderConfig("conv", 6, {"channels": [4, 8]})}
+WAITING = ("aten._local_scalar_dense", "aten.nonzero", "aten.item", "aten.masked_select", "aten._unique")
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
@@ -30,6 +32,21 @@ def images() -> TrainingData:
     return TrainingData(
         Dataset("noise", samples, labels, tuple("abcdefghijkl")), draw_splits(labels, test_classes=0.34, folds=2)
     )
+
+
+def kept_programs(monkeypatch) -> list[torch.fx.GraphModule]:
+    """Return the list to which every traced program will be added."""
+    programs, make = [], proxy_tensor.make_fx
+
+    def keeping(function):
+        def trace(*args):
+            programs.append(make(function)(*args))
+            return programs[-1]
+
+        return trace
+
+    monkeypatch.setattr(proxy_tensor, "make_fx", keeping)
+    return programs
 
 
 def members(make_job, loss: str, encoder: str, training: dict, **changes) -> list[TrainingJob]:
@@ -48,11 +65,14 @@ def numbers(jobs, data) -> list[tuple]:
 def test_a_traced_population_trains_to_the_same_bits(data, make_job, monkeypatch, loss: str) -> None:
     jobs = members(make_job, loss, "linear", {"steps": 30, "warmup": 0.2})
     as_written = numbers(jobs, data)
-    asked = []
+    programs = kept_programs(monkeypatch)
     monkeypatch.setattr(steps, "TRACED_FROM", 1)
-    monkeypatch.setattr(steps, "traced", lambda *args: asked.append(loss) or traced(*args))
     assert numbers(jobs, data) == as_written
-    assert asked == [loss]
+    (program,) = programs
+    called = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    assert "aten.mm.default" in called or "aten.bmm.default" in called
+    assert not {name for name in called if name.startswith(WAITING)}  # no operation waits for the device,
+    assert all(node.op != "get_attr" for node in program.graph.nodes)  # and nothing of the first batch is kept
 
 
 @pytest.mark.parametrize("loss", ["cosface", "center", "margin_based", "adaface"])
