@@ -36,6 +36,8 @@ def create_step(forward: Callable[..., Tensor], encoder: State, loss: State, bat
     if steps < TRACED_FROM:
         return eager(forward, encoder, loss)
     program = traced(forward, encoder, loss, batch)
+    if program is None:
+        return eager(forward, encoder, loss)
     if all(tensor is None or not tensor.is_cuda for tensor in batch):
         return program
     try:
@@ -53,8 +55,11 @@ def eager(forward: Callable[..., Tensor], encoder: State, loss: State) -> Step:
     return run
 
 
-def traced(forward: Callable[..., Tensor], encoder: State, loss: State, batch: Batch) -> Step:
-    """Return the step as a list of operations on the states' tensors."""
+def traced(forward: Callable[..., Tensor], encoder: State, loss: State, batch: Batch) -> Step | None:
+    """Return the step as a list of operations on the states' tensors.
+
+    ``None`` where a tensor that is neither state nor batch enters it: the trace would keep its value of now.
+    """
     from torch.fx.experimental.proxy_tensor import make_fx
 
     def step(encoder: State, loss: State, *batch: Tensor | None) -> tuple[Tensor, list[Tensor | None]]:
@@ -65,7 +70,10 @@ def traced(forward: Callable[..., Tensor], encoder: State, loss: State, batch: B
         ({n: p.detach().requires_grad_() for n, p in own.items()}, {n: b.clone() for n, b in buffers.items()})
         for own, buffers in states
     )
-    program = make_fx(step)(*copies, *batch)
+    with torch.autograd.set_multithreading_enabled(False):  # a trace sees what its own thread does
+        program = make_fx(step)(*copies, *batch)
+    if any(node.op == "get_attr" for node in program.graph.nodes):
+        return None
 
     def run(*batch: Tensor | None) -> tuple[Tensor, list[Tensor | None]]:
         with torch.no_grad():  # the backward pass is among the operations

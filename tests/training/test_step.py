@@ -16,7 +16,7 @@ from mlcompare.registry import list_losses
 from mlcompare.training import EncoderConfig, TrainingData, TrainingJob
 from mlcompare.training import step as steps
 from mlcompare.training.population import train_population
-from mlcompare.training.step import captured, eager, traced
+from mlcompare.training.step import captured, create_step, eager, traced
 
 NATIVE = [spec.name for spec in list_losses(source="native") if spec.batched and not spec.term]
 ENCODERS = {"linear": EncoderConfig("linear", 6), "conv": EncoderConfig("conv", 6, {"channels": [4, 8]})}
@@ -126,6 +126,16 @@ def test_a_traced_step_reads_the_state_of_the_moment() -> None:
     (losses, gradients), (expected, by_hand) = step(*batches[1]), written(*batches[1])
     assert torch.equal(losses, expected)
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(gradients, by_hand))
+
+
+def test_a_step_that_a_foreign_tensor_enters_is_run_as_it_is_written(monkeypatch) -> None:
+    forward, encoder, loss, batches = counting_population()
+    outside = torch.tensor(1.0)
+    monkeypatch.setattr(steps, "TRACED_FROM", 1)
+    step = create_step(lambda *args: outside * forward(*args), encoder, loss, batches[0], steps=10)
+    before, _ = step(*batches[0])
+    outside.fill_(3.0)
+    torch.testing.assert_close(step(*batches[0])[0], 3.0 * before)
 
 
 @on_a_gpu
