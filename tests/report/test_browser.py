@@ -100,11 +100,12 @@ def test_charts_follow_the_scheme(opened, scheme) -> None:
 
 
 def test_charts_follow_a_change_of_scheme(opened) -> None:
-    page = opened("one").page
-    before = page.evaluate("getComputedStyle(document.querySelector('.plot .xtick text')).fill")
+    page, fill = opened("one").page, "getComputedStyle(document.querySelector('.plot .xtick text')).fill"
+    before = page.evaluate(fill)
     page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"before => document.querySelector('.plot .xtick text') && {fill} !== before", arg=before)
     page.wait_for_selector("html[data-plots=drawn]", state="attached")
-    after = page.evaluate("getComputedStyle(document.querySelector('.plot .xtick text')).fill")
+    after = page.evaluate(fill)
     assert luminance(after) - luminance(before) > 0.5
 
 
