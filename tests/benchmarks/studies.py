@@ -6,7 +6,7 @@ trials, steps, folds and batches; imports are left out of both, those of the pro
 included: a tiny study before each case starts it. Prints trainings per minute, their ratio, and the scores: the best of
 each search, and those of mlcompare's best setting trained both ways.
 
-    python tests/benchmarks/studies.py --quick
+    python tests/benchmarks/studies.py --quick        (with the extra [test], for faiss)
 """
 
 from __future__ import annotations
