@@ -8,6 +8,7 @@ CUDA device they are captured as one CUDA graph: hyperparameters are tensors, so
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -48,11 +49,7 @@ def create_step(forward: Callable[..., Tensor], encoder: State, loss: State, bat
 
 def eager(forward: Callable[..., Tensor], encoder: State, loss: State) -> Step:
     """Return the step as it is written."""
-
-    def run(*batch: Tensor | None) -> tuple[Tensor, list[Tensor | None]]:
-        return _losses_and_gradients(forward, encoder, loss, *batch)
-
-    return run
+    return partial(_losses_and_gradients, forward, encoder, loss)
 
 
 def traced(forward: Callable[..., Tensor], encoder: State, loss: State, batch: Batch) -> Step | None:
@@ -62,16 +59,13 @@ def traced(forward: Callable[..., Tensor], encoder: State, loss: State, batch: B
     """
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    def step(encoder: State, loss: State, *batch: Tensor | None) -> tuple[Tensor, list[Tensor | None]]:
-        return _losses_and_gradients(forward, encoder, loss, *batch)
-
     states = [({n: p.detach() for n, p in own.items()}, dict(buffers)) for own, buffers in (encoder, loss)]
     copies = (  # tracing takes a step, which must not count
         ({n: p.detach().requires_grad_() for n, p in own.items()}, {n: b.clone() for n, b in buffers.items()})
         for own, buffers in states
     )
     with torch.autograd.set_multithreading_enabled(False):  # a trace sees what its own thread does
-        program = make_fx(step)(*copies, *batch)
+        program = make_fx(partial(_losses_and_gradients, forward))(*copies, *batch)
     if any(node.op == "get_attr" for node in program.graph.nodes):
         return None
 

@@ -20,6 +20,17 @@ def data() -> TrainingData:
     return TrainingData(dataset, draw_splits(labels, test_classes=0.34, folds=2))
 
 
+@pytest.fixture(scope="session")
+def images() -> TrainingData:
+    """Twelve patterns of 8 × 8 pixels, six noisy copies of each."""
+    rng = np.random.default_rng(1)
+    labels = np.repeat(np.arange(12), 6)
+    patterns = rng.integers(0, 200, size=(12, 1, 8, 8))
+    samples = (patterns[labels] + rng.integers(0, 56, size=(72, 1, 8, 8))).astype(np.uint8)
+    dataset = Dataset("patterns", samples, labels, tuple("abcdefghijkl"))
+    return TrainingData(dataset, draw_splits(labels, test_classes=0.34, folds=2))
+
+
 @pytest.fixture
 def make_job():
     """Return a function that makes a job; keyword arguments replace its parts."""

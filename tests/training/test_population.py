@@ -9,26 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from mlcompare.data import Dataset, draw_splits
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.head import MarginHead
 from mlcompare.registry import list_losses
-from mlcompare.training import EncoderConfig, TrainingConfig, TrainingData, stacked_optimizers, train
+from mlcompare.training import EncoderConfig, TrainingConfig, stacked_optimizers, train
 from mlcompare.training.optimizers import OPTIMIZERS, create_optimizer, learning_rate_factor
 from mlcompare.training.population import population_key, train_population
 from mlcompare.training.stacked_optimizers import STACKED_OPTIMIZERS, StackedOptimizer, StackedWeights
 
 NATIVE = [spec.name for spec in list_losses(source="native") if spec.batched and not spec.term]
-
-
-@pytest.fixture(scope="module")
-def images() -> TrainingData:
-    rng = np.random.default_rng(1)
-    labels = np.repeat(np.arange(12), 6)
-    patterns = rng.integers(0, 200, size=(12, 1, 8, 8))
-    samples = (patterns[labels] + rng.integers(0, 56, size=(72, 1, 8, 8))).astype(np.uint8)
-    dataset = Dataset("patterns", samples, labels, tuple("abcdefghijkl"))
-    return TrainingData(dataset, draw_splits(labels, test_classes=0.34, folds=2))
 
 
 def members(make_job, loss: str, encoder: EncoderConfig, **training):

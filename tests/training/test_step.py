@@ -4,34 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.fx.experimental import proxy_tensor
 
-from mlcompare.data import Dataset, draw_splits
-from mlcompare.registry import list_losses
-from mlcompare.training import EncoderConfig, TrainingData, TrainingJob
+from mlcompare.training import EncoderConfig, TrainingJob
 from mlcompare.training import step as steps
 from mlcompare.training.population import train_population
 from mlcompare.training.step import captured, create_step, eager, traced
+from tests.training.test_population import NATIVE
 
-NATIVE = [spec.name for spec in list_losses(source="native") if spec.batched and not spec.term]
 ENCODERS = {"linear": EncoderConfig("linear", 6), "conv": EncoderConfig("conv", 6, {"channels": [4, 8]})}
 WAITING = ("aten._local_scalar_dense", "aten.nonzero", "aten.item", "aten.masked_select", "aten._unique")
 on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-
-
-@pytest.fixture(scope="module")
-def images() -> TrainingData:
-    rng = np.random.default_rng(1)
-    labels = np.repeat(np.arange(12), 6)
-    samples = rng.integers(0, 256, size=(72, 1, 8, 8)).astype(np.uint8)
-    return TrainingData(
-        Dataset("noise", samples, labels, tuple("abcdefghijkl")), draw_splits(labels, test_classes=0.34, folds=2)
-    )
 
 
 def kept_programs(monkeypatch) -> list[torch.fx.GraphModule]:
