@@ -58,7 +58,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file_size: i
             got = f"shape {shape} of {dtype} for {member.file_size - header} bytes"
             raise DataError(f"`{member.filename}` must hold what its header says", value=got)
         content = stream.read()
-    array = np.frombuffer(content, dtype=dtype)
+    array = np.frombuffer(bytearray(content), dtype=dtype)  # of its own: PyTorch wants arrays that can be written
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 
 

@@ -94,7 +94,7 @@ class Coordinator:
 
     def _record(self, job: TrainingJob, result: TrainingResult) -> dict[str, Any]:
         baseline = job.kind == "baseline"
-        kind, name, *rest = job.key.split("/")
+        name = job.baseline if baseline else job.loss.name
         if result.artifacts:
             self._keep(job, result.artifacts)
         raw = baseline and not is_fitted(job.baseline, job.metrics)
@@ -102,20 +102,20 @@ class Coordinator:
         return {
             "type": "job",
             "key": job.key,
-            "kind": kind,
+            "kind": job.kind,
             "loss": name,
             "family": "baseline" if baseline else job.loss.family,
-            "trial": None if baseline else int(rest[0]),
+            "trial": None if baseline else _trial(job),
             "fold": None if raw else job.fold,
             "seed": None if raw else seed,
             "split": job.split,
             "hyperparameters": dict(job.hyperparameters),
             "status": result.status,
             "reason": result.reason,
-            "metrics": {k: v for k, v in result.metrics.items() if np.isfinite(v)},
-            "per_class": result.per_class,
+            "metrics": _finite(result.metrics),
+            "per_class": {name: _finite(scores) for name, scores in result.per_class.items()},
             "history": _finite_history(result.history),
-            "health": {k: v for k, v in result.health.items() if np.isfinite(v)},
+            "health": _finite(result.health),
             "seconds": round(result.seconds, 4),
             "peak_memory": result.peak_memory,
             "device": result.device,
@@ -163,7 +163,9 @@ class Coordinator:
             yield running
             last = fold == self.plan.folds[-1]
             for trial in [] if last else [_trial(job) for job in running]:
-                if clearly_behind(self._scores(loss, trial, sign), best or {}, spread):
+                scores = self._scores(loss, trial, sign)
+                seen = {f: scores[f] for f in self.plan.folds if f <= fold and f in scores}  # a resume knows later ones
+                if len(seen) == fold + 1 and clearly_behind(seen, best or {}, spread):  # a failed fold has no score
                     self._stop(loss, trial)
 
     def _scores(self, loss: str, trial: int, sign: int) -> dict[int, float]:
@@ -290,7 +292,11 @@ class Coordinator:
 
 
 def _trial(job: TrainingJob) -> int:
-    return int(job.key.split("/")[2])
+    return int(job.key.split("/")[-2 if job.kind == "trial" else -3])  # from the right: pml/… has a slash of its own
+
+
+def _finite(values: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if np.isfinite(value)}
 
 
 def _finite_history(history: dict[str, list[float]]) -> dict[str, list[float | None]]:

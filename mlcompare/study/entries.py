@@ -8,6 +8,7 @@ from typing import Any
 from mlcompare.errors import InvalidValueError, MLCompareError, StudyFileError, UnknownNameError, did_you_mean
 from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.study.space import TRAINING_NUMBERS, Space, loss_space, training_space
+from mlcompare.training.job import BASELINES
 
 __all__ = ["parse_entry"]
 
@@ -20,14 +21,21 @@ def parse_entry(name: str, given: Any, *, training: Space, base: Mapping[str, fl
     Raises:
         StudyFileError: with the key, the rule, the value and the cure.
     """
+    _check_name(name)
     try:
         given = _mapping(given)
         kind = "sum" if "sum" in given else "stages" if "stages" in given else "single"
         build = _single if kind == "single" else _composed
         entry, values = build(name, given, kind)
-        own = {key: value for key, value in values.items() if key in TRAINING_NUMBERS}
-        rest = {key: value for key, value in values.items() if key not in TRAINING_NUMBERS}
-        space = {**training, **training_space(own, base), **loss_space(entry, rest)}
+        known = {*entry.hyperparameters, *entry.options}
+        for key in training:
+            if key in known:
+                cure = f"fix the optimiser's as training.{key}"
+                rule = f"`search.space.{key}` is the optimiser's, and this loss has a {key} of its own"
+                raise InvalidValueError(rule, cure=cure)
+        of_training = {key: value for key, value in values.items() if key in TRAINING_NUMBERS and key not in known}
+        own = {key: value for key, value in values.items() if key not in of_training}
+        space = {**training, **training_space(of_training, base), **loss_space(entry, own)}
     except MLCompareError as error:
         place = f"losses.{name}" + (f".{error.place}" if error.place else "")
         raise StudyFileError(error.rule, value=error.value, cure=error.cure, place=place) from None
@@ -36,6 +44,18 @@ def parse_entry(name: str, given: Any, *, training: Space, base: Mapping[str, fl
         cure = f"add it to a sum: {{sum: [{{loss: softmax}}, {{loss: {alone[0]}}}]}}"
         raise StudyFileError("this term means nothing alone", value=alone[0], cure=cure, place=f"losses.{name}")
     return entry, space
+
+
+def _check_name(name: str) -> None:
+    """An entry's name heads rows of tables and names folders of a store."""
+    place = f"losses.{name}" if name and name.isprintable() else "losses"
+    if name in BASELINES:
+        rule, cure = "this is a baseline's name, which stands in every table", f"write `my_{name}: {{loss: …}}`"
+        raise StudyFileError(rule, value=repr(name), cure=cure, place=place)
+    plain = name == name.strip() and name.isprintable() and len(name) <= 100
+    if not plain or any(part in ("", ".", "..") for part in name.split("/")):
+        rule, cure = "an entry's name is 1 to 100 printable characters, and no path", "write `my_name: {loss: …}`"
+        raise StudyFileError(rule, value=repr(name)[:80], cure=cure, place=place)
 
 
 def _mapping(given: Any) -> Mapping[str, Any]:

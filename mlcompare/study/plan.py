@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -215,6 +216,8 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
         clean = protocol_splits(config, dataset)
     with _section(place, "corruption"):
         splits = corrupted_splits(config, dataset, clean)
+    with _section(place, "search.objective"):
+        _check_far(config, dataset, splits)
     with _section(place, "training"):
         _check_batches(config, dataset, splits)
     with _section(place, "encoder"):
@@ -241,6 +244,20 @@ def _check_metric(name: str, config: StudyConfig) -> None:
     if config.protocol.kind == "verification_pairs" and metric.group != "verification":
         cure = "choose verification_accuracy, auc, eer or tar_at_far_1e-2"
         raise InvalidValueError("pairs are scored by verification metrics", value=name, cure=cure)
+
+
+def _check_far(config: StudyConfig, dataset: Dataset, splits: Splits) -> None:
+    """A false accept rate can be kept only where one false accept is not already more than it."""
+    metric = parse_metric(config.search.objective)
+    if metric.kind != "tar_at_far":
+        return
+    for number, fold in enumerate(splits.folds):
+        sizes = np.unique(dataset.labels[fold.validation], return_counts=True)[1]
+        different = (int(sizes.sum()) ** 2 - int((sizes**2).sum())) // 2
+        if different * metric.far * (1 + 1e-12) < 1:
+            rule = f"`{metric.name}` needs {math.ceil(1 / metric.far)} pairs of different classes in every fold"
+            cure = "choose a higher rate, fewer folds, or auc"
+            raise InvalidValueError(rule, value=f"{different} in the validation samples of fold {number}", cure=cure)
 
 
 def _check_batches(config: StudyConfig, dataset: Dataset, splits: Splits) -> None:

@@ -62,7 +62,7 @@ def failures_recorded(results: list[TrainingResult]) -> Iterator[None]:
         reason = "out of memory"
     except MLCompareError as error:
         reason = str(error)
-    except (RuntimeError, ValueError, ArithmeticError, LookupError, TypeError) as error:
+    except Exception as error:  # a plug-in's code may raise anything
         refused = "allocate memory" in str(error)  # PyTorch's own word for it on the CPU
         reason = "out of memory" if refused else f"{type(error).__name__}: {error}".splitlines()[0]
     else:
@@ -167,6 +167,9 @@ def score_encoder(
 
     loss = prepared.stages[-1].loss
     score(job, data, rows, embeddings, result, lambda: class_scores(job, data, loss, embeddings, embed_rows))
+    if job.split == "validation" and not np.isfinite(result.metrics[job.metrics[0]]):
+        fail(result, f"{job.metrics[0]} is not defined on the {len(rows)} validation samples of fold {job.fold}")
+        return
     if job.keep:
         # arrays, not tensors: they travel between processes by value
         weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in encoder.state_dict().items()}

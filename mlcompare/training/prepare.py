@@ -97,19 +97,25 @@ def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
     dataset, fold = data.dataset, data.splits.folds[job.fold]
     rows = fold.train
     classes, targets = np.unique(fold.labels(dataset.labels), return_inverse=True)
-    config = replace(job.training, **{k: v for k, v in job.hyperparameters.items() if k in TUNED})
+    own = {*job.loss.hyperparameters, *job.loss.options}  # a name that training has too is the loss's (momentum of ccl)
+    tuned = {k: v for k, v in job.hyperparameters.items() if k in TUNED and k not in own}
+    config = replace(job.training, **tuned)
     losses = job.loss.build(
-        {k: v for k, v in job.hyperparameters.items() if k not in TUNED},
+        {k: v for k, v in job.hyperparameters.items() if k not in tuned},
         num_classes=len(classes),
         embedding_dim=job.encoder.embedding_dim,
         class_counts=np.bincount(targets),
         generator=torch.Generator().manual_seed(derive_seed("loss", job.seed)),
     )
     stages, first = [], 0
-    for number, (share, loss) in enumerate(losses):
-        steps = config.steps - first if number == len(losses) - 1 else round(config.steps * share)
-        stages.append(Stage(first, steps, loss.to(job.device)))
-        first += steps
+    for later, (share, loss) in zip(range(len(losses) - 1, -1, -1), losses):
+        most = (
+            config.steps - first - later
+        )  # a step is left for each later stage; with too few, early ones are left out
+        steps = min(max(round(config.steps * share), 1), most) if later else most
+        if steps > 0:
+            stages.append(Stage(first, steps, loss.to(job.device)))
+            first += steps
     return Prepared(
         config,
         build_encoder(job, dataset),

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation import (
     class_mean_scores,
     closed_set_accuracy,
@@ -56,12 +57,17 @@ def score(
     listed = data.splits.pairs if job.split == "test" else None
     pairs = None if listed is None else (listed.a, listed.b, listed.same, listed.fold)
     names = [name for name in job.metrics if name != ACCURACY]
-    found = evaluate_embeddings(embeddings, labels, metrics=names, pairs=pairs)
+    try:
+        found = evaluate_embeddings(embeddings, labels, metrics=names, pairs=pairs)
+    except InvalidValueError:
+        if objective != ACCURACY:
+            raise
+        found = {}  # one sample of each class makes no pairs; its class can still be told
     if ACCURACY in job.metrics:
         logits = class_scores()
         columns = np.searchsorted(np.unique(data.splits.folds[job.fold].labels(data.dataset.labels)), labels)
         found[ACCURACY] = closed_set_accuracy(logits, columns)
-    result.metrics = {name: found[name] for name in job.metrics}
+    result.metrics = {name: found[name] for name in job.metrics if name in found}
     if job.split == "test":
         by_class = {}
         if objective == ACCURACY:

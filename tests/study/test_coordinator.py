@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from mlcompare.comparison import load_results
+from mlcompare.errors import StudyFileError
 from mlcompare.study import Store, make_plan, run_study
 from mlcompare.study.config import validated
 from mlcompare.study.coordinator import Coordinator
@@ -204,3 +206,42 @@ def test_models_of_other_libraries_run_one_by_one(tiny: dict, monkeypatch) -> No
     chosen = engine.choose_engine(plan)
     assert not chosen.populations
     assert "encoder" in chosen.why
+
+
+@pytest.mark.parametrize("name", ["", " ", "../cosface", "a//b", "/a", "a\nb", "x" * 101, "pca", "raw_pixels"])
+def test_an_entry_has_a_name_that_can_head_a_row_and_a_folder(tiny: dict, name: str) -> None:
+    with pytest.raises(StudyFileError, match=r"losses.*(printable|baseline)"):
+        make_plan(validated({**tiny, "losses": {name: {"loss": "cosface"}}}, "study"))
+
+
+def test_a_loss_of_the_other_library_stands_under_its_own_name(tiny: dict, tmp_path: Path) -> None:
+    tiny["losses"] = {"pml/ArcFaceLoss": None}
+    run_study(tiny, tmp_path / "store", executor="in-process")
+    frame = load_results(tmp_path / "store")
+    assert set(frame[frame["loss"] == "pml/ArcFaceLoss"]["trial"]) == {0, 1, 2}
+    assert (frame["status"] == "ok").all()
+
+
+def test_the_optimisers_momentum_is_not_searched_where_a_loss_has_one_of_its_own(tiny: dict) -> None:
+    tiny["losses"] = {"ccl": {"momentum": 0.95}}
+    assert make_plan(validated(tiny, "study")).losses["ccl"].space["momentum"] == 0.95
+    tiny["search"]["space"] = {"momentum": {"low": 0.5, "high": 0.9}}
+    with pytest.raises(StudyFileError, match=r"losses\.ccl: .*momentum of its own"):
+        make_plan(validated(tiny, "study"))
+
+
+def test_a_false_accept_rate_below_one_pair_is_refused(tiny: dict) -> None:
+    tiny["search"]["objective"] = "tar_at_far_1e-9"
+    with pytest.raises(StudyFileError, match="pairs of different classes in every fold"):
+        make_plan(validated(tiny, "study"))
+
+
+def test_classes_without_a_score_are_left_out_of_the_journal(tiny: dict, tmp_path: Path, monkeypatch) -> None:
+    from mlcompare.training import scoring
+
+    scores = scoring.per_class_scores
+    monkeypatch.setattr(
+        scoring, "per_class_scores", lambda *args: {c: v if c else float("nan") for c, v in scores(*args).items()}
+    )
+    run_study(tiny, tmp_path / "store", executor="in-process")
+    assert (load_results(tmp_path / "store")["status"] == "ok").all()

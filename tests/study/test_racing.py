@@ -131,3 +131,54 @@ def test_settings_as_good_as_the_best_are_seldom_stopped(seed: int) -> None:
     equal = best[:2] + chance.normal(0, 0.03, (2000, 2))
     stopped = [clearly_behind(dict(enumerate(row)), dict(enumerate(best)), spread) for row in equal]
     assert np.mean(stopped) < 0.08
+
+
+def scored(monkeypatch, score) -> None:
+    """Have every trial's fold score ``score(trial, fold)``; ``None`` fails it."""
+    from mlcompare.study import executors
+
+    train = executors.run_bundle
+
+    def run(bundle, data):
+        results = train(bundle, data)
+        for job, result in zip(bundle, results):
+            if job.kind == "trial":
+                value = score(int(job.key.split("/")[2]), job.fold)
+                result.metrics = {} if value is None else {job.metrics[0]: value}
+                result.status, result.reason = ("failed", "diverged") if value is None else ("ok", None)
+        return results
+
+    monkeypatch.setattr(executors, "run_bundle", run)
+
+
+FOLDS = (0.60, 0.61, 0.62, 0.58)
+
+
+@pytest.fixture
+def close(tiny: dict) -> dict:
+    tiny["losses"], tiny["protocol"] = {"cosface": {"scale": 16}}, {"kind": "closed_set", "folds": 4}
+    tiny["search"] = {"trials": 8, "parallel": 2, "racing": True}
+    return tiny
+
+
+def test_a_trial_with_a_failed_fold_has_failed_and_is_not_raced(close: dict, tmp_path: Path, monkeypatch) -> None:
+    def score(trial: int, fold: int) -> float | None:
+        return (
+            None if (trial, fold) == (4, 0) else FOLDS[fold] - (0.4 if trial in (4, 5) else 0.02 * ((trial + fold) % 2))
+        )
+
+    scored(monkeypatch, score)
+    for _ in range(2):  # a resume reads the same journal
+        run_study(close, tmp_path / "store", executor="in-process")
+    assert [(r["trial"], r["folds"]) for r in records(tmp_path / "store", "stop")] == [(5, 1)]
+
+
+def test_a_trial_is_judged_by_the_folds_up_to_the_check(close: dict, tmp_path: Path, monkeypatch) -> None:
+    """Trial 5 leads on three folds and fails badly on the last, after which there is nothing left to stop."""
+
+    def score(trial: int, fold: int) -> float:
+        return (0.64, 0.65, 0.66, 0.1)[fold] if trial == 5 else FOLDS[fold] - 0.02 * ((trial + fold) % 2)
+
+    scored(monkeypatch, score)
+    run_study(close, tmp_path / "store", executor="in-process")
+    assert records(tmp_path / "store", "stop") == []

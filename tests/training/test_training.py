@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from mlcompare.errors import UnknownNameError
+from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.training import EncoderConfig, TrainingConfig, train
 from mlcompare.training.health import divergence, embedding_fault
 from mlcompare.training.optimizers import OPTIMIZERS, create_optimizer, learning_rate_factor
+from mlcompare.training.prepare import prepare
 
 
 def test_the_loss_falls_and_unseen_classes_are_scored(data, make_job) -> None:
@@ -105,3 +107,44 @@ def test_schedules() -> None:
     assert found == pytest.approx([0.5 * 1.0, 0.5 * (1 + np.cos(np.pi / 4)), 0.5, 0.5 * (1 + np.cos(3 * np.pi / 4))])
     with pytest.raises(UnknownNameError, match="did you mean adam"):
         create_optimizer(torch.nn.Linear(1, 1), [], TrainingConfig(optimizer="adma"))
+
+
+def test_every_stage_has_a_step_and_too_few_steps_go_to_the_last(data, make_job) -> None:
+    entry = make_job("three", ["softmax", "cosface", "triplet"], "stages").loss
+    uneven = LossEntry(
+        "three", "stages", tuple(Term(t.loss, share) for t, share in zip(entry.terms, (0.01, 0.98, 0.01)))
+    )
+
+    def stages(steps: int) -> list[tuple[int, int]]:
+        job = replace(make_job("three", ["softmax"], training={"steps": steps}), loss=uneven)
+        assert train(job, data).status == "ok"
+        return [(stage.first, stage.steps) for stage in prepare(job, data).stages]
+
+    assert stages(20) == [(0, 1), (1, 18), (19, 1)]
+    assert stages(2) == [(0, 1), (1, 1)]
+    assert stages(1) == [(0, 1)]
+
+
+@pytest.mark.parametrize("loss", ["ccl", "adaface"])
+def test_a_loss_keeps_its_own_momentum_and_the_optimiser_its_own(data, make_job, loss: str) -> None:
+    job = make_job(loss, [loss], values={"momentum": 0.75, "lr": 0.01}, training={"momentum": 0.5})
+    prepared = prepare(job, data)
+    assert (prepared.config.momentum, prepared.config.lr) == (0.5, 0.01)
+    assert float(prepared.stages[0].loss.momentum) == pytest.approx(0.75)
+
+
+def test_an_objective_that_is_not_defined_fails_the_training(data, make_job) -> None:
+    result = train(replace(make_job(), metrics=("tar_at_far_1e-9", "recall_at_1")), data)
+    assert result.status == "failed"
+    assert "tar_at_far_1e-9 is not defined on" in result.reason
+
+
+def test_whatever_a_plug_in_raises_is_a_reason(data, make_job, monkeypatch) -> None:
+    from mlcompare.losses.cosface import CosFace
+
+    def refuse(self, cosine):
+        raise AssertionError("margin too big")
+
+    monkeypatch.setattr(CosFace, "target_cosine", refuse)
+    result = train(make_job("cosface", ["cosface"]), data)
+    assert (result.status, result.reason) == ("failed", "AssertionError: margin too big")
