@@ -27,6 +27,9 @@ def at_bound(hyperparameters: Mapping, space: Mapping[str, Mapping]) -> list[str
 def wider_range(hyperparameters: Mapping, space: Mapping[str, Mapping]) -> dict[str, dict]:
     """Suggest a range for each name of :func:`at_bound`: as wide again beyond the bound (a log range: as many decades).
 
+    A range of numbers from 0 up is never widened below 0, where losses have no meaning; nothing is suggested for a
+    setting on 0 itself.
+
     >>> wider_range({"lr": 0.1}, {"lr": {"low": 1e-3, "high": 0.1, "log": True}})
     {'lr': {'low': 0.001, 'high': 10.0, 'log': True}}
     """
@@ -34,7 +37,10 @@ def wider_range(hyperparameters: Mapping, space: Mapping[str, Mapping]) -> dict[
     for name in at_bound(hyperparameters, space):
         low, high, log = _limits(space[name])
         if _side(hyperparameters[name], space[name]) == "low":
-            low = float(f"{low * low / high:.3g}") if log else float(f"{2 * low - high:.3g}")
+            if low == 0.0:
+                continue
+            beyond = float(f"{2 * low - high:.3g}")
+            low = float(f"{low * low / high:.3g}") if log else max(beyond, 0.0) if low > 0.0 else beyond
         else:
             high = float(f"{high * high / low:.3g}") if log else float(f"{2 * high - low:.3g}")
         wider[name] = {"low": low, "high": high, "log": log}

@@ -13,6 +13,7 @@ from mlcompare.comparison.bootstrap import bootstrap_means, interval
 from mlcompare.comparison.effects import effects
 from mlcompare.comparison.family import FamilyAnswer, family_answer
 from mlcompare.comparison.pairwise import indistinguishable, pairs_of, pairwise
+from mlcompare.comparison.permutation import enough_flips
 from mlcompare.comparison.power import Separation, runs_to_separate
 from mlcompare.comparison.rows import entry_row
 from mlcompare.comparison.shown import ranking_html
@@ -125,11 +126,13 @@ def compare(
     family = family_answer(scores, families, validation, generator, metric=metric, higher=higher, **options)
     rows.sort(key=lambda row: _order(row, higher))
     equals = [row["loss"] for row in rows if row["indistinguishable_from_best"] and row["loss"] != best]
-    separation = {name: runs_to_separate(scores.of(best) - scores.of(name)) for name in equals} if best else {}
+    first_step = (1.0 - confidence) / max(len(pairs), 1)  # what Holm's correction asks of the smallest p-value
+    best_scores = scores.of(best) if best else None
+    separation = {name: runs_to_separate(best_scores - scores.of(name), level=first_step) for name in equals if best}
     return Comparison(
         study=str(results["study"].iloc[0]), metric=metric, best=best, table=pd.DataFrame(rows, dtype=object),
         pairwise=pairs, tunability=gains, family=family, separation=separation, unit=scores.unit,
-        confidence=confidence, notes=tuple(_notes(rows, scores, pairs, 1.0 - confidence, metric)),
+        confidence=confidence, notes=tuple(_notes(rows, scores, pairs, 1.0 - confidence, metric, n_resamples)),
     )  # fmt: skip
 
 
@@ -211,7 +214,9 @@ def _order(row: dict, higher: bool) -> tuple:
     return (0, -row["mean"] if higher else row["mean"])
 
 
-def _notes(rows: list[dict], scores: Scores, pairs: pd.DataFrame, level: float, metric: str) -> list[str]:
+def _notes(
+    rows: list[dict], scores: Scores, pairs: pd.DataFrame, level: float, metric: str, n_resamples: int
+) -> list[str]:
     notes = []
     if scores.unit == "run":
         notes.append(
@@ -219,7 +224,8 @@ def _notes(rows: list[dict], scores: Scores, pairs: pd.DataFrame, level: float, 
             "test classes, and so say too little about new classes."
         )
     units = len(scores.units)
-    floor = 2.0 ** (1 - units) * max(len(pairs), 1)
+    flips = enough_flips(len(pairs), level, n_resamples)
+    floor = max(2.0 ** (1 - units), 1 / (1 + flips)) * max(len(pairs), 1)
     if units and floor > level:
         kind = "test classes" if scores.unit == "class" else "runs"
         notes.append(

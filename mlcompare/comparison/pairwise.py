@@ -10,7 +10,7 @@ import pandas as pd
 
 from mlcompare.comparison.bootstrap import bootstrap_means, interval, probability_of_beating
 from mlcompare.comparison.effects import effects
-from mlcompare.comparison.permutation import holm, sign_flip_p_values
+from mlcompare.comparison.permutation import enough_flips, holm, sign_flip_p_values
 from mlcompare.comparison.table import Scores
 
 __all__ = ["indistinguishable", "pairs_of", "pairwise"]
@@ -43,7 +43,8 @@ def pairwise(
     matrices = [scores.of(a) - scores.of(b) for a, b in pairs]  # (C, R) each
     parts = effects(matrices)
     low, high = interval(bootstrap_means(parts, generator, n_resamples=n_resamples), confidence)
-    p_values = sign_flip_p_values(parts, generator, n_resamples=n_resamples)
+    flips = enough_flips(len(pairs), 1.0 - confidence, n_resamples)
+    p_values = sign_flip_p_values(parts, generator, n_resamples=flips)
     beats = [probability_of_beating(matrix if higher else -matrix) for matrix in matrices]
     first, second = zip(*pairs)
     by_class = scores.unit == "class"

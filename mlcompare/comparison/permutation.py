@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 
 from mlcompare.comparison.effects import Effects, effects
 
-__all__ = ["holm", "sign_flip_p_values", "sign_flip_test"]
+__all__ = ["enough_flips", "holm", "sign_flip_p_values", "sign_flip_test"]
 
 BATCH_ELEMENTS = 2**22
+MOST_STATISTICS = 10**9  # flips × pairs: some seconds
+
+
+def enough_flips(pairs: int, level: float, n_resamples: int) -> int:
+    """Return how many sign flips P pairs need for Holm's first step to reach ``level`` / 4, ``n_resamples`` at least.
+
+    A Monte Carlo p-value is never below ``1 / (1 + flips)``, and Holm multiplies the smallest by P.
+
+    >>> enough_flips(105, 0.05, 10_000), enough_flips(726, 0.05, 10_000)
+    (10000, 58080)
+    """
+    return max(n_resamples, min(math.ceil(4 * pairs / level), MOST_STATISTICS // max(pairs, 1)))
 
 
 def sign_flip_test(differences: np.ndarray, generator: np.random.Generator, *, n_resamples: int = 10_000) -> float:

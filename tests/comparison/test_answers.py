@@ -97,9 +97,10 @@ def test_bounds_on_both_scales():
     assert at_bound({"margin": 0.006, "scale": 60.0}, space) == []
     assert at_bound({"scale": "auto", "mining": "hard"}, space) == []
     assert wider_range({"margin": 0.0, "scale": 64.0}, space) == {
-        "margin": {"low": -0.5, "high": 0.5, "log": False},
         "scale": {"low": 4.0, "high": 1020.0, "log": True},
-    }
+    }, "a margin of 0 has nothing below it"
+    assert wider_range({"margin": 0.2}, {"margin": {"low": 0.2, "high": 0.6}})["margin"]["low"] == 0.0
+    assert wider_range({"bias": -1.0}, {"bias": {"low": -1.0, "high": 1.0}})["bias"]["low"] == -3.0
 
 
 def test_importance_finds_what_matters(rng):

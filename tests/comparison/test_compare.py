@@ -96,6 +96,25 @@ def test_too_few_units_are_named():
     assert all(r["indistinguishable_from_best"] for r in comparison.records())
 
 
+def test_many_losses_can_still_be_told_apart():
+    """With more pairs, Monte Carlo p-values must be finer: Holm multiplies the smallest by their number."""
+    families = {f"loss{number}": "metric" for number in range(24)}
+    means = {name: 0.9 - 0.02 * number for number, name in enumerate(families)}
+    comparison = compare(*study(means=means, families=families, classes=30, trials=1, noise=0.002), n_resamples=1000)
+    assert len(comparison.pairwise) == 24 * 23 // 2 + 24
+    assert comparison.table["indistinguishable_from_best"].sum() < 5
+    assert comparison.notes == () or not any("untested" in note for note in comparison.notes)
+
+
+def test_what_would_separate_two_losses_counts_the_correction():
+    close = {"triplet": 0.5, "contrastive": 0.4, "cosface": 0.70, "arcface": 0.705}
+    results, by_class = study(means=close, noise=0.05)
+    two = compare(results[results["loss"].isin(["cosface", "arcface"])], by_class, n_resamples=1000).separation
+    four = compare(results, by_class, n_resamples=1000).separation
+    (name,) = two
+    assert four[name].classes > two[name].classes, "more comparisons ask for more"
+
+
 def test_a_loss_that_failed_everywhere_stays_in_the_table():
     results, per_class = study()
     lost = (results.loss == "cosface") & (results.kind == "final")
