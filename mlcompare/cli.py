@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -95,9 +97,20 @@ def run(
             f"MLflow could not log everything ({outcome.tracking_fault}); the next run catches up", style="yellow"
         )
     _print_ranking(outcome.store, console)
+    _print_failures(outcome.store, console)
     report = _leave_report(outcome.store, tracking_uri, console)
     console.print(f"browse:    {where_to_browse(outcome.store, tracking_uri, outcome.experiment_id)}", soft_wrap=True)
-    console.print(f"read more: mlcompare report {outcome.store}  (written: {report})", soft_wrap=True)
+    console.print(f"read more: mlcompare report {quote(str(outcome.store))}  (written: {report})", soft_wrap=True)
+
+
+def _print_failures(store: Path, console: Console) -> None:
+    """Say how many trainings failed, where the reasons are, and how to have them run again."""
+    from mlcompare.study import read_journal
+
+    failed = sum(r["type"] == "job" and r["status"] != "ok" for r in read_journal(store / "journal.jsonl"))
+    if failed:
+        told = f"{failed} trainings failed, and stay so in this store: `mlcompare doctor {quote(str(store))}` says why"
+        console.print(f"{told}; once the cause is mended, run with another --store", style="yellow", soft_wrap=True)
 
 
 def _leave_report(store: Path, tracking_uri: str | None, console: Console) -> Path:
@@ -182,9 +195,21 @@ def dashboard(
     command, environment = server_command(store, host, port)
     if host not in ("127.0.0.1", "localhost", "::1"):
         print(f"warning: anyone who reaches {host}:{port} can read and change these runs", file=sys.stderr)
+    _check_free(host, port)
     server = f"http://{host}:{port}"
     print(f"MLflow dashboard of {store}: {server}  (Ctrl-C ends it)\n{view_links(server)}", flush=True)
     os.execvpe(command[0], command, environment)  # the server takes this process: whatever ends one ends the other
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuse an address that can't be served at before anything says that it is."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        cure = "stop what serves there, or choose another --port"
+        value = f"{host}:{port}: {error.strerror or error}"
+        raise InvalidValueError("the address must be free", value=value, cure=cure, place="--port") from None
 
 
 @app.command()

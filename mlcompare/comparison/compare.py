@@ -15,7 +15,7 @@ from mlcompare.comparison.family import FamilyAnswer, family_answer
 from mlcompare.comparison.pairwise import indistinguishable, pairs_of, pairwise
 from mlcompare.comparison.permutation import enough_flips
 from mlcompare.comparison.power import Separation, runs_to_separate
-from mlcompare.comparison.rows import entry_row
+from mlcompare.comparison.rows import UNFINISHED, entry_row
 from mlcompare.comparison.shown import ranking_html
 from mlcompare.comparison.stored import load_spaces, read_store
 from mlcompare.comparison.table import (
@@ -232,6 +232,11 @@ def _notes(
             f"With {units} {kind} and {len(pairs)} comparisons no corrected p-value can fall to {level:.2g}: "
             "indistinguishable means untested here."
         )
+    losses = [row for row in rows if row["family"] != "baseline"]
+    most = max((row["runs"] for row in losses), default=0)
+    short = [row["loss"] for row in losses if 0 < row["runs"] < most or row["reason"] == UNFINISHED]
+    if short:
+        notes.append(f"Final runs are missing ({', '.join(short)}): the study is unfinished; run it to its end.")
     failed = [row["loss"] for row in rows if row["failed_runs"]]
     if failed:
         notes.append(

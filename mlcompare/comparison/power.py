@@ -71,7 +71,7 @@ def _ceil(number: float, most: int) -> int | None:
 
 def _sentence(more, runs, classes, c: int, r: int, power: float) -> str:
     if more == 0:
-        return f"{power:.0%} of studies of {r} runs on {c} test classes would tell a difference of this size; not this one."
+        return f"{power:.0%} of studies of {r} runs on {c} test classes would tell such a difference; not this one."
     if more is not None:
         return f"About {more} more runs of each loss ({runs}, not {r}) would separate them with {power:.0%} power."
     if classes is not None:

@@ -10,7 +10,9 @@ import pandas as pd
 
 from mlcompare.comparison.bounds import at_bound, wider_range
 
-__all__ = ["entry_row", "final_scores"]
+__all__ = ["UNFINISHED", "entry_row", "final_scores"]
+
+UNFINISHED = "no final run of the selected setting"
 
 
 def entry_row(results: pd.DataFrame, name: str, metric: str, space: Mapping[str, Mapping]) -> dict:
@@ -82,7 +84,7 @@ def _reason(mine: pd.DataFrame, mean: float | None, total: int, failed: int, is_
     reasons = mine.loc[(mine["status"] != "ok") & mine["reason"].notna(), "reason"]
     told = str(reasons.mode().iloc[0]) if len(reasons) else None
     if mean is None:
-        return told or ("no final run of the selected setting" if is_loss else "no score")
+        return told or (UNFINISHED if is_loss else "no score")
     return f"{failed} of {total} final runs failed: {told or 'no reason given'}" if failed else None
 
 

@@ -84,7 +84,7 @@ def _from_parquet(file: Path, place: str) -> tuple[np.ndarray, np.ndarray, np.nd
     if "label" not in names:
         cure = "name the column of labels `label`"
         raise DataError("the table must have a column `label`", value=", ".join(names[:20]), cure=cure, place=place)
-    columns = [name for name in names if name not in ("label", "split")]
+    columns = [name for name in names if name not in ("label", "split", "names")]  # names: as `embed` writes them
     for name in columns:
         kind = table.schema.field(name).type
         if not (pyarrow.types.is_floating(kind) or pyarrow.types.is_integer(kind) or pyarrow.types.is_boolean(kind)):

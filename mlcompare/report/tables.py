@@ -57,6 +57,9 @@ def print_ranking(comparison: Comparison, console: Console) -> None:
     console.print(marks)
     if comparison.family is not None:
         console.print(comparison.family.sentence, soft_wrap=True)
+    for record in ranking_records(comparison):
+        if record["reason"]:
+            console.print(f"{record['loss']}: {record['reason']}", style="red", soft_wrap=True)
     for note in comparison.notes:
         console.print(f"note: {note}", style="dim", soft_wrap=True)
 
@@ -65,8 +68,9 @@ def ranking_table(comparison: Comparison, *, settings: bool = True) -> Table:
     """Return the leaderboard for a terminal, best first; ``settings`` adds a column of the selected ones."""
     title = f"{comparison.study}: {comparison.metric} on the sealed test classes"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("", "loss", "family"):
-        table.add_column(name, no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("loss", overflow="fold")  # a long name is broken before a number is cut
+    table.add_column("family", no_wrap=True)
     for name in ("mean", f"{100 * comparison.confidence:g} % interval", "untuned", "to best", "p"):
         table.add_column(name, justify="right", no_wrap=True)
     if settings:

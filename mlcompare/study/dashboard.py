@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from mlcompare.evaluation import higher_is_better
@@ -76,6 +77,6 @@ def view_links(server: str) -> str:
 def where_to_browse(store: Path, tracking_uri: str | None, experiment_id: str | None) -> str:
     """Say where the trials of a study stand: on the server they were logged to, or on the store's own dashboard."""
     if tracking_uri is None:
-        return f"mlcompare dashboard {store}  (then {view_link(LOCAL_SERVER, LOCAL_EXPERIMENT, 'trials')})"
+        return f"mlcompare dashboard {quote(str(store))}  (then {view_link(LOCAL_SERVER, LOCAL_EXPERIMENT, 'trials')})"
     known = experiment_id is not None and tracking_uri.startswith("http")
     return view_link(tracking_uri, experiment_id, "trials") if known else tracking_uri

@@ -60,7 +60,8 @@ def embed_file(model: str | Path, source: str | Path, out: str | Path) -> int:
     """Embed ``source`` (a folder of images, one image, ``.npz`` or ``.parquet``) and write ``out``; return how many.
 
     The output (``.npz`` or ``.parquet``) holds ``embeddings``, ``names`` (relative paths, or row numbers) and, where
-    the source has them, ``labels``. It is written whole or not at all.
+    the source has them, ``labels`` (in ``.parquet`` the column ``label``): a dataset that ``features`` reads. It is
+    written whole or not at all.
 
     Raises:
         InvalidValueError: ``out`` is neither ``.npz`` nor ``.parquet``.
@@ -90,6 +91,7 @@ def _as_npz(embeddings: np.ndarray, columns: dict[str, np.ndarray]) -> bytes:
 
 
 def _as_parquet(embeddings: np.ndarray, columns: dict[str, np.ndarray]) -> bytes:
+    columns = {"label" if name == "labels" else name: column for name, column in columns.items()}  # as `features` reads
     frame = pd.DataFrame({**columns, **{f"e{i}": column for i, column in enumerate(embeddings.T)}})
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import StoreError
-from mlcompare.study.plan import StudyPlan
+from mlcompare.study.plan import LossPlan, StudyPlan
 from mlcompare.study.search import default_values
 from mlcompare.study.store import Store
-from mlcompare.training import TrainingJob, train
+from mlcompare.training import TrainingJob, TrainingResult, train
 from mlcompare.training.population import train_population
 
 __all__ = ["Engine", "choose_engine", "settle_engine"]
@@ -64,7 +64,17 @@ def choose_engine(plan: StudyPlan) -> Engine:
         return Engine(False, "single trainings: no loss here runs in a population")
     if not get_encoder_spec(plan.encoder.name).batched:
         return Engine(False, "single trainings: the encoder does not run in a population")
-    loss = batched[0]
+    try:
+        return _measured(plan, batched[0])
+    except _ProbeFailed as failure:
+        return Engine(False, f"single trainings: a short one of {batched[0].name} failed ({failure})")
+
+
+class _ProbeFailed(Exception):
+    """A training that was to be timed failed: its time says nothing."""
+
+
+def _measured(plan: StudyPlan, loss: LossPlan) -> Engine:
     round_ = plan.trial_jobs(loss.name, 0, default_values(loss.space)) * plan.config.search.parallel
     jobs = [_short(job, 1) for job in round_[:PROBE_WIDTH]]
     steps = plan.training.steps
@@ -72,7 +82,7 @@ def choose_engine(plan: StudyPlan) -> Engine:
     def population(width: int) -> tuple[float, float]:
         return _cost(lambda n: train_population([_short(job, n) for job in jobs[:width]], plan.data))
 
-    start, step = _cost(lambda n: train(_short(jobs[0], n), plan.data))
+    start, step = _cost(lambda n: [train(_short(jobs[0], n), plan.data)])
     single = start + step * steps
     few = min(FEW, len(jobs))
     further = (population(few)[1] - population(1)[1]) / (few - 1) if few > 1 else 0.0
@@ -89,7 +99,7 @@ def _short(job: TrainingJob, steps: int) -> TrainingJob:
     return replace(job, training=replace(job.training, steps=steps), split="validation", keep=False)
 
 
-def _cost(run: Callable[[int], object]) -> tuple[float, float]:
+def _cost(run: Callable[[int], list[TrainingResult]]) -> tuple[float, float]:
     """Return the seconds of ``run(steps)`` for one step with all that surrounds it, and for each further step."""
     run(1)  # what only the first of its kind pays
     short, further = _seconds(run, 1), PROBE_STEPS
@@ -98,7 +108,11 @@ def _cost(run: Callable[[int], object]) -> tuple[float, float]:
     return short, max(longer, 0.0) / further
 
 
-def _seconds(run: Callable[[int], object], steps: int) -> float:
+def _seconds(run: Callable[[int], list[TrainingResult]], steps: int) -> float:
     started = time.perf_counter()
-    run(steps)
-    return time.perf_counter() - started
+    results = run(steps)
+    seconds = time.perf_counter() - started
+    for result in results:
+        if result.status != "ok":
+            raise _ProbeFailed(result.reason)
+    return seconds

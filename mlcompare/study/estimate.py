@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
+from mlcompare.errors import StudyFileError
 from mlcompare.study.plan import StudyPlan
 from mlcompare.study.search import default_values
 from mlcompare.training import train
@@ -15,7 +16,11 @@ PROBE_STEPS = 5
 
 
 def estimate(plan: StudyPlan) -> str:
-    """Train the first loss for a few steps and scale up; one line of text."""
+    """Train the first loss for a few steps and scale up; one line of text.
+
+    Raises:
+        StudyFileError: that training fails.
+    """
     name, loss = next(iter(plan.losses.items()))
     job = plan.trial_jobs(name, 0, default_values(loss.space))[0]
 
@@ -25,7 +30,9 @@ def estimate(plan: StudyPlan) -> str:
     probe(1)  # the first training also pays for imports
     short, long = probe(1), probe(1 + PROBE_STEPS)
     if long.status != "ok" or short.status != "ok":
-        return f"a probe of {name} failed: {long.reason or short.reason}"
+        cure = "mend the loss or its setting: its trainings would fail"
+        reason = long.reason or short.reason
+        raise StudyFileError("a short training must run", value=reason, cure=cure, place=f"{plan.place}: losses.{name}")
     step = max((long.seconds - short.seconds) / PROBE_STEPS, 1e-5)
     each = short.seconds + step * plan.training.steps
     workers = len(os.sched_getaffinity(0))

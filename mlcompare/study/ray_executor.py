@@ -51,8 +51,9 @@ class RayExecutor:
         if self._owned:
             _connect(ray, address, workers, threads)
         try:
-            self.workers = workers or _room(ray, threads, gpus_per_job)
-            if _room(ray, threads, gpus_per_job) < 1:
+            room = _room(ray, threads, gpus_per_job)
+            self.workers = min(workers or room, room)  # a task that waits for room would seem to hang
+            if room < 1:
                 wanted = f"{threads} CPU and {gpus_per_job:g} GPU"
                 raise InvalidValueError(f"a task needs {wanted} on one machine", value=_resources(ray), cure="ask less")
             needs = {"num_gpus": gpus_per_job} if gpus_per_job else {}

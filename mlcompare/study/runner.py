@@ -21,7 +21,7 @@ from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.plan import StudyPlan, make_plan
 from mlcompare.study.previews import keep_test_samples
 from mlcompare.study.progress import ProgressObserver
-from mlcompare.study.runs import artifacts_of, describe, job_run, runs_of, sources_of, trial_run
+from mlcompare.study.runs import artifacts_of, describe, job_run, run_identities, runs_of, sources_of, trial_run
 from mlcompare.study.store import Store
 from mlcompare.study.views import write_tables
 from mlcompare.tracking import Tracker, local_uri
@@ -138,8 +138,9 @@ def run_study(
         dataset = (plan.data.dataset.name, plan.data.dataset.fingerprint)
         views = shared_views(plan.objective, plan.fingerprint()["spaces"])
         tracker = Tracker(
-            uri, config.name, description=describe(config), artifacts=location, dataset=dataset, views=views
-        )
+            uri, config.name, description=describe(config), artifacts=location, dataset=dataset, views=views,
+            identities=run_identities(plan.fingerprint()),
+        )  # fmt: skip
         keep_test_samples(path, plan.data)
         coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations)
         if console is not None:
@@ -149,6 +150,8 @@ def run_study(
         resumed = coordinator.resumed
         _catch_up(coordinator, tracker)
         _run(plan, coordinator, tracker, console or Console(quiet=True))
+        if resumed and coordinator.changed:
+            _catch_up(coordinator, tracker)  # what was selected before may not be now
         write_tables(path, config.name, plan.objective, opened.records)
         spaces = plan.fingerprint()["spaces"]
         if coordinator.changed or not (path / "optuna.db").is_file():

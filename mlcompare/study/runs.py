@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from mlcompare.study.config import StudyConfig
+from mlcompare.study.config import StudyConfig, with_defaults
 from mlcompare.study.previews import EXAMPLE
 from mlcompare.tracking import Run
 
-__all__ = ["describe", "job_run", "runs_of", "trial_run"]
+__all__ = ["describe", "job_run", "run_identities", "runs_of", "trial_run"]
 
 Record = Mapping[str, Any]
 LOGGED = ("lr", "scale", "alpha", "weight")  # searched over decades: shown by their logarithm as well
@@ -51,6 +53,21 @@ def _history(records: Iterable[Record]) -> list[tuple[str, float, int]]:
             if value is not None:
                 by_step.setdefault(int(step), []).append(value)
     return [("train_loss", float(np.mean(values)), step) for step, values in sorted(by_step.items())]
+
+
+def run_identities(fingerprint: Mapping[str, Any]) -> dict[str, str]:
+    """Return what tells a study's runs from those of another study of the same name, loss by loss; ``""``: baselines.
+
+    Two stores share an identity where the same key stands for the same training. What ``--extend`` may change is left
+    out: more trials, seeds or losses are the same study.
+    """
+    study = with_defaults(fingerprint["study"])
+    search = {key: value for key, value in study["search"].items() if key != "trials"}
+    parts = {key: study[key] for key in ("protocol", "corruption", "encoder", "training")}
+    parts |= {"search": search, "dataset": fingerprint["dataset"], "splits": fingerprint["splits"]}
+    spaces = {"": None, **fingerprint["spaces"]}
+    texts = {loss: json.dumps([parts, space], sort_keys=True) for loss, space in spaces.items()}
+    return {loss: hashlib.sha256(text.encode()).hexdigest()[:16] for loss, text in texts.items()}
 
 
 def _tags(record: Record, kind: str, source: str | None) -> dict[str, str]:

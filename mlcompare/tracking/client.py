@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from mlcompare.tracking.database import lighten_commits, local_path, share
-from mlcompare.tracking.records import CONTEXT, ENDED, KEY_TAG, Experiment, Run, dataset_fields
+from mlcompare.tracking.records import CONTEXT, ENDED, IDENTITY_TAG, KEY_TAG, Experiment, Run, dataset_fields
 from mlcompare.tracking.template import Blank
 
 __all__ = ["MLFLOW", "ClientWriter"]
@@ -18,6 +18,7 @@ METRICS_PER_BATCH, RUNS_PER_PAGE = 1000, 1000
 
 def _quiet_environment() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the tracker itself waits and tries again
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -38,8 +39,8 @@ class ClientWriter:
         self._client = MlflowClient(tracking_uri=uri)
         if path is not None:
             share(path)
-        self._dataset = experiment.dataset
-        self._known: dict[str | None, tuple[str, str]] = {}  # trial_key → run and status
+        self._experiment, self._dataset = experiment, experiment.dataset
+        self._known: dict[tuple[str | None, str | None], tuple[str, str, str | None]] = {}  # → run, status, source
         found = self._client.get_experiment_by_name(experiment.name)
         if found is None:
             self.experiment_id = self._client.create_experiment(
@@ -61,26 +62,40 @@ class ClientWriter:
                 [self.experiment_id], run_view_type=ViewType.ACTIVE_ONLY, max_results=RUNS_PER_PAGE, page_token=token
             )
             for run in page:
-                self._known[run.data.tags.get(KEY_TAG)] = (run.info.run_id, run.info.status)
+                tags = run.data.tags
+                key = (tags.get(KEY_TAG), tags.get(IDENTITY_TAG))
+                self._known[key] = (run.info.run_id, run.info.status, tags.get("source"))
             token = page.token
             if not token:
                 return
 
     def write(self, run: Run) -> None:
-        """Write a run that is not there yet, or anew where a coordinator died half-way through it."""
+        """Write a run that is not there yet, or anew where a coordinator died half-way through it.
+
+        Of one that is there, only the source may have changed: an extended study selects anew.
+        """
         from mlflow.entities import Metric, Param
 
         client = self._client
-        run_id, status = self._known.get(run.key, (None, None))
+        identity, source = self._experiment.identity(run), run.tags.get("source")
+        key = (run.key, identity)
+        if key not in self._known and (run.key, None) in self._known:  # logged before runs had an identity
+            key = (run.key, None)
+        run_id, status, known_source = self._known.get(key, (None, None, None))
         if status in ENDED:
+            if source != known_source:
+                client.set_tag(run_id, "source", source or "superseded")
+                self._known[key] = (run_id, status, source)
             return
         if run_id is not None:
             client.delete_run(run_id)
         now = int(time.time() * 1000)
         start = now - int(run.seconds * 1000)
-        created = client.create_run(self.experiment_id, start_time=start, tags=run.all_tags(), run_name=run.name)
+        tags = run.all_tags() | ({IDENTITY_TAG: identity} if identity else {})
+        created = client.create_run(self.experiment_id, start_time=start, tags=tags, run_name=run.name)
         run_id = created.info.run_id
-        self._known[run.key] = (run_id, "RUNNING")
+        key = (run.key, identity)
+        self._known[key] = (run_id, "RUNNING", source)
         metrics = [Metric(name, value, now, step) for name, value, step in run.metrics]
         params = [Param(name, text) for name, text in run.texts().items()]
         for first in range(0, max(len(metrics), 1), METRICS_PER_BATCH):
@@ -91,7 +106,7 @@ class ClientWriter:
         for file, folder in run.artifacts:
             client.log_artifact(run_id, file, folder or None)
         client.set_terminated(run_id, run.status, end_time=now)
-        self._known[run.key] = (run_id, run.status)
+        self._known[key] = (run_id, run.status, source)
 
     def reach(self) -> None:
         """Ask for the experiment: what is raised says why nothing can be written now."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ENDED", "KEY_TAG", "PARAMETER_LIMIT", "Experiment", "Run", "dataset_fields"]
+__all__ = ["ENDED", "IDENTITY_TAG", "KEY_TAG", "PARAMETER_LIMIT", "Experiment", "Run", "dataset_fields"]
 
 KEY_TAG = "trial_key"
+IDENTITY_TAG = "study_identity"
 PARAMETER_LIMIT = 6000  # characters, MLflow's own
 ENDED = ("FINISHED", "FAILED", "KILLED")
 CONTEXT = ("mlflow.data.context", "study")
@@ -47,6 +48,11 @@ class Experiment:
     artifacts: Path | None = None
     dataset: tuple[str, str] | None = None
     views: Mapping[str, str] = field(default_factory=dict)
+    identities: Mapping[str, str] = field(default_factory=dict)
+
+    def identity(self, run: Run) -> str | None:
+        """Return what tells this run from another study's of the same name and key; ``None`` where nothing is told."""
+        return self.identities.get(run.tags.get("loss", ""), self.identities.get(""))
 
     def tags(self) -> dict[str, str]:
         """Return the tags of a new experiment."""

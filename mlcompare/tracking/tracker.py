@@ -30,6 +30,8 @@ class Tracker:
         views: further tags of the experiment, such as the page's shared views.
         artifacts: where a local store keeps run artifacts; ``None`` leaves it to the server.
         dataset: name and fingerprint, noted on every run.
+        identities: loss → what tells its runs from those of another study of this name on the same server; the key
+            ``""`` is that of other runs.
 
     While a server is out of reach the runs wait, and are written when it is back. What could not be logged by the end
     is named by :meth:`close`; the journal has it, and the next start catches up by ``trial_key``.
@@ -38,9 +40,11 @@ class Tracker:
     def __init__(
         self, uri: str, experiment: str, *, description: str = "", artifacts: Path | None = None,
         dataset: tuple[str, str] | None = None, views: Mapping[str, str] | None = None,
+        identities: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.uri = uri
-        self._experiment = Experiment(experiment, description, artifacts, dataset, dict(views or {}))
+        told = (dict(views or {}), dict(identities or {}))
+        self._experiment = Experiment(experiment, description, artifacts, dataset, *told)
         self._queue: queue.Queue[Run | Callable[[], None] | None] = queue.Queue()
         self._refused: str | None = None
         self._unreached: str | None = None

@@ -111,7 +111,7 @@ def test_embed_a_folder(exported, tmp_path) -> None:
     assert embed_file(str(exported.path), str(tmp_path / "in"), str(tmp_path / "out.parquet")) == 3  # text will do
     frame = pd.read_parquet(tmp_path / "out.parquet")
     assert frame["names"].tolist() == ["0/0.png", "0/10.png", "1/1.png"]
-    assert frame["labels"].tolist() == ["0", "0", "1"]
+    assert frame["label"].tolist() == ["0", "0", "1"]
     model, _ = load_model(exported.path)
     with torch.no_grad():
         expected = model(torch.as_tensor(data.samples[[0, 10, 1]]))

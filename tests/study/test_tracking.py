@@ -14,6 +14,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from mlcompare.study import run_study
 from mlcompare.tracking import Run, Tracker, lay_empty, local_uri, template
 from mlcompare.tracking.client import MLFLOW
 from mlcompare.tracking.database import revision
@@ -218,3 +219,42 @@ def test_many_at_once_get_whole_databases(cache: Path, made: Path, tmp_path: Pat
     assert {path.name for path in tmp_path.glob("*.db*")} == {f"{number}.db" for number in range(3, 8)}
     assert all(template._whole(path, MLFLOW, HEAD) for path in tmp_path.glob("*.db"))
     assert list(cache.parent.iterdir()) == [cache]
+
+
+def test_two_studies_of_one_name_share_a_server(tiny: dict, tmp_path: Path) -> None:
+    """Their runs have the same keys, and are told apart by what decides their numbers."""
+    uri = f"sqlite:///{tmp_path / 'team.db'}"
+    tiny["losses"] = {"cosface": {"scale": 16}}
+    client = MlflowClient(tracking_uri=uri)
+
+    def logged(store: str, steps: int) -> int:
+        tiny["training"]["steps"] = steps
+        outcome = run_study(tiny, tmp_path / store, tracking_uri=uri, executor="in-process")
+        assert outcome.tracking_fault is None
+        return len(client.search_runs([outcome.experiment_id], "tags.kind = 'trial'"))
+
+    assert [logged("one", 4), logged("two", 6), logged("one", 4)] == [3, 6, 6]
+
+
+def test_after_an_extension_runs_say_what_is_selected_now(tiny: dict, tmp_path: Path, monkeypatch) -> None:
+    from mlcompare.study import executors
+
+    tiny["losses"] = {"cosface": {"scale": 16}}
+    train = executors.run_bundle
+
+    def later_is_better(bundle, data):
+        results = train(bundle, data)
+        for job, result in zip(bundle, results):
+            if job.kind == "trial":
+                result.metrics[job.metrics[0]] = int(job.key.split("/")[2]) / 10 if extended else 0.0
+        return results
+
+    extended = False
+    monkeypatch.setattr(executors, "run_bundle", later_is_better)
+    run_study(tiny, tmp_path, trials=1, executor="in-process")
+    extended = True
+    outcome = run_study(tiny, tmp_path, trials=3, extend=True, executor="in-process")
+    client = MlflowClient(tracking_uri=local_uri(tmp_path))
+    runs = client.search_runs([outcome.experiment_id], "tags.kind = 'final'")
+    sources = {(run.data.tags["trial_key"].split("/")[2], run.data.tags["source"]) for run in runs}
+    assert sources == {("0", "default"), ("2", "selected")}
