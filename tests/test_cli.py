@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -202,6 +203,39 @@ def test_listings(capsys) -> None:
     assert out.startswith("@")
     _, out, _ = call(capsys, "datasets")
     assert "orl_faces" in out
+
+
+def test_an_unfinished_study_is_named_everywhere(folder: Path, tmp_path: Path, capsys) -> None:
+    whole, store = folder / "runs/tiny", tmp_path / "cut"
+    store.mkdir()
+    shutil.copy(whole / "study.json", store)
+    lines = (whole / "journal.jsonl").read_text().splitlines(keepends=True)
+    (store / "journal.jsonl").write_text("".join(line for line in lines if '"final/cosface/' not in line))
+    _, out, _ = call(capsys, "doctor", store, "--rebuild")
+    assert "unfinished: cosface has 0 of " in out
+    _, out, _ = call(capsys, "results", store)
+    assert "the study is unfinished" in out
+
+
+def test_a_port_in_use_is_refused(folder: Path, capsys) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, out, error = call(capsys, "dashboard", folder / "runs/tiny", "--port", port)
+    assert code == 2
+    assert "the address must be free" in error
+    assert out == "", "nothing says that it is served"
+
+
+def test_failed_trainings_are_counted_with_where_to_look(tmp_path: Path, capsys) -> None:
+    study = {**TINY, "losses": {"cosface": {"lr": 1e30}, "softmax": None}}
+    study["training"] = {**TINY["training"], "optimizer": "sgd"}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    code, out, _ = call(
+        capsys, "run", tmp_path / "study.yaml", "--store", tmp_path / "a store", "--executor", "in-process"
+    )
+    assert code == 0
+    assert "trainings failed, and stay so in this store" in out
+    assert f"'{tmp_path / 'a store'}'" in out, "quoted"
 
 
 def test_every_command_is_in_the_readme() -> None:

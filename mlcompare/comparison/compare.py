@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -237,6 +238,11 @@ def _notes(
     short = [row["loss"] for row in losses if 0 < row["runs"] < most or row["reason"] == UNFINISHED]
     if short:
         notes.append(f"Final runs are missing ({', '.join(short)}): the study is unfinished; run it to its end.")
+    sign = 1.0 if higher_is_better(metric) else -1.0
+    top = max((sign * row["mean"] for row in losses if row["mean"] is not None), default=math.inf)
+    better = [r["loss"] for r in rows if r["family"] == "baseline" and r["mean"] is not None and sign * r["mean"] > top]
+    if better:
+        notes.append(f"No loss scores as high as a baseline: {', '.join(better)}.")
     failed = [row["loss"] for row in rows if row["failed_runs"]]
     if failed:
         notes.append(

@@ -48,9 +48,10 @@ def best_so_far_plot(study: Study, prefix: str, order: list[str]) -> Plot | None
         })  # fmt: skip
         legend.append((loss, color(number_), dash(number_)))
     ends = "; ".join(f"{trace['name']} {number(trace['y'][-1])}" for trace in data)
+    each = max(1, round(max(trace["x"][-1] for trace in data) / 8))  # whole trials between ticks
     return Plot(
         f"{prefix}-search", data,
-        layout(axis("trials", tickformat="d"), axis(f"best {study.metric} on validation"), height=380),
+        layout(axis("trials", tickformat="d", dtick=each), axis(f"best {study.metric} on validation"), height=380),
         f"Best validation {study.metric} over trials; at the end: {ends}.", legend=legend,
     )  # fmt: skip
 

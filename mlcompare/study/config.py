@@ -57,6 +57,12 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _mapped(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a mapping: a line `arcface:` for each loss")
+    return value
+
+
 class HeadSection(_Frozen):
     """``encoder.head:`` what is trained on the features of a frozen encoder: a registered encoder of features."""
 
@@ -178,11 +184,11 @@ class StudyConfig(_Frozen):
     dataset: Annotated[DatasetSection, BeforeValidator(_named)]
     protocol: ProtocolConfig = ProtocolConfig()
     corruption: CorruptionSection = CorruptionSection()
-    encoder: EncoderSection = EncoderSection()
+    encoder: Annotated[EncoderSection, BeforeValidator(_named)] = EncoderSection()
     training: TrainingSection = TrainingSection()
     search: SearchConfig = SearchConfig()
     final: FinalConfig = FinalConfig()
-    losses: dict[str, Any]
+    losses: Annotated[dict[str, Any], BeforeValidator(_mapped)]
 
     @model_validator(mode="after")
     def _some_losses(self) -> StudyConfig:

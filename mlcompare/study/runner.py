@@ -106,7 +106,8 @@ def run_study(
         study: a study file, or its content.
         store: the directory; ``runs/<study name>`` by default.
         trials, steps, seeds: a budget that replaces the file's.
-        executor, workers, device: where jobs run; the numbers don't depend on the first two.
+        executor, workers, device: where jobs run; the numbers don't depend on how many workers, nor on the executor
+            where each trains alone (populations agree within rounding).
         tracking_uri: an MLflow server; the store's own database by default.
         ray_address, gpus_per_job: for ``executor="ray"``: the cluster (one on this machine by default), and the GPUs
             of a job, such as 0.25 where four share one.

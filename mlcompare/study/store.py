@@ -143,6 +143,9 @@ class Store:
         """
         path = self.path / STUDY
         if not path.exists():
+            if any(record["type"] == "job" for record in self.records):
+                cure = "bring study.json back, or use another --store"
+                raise StoreError("a journal has its study beside it", value="no study.json", cure=cure, place=str(path))
             self._write_study(fingerprint)
             return False
         try:

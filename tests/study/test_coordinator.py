@@ -245,3 +245,26 @@ def test_classes_without_a_score_are_left_out_of_the_journal(tiny: dict, tmp_pat
     )
     run_study(tiny, tmp_path / "store", executor="in-process")
     assert (load_results(tmp_path / "store")["status"] == "ok").all()
+
+
+def test_a_probe_that_fails_times_nothing(tiny: dict, monkeypatch) -> None:
+    from mlcompare.study import engine
+    from mlcompare.study.estimate import estimate
+
+    tiny["losses"] = {"cosface": {"scale": 16}}
+    plan = make_plan(validated({**tiny, "training": {**tiny["training"], "optimizer": "sgd", "lr": 1e30}}, "study"))
+    chosen = engine.choose_engine(plan)
+    assert not chosen.populations
+    assert "cosface failed (" in chosen.why
+    with pytest.raises(StudyFileError, match=r"study: losses\.cosface: a short training must run"):
+        estimate(plan)
+
+
+def test_stages_are_probed_by_whole_steps(tiny: dict) -> None:
+    from mlcompare.study import engine
+    from mlcompare.study.estimate import estimate
+
+    tiny["losses"] = {"both": {"stages": [{"loss": "softmax", "share": 0.1}, {"loss": "triplet", "share": 0.9}]}}
+    plan = make_plan(validated(tiny, "study"))
+    assert "failed" not in engine.choose_engine(plan).why
+    assert "a training" in estimate(plan)

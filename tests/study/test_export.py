@@ -112,6 +112,8 @@ def test_embed_a_folder(exported, tmp_path) -> None:
     frame = pd.read_parquet(tmp_path / "out.parquet")
     assert frame["names"].tolist() == ["0/0.png", "0/10.png", "1/1.png"]
     assert frame["label"].tolist() == ["0", "0", "1"]
+    read = load_dataset("features", path=str(tmp_path / "out.parquet"))
+    assert (read.samples.shape, read.labels.tolist()) == ((3, 8), [0, 0, 1])
     model, _ = load_model(exported.path)
     with torch.no_grad():
         expected = model(torch.as_tensor(data.samples[[0, 10, 1]]))

@@ -67,7 +67,7 @@ def test_scalars_follow_yaml_1_2(tmp_path: Path) -> None:
         (HEAD + "losses: {cosface: }\nencoder: {name: lineer}", ["encoder", "did you mean linear"]),
         (HEAD + "losses: {cosface: }\nsearch: {objective: accuracy}", ["search.objective", "closed_set"]),
         (HEAD + "losses: {cosface: }\nfinal: {metrics: [accuracy]}", ["final.metrics", "closed_set"]),
-        (HEAD + "losses: [cosface]", ["losses", "dictionary"]),
+        (HEAD + "losses: [cosface]", ["losses", "a line `arcface:` for each loss"]),
         (HEAD + "losses: {}", ["at least one loss"]),
         ("- a", ["is a mapping"]),
         ("a: &x [1]\nb: *x", ["no aliases"]),

@@ -125,3 +125,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch) -> None
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_journal_without_its_study_is_not_adopted(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.claim({"study": {"steps": 5}})
+        store.append({"type": "job", "key": "a"})
+    (tmp_path / "study.json").unlink()
+    with Store(tmp_path) as store, pytest.raises(StoreError, match=r"no study\.json"):
+        store.claim({"study": {"steps": 7}})
+    assert not (tmp_path / "study.json").exists()
