@@ -12,6 +12,7 @@ from mlcompare.report.sources import Study
 __all__ = ["Verdict", "judge", "leader_sentence", "rule_confidence"]
 
 DEFAULT_RULE = "The {percent:g} % interval of the difference between the best of each family excludes zero."
+ONE_TEST = "It is one question, asked beforehand; the table's p-values are corrected for all of its pairs."
 METRIC_WORDS = {"map@r": "map_at_r", "map_at_r": "map_at_r", "r-precision": "r_precision", "mrr": "mrr", "auc": "auc",
                 "eer": "eer", "nmi": "nmi", "ami": "ami", "ari": "ari"}  # fmt: skip
 
@@ -90,9 +91,9 @@ def _judged(rule: str, comparison: Comparison) -> tuple[str, str]:
     if by_interval:
         met = low > 0 or high < 0
         verb = "excludes" if met else "includes"
-        return ("met" if met else "not met"), f"The interval of margin minus metric, {shown}, {verb} zero."
+        return ("met" if met else "not met"), f"The interval of margin minus metric, {shown}, {verb} zero. {ONE_TEST}"
     met = best.p_value <= float(level.group(1))
-    return ("met" if met else "not met"), f"p = {p_value(best.p_value)} of margin minus metric."
+    return ("met" if met else "not met"), f"p = {p_value(best.p_value)} of margin minus metric. {ONE_TEST}"
 
 
 def leader_sentence(comparison: Comparison) -> str:
