@@ -63,13 +63,13 @@ def leaderboard_part(study: Study, prefix: str, level: int) -> Part:
         ])  # fmt: skip
         classes.append("best" if is_best else "baseline" if row["family"] == "baseline" else "")
     caption = (
-        f"{found.metric} on the sealed test classes. ★ best · ≈ not told apart from it (Holm-corrected over all pairs)."
-        f" Intervals and p-values count {_unit(found.unit)}."
+        f"{found.metric} on the sealed test classes. ★ best loss · ≈ not told apart from it (Holm-corrected over all "
+        f"pairs). Intervals and p-values count {_unit(found.unit)}."
     )
     parts: list[Any] = [table(caption, header, rows, numeric=range(2, 8), classes=classes)]
     plot = forest_plot(study, prefix)
     if plot:
-        told = f"Dots: tuned, with {percent} intervals. Hollow diamonds: the default setting. Dotted: the best mean."
+        told = f"Dots: tuned, with {percent} intervals. Hollow diamonds: the default setting. Dotted: the best loss."
         parts.append(figure(plot, told))
     parts.append(_selected(study))
     if found.notes:
@@ -103,8 +103,8 @@ def pairs_part(study: Study, prefix: str, level: int) -> Part:
         losses = set(study.losses())
         rows = [(name, estimate.sentence) for name, estimate in found.separation.items() if name in losses]
         caption = (
-            f"What it would take to tell a loss from {found.best}, if the difference seen is the true one; each pair "
-            "by itself, without the correction for many pairs"
+            f"What it would take to tell a loss from {found.best}, if the difference seen is the true one, at "
+            "the level that the correction for all pairs asks of the smallest p-value"
         )
         parts.append(table(caption, ["loss", "estimate"], rows))
     return Part(f"{prefix}-pairs", "Pairs", join(parts), level=level)

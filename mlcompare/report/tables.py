@@ -51,7 +51,7 @@ def print_ranking(comparison: Comparison, console: Console) -> None:
     """Print the leaderboard, the answer to which family leads, and what a reader should know beside them."""
     settings = console.width >= WIDE
     console.print(ranking_table(comparison, settings=settings))
-    marks = "★ best  ≈ indistinguishable from it (Holm-corrected)"
+    marks = "★ best loss  ≈ indistinguishable from it (Holm-corrected)"
     if settings and any(record["at_bound"] for record in ranking_records(comparison)):
         marks += "  * selected on the bound of its range"
     console.print(marks)
