@@ -109,9 +109,7 @@ def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
     )
     stages, first = [], 0
     for later, (share, loss) in zip(range(len(losses) - 1, -1, -1), losses):
-        most = (
-            config.steps - first - later
-        )  # a step is left for each later stage; with too few, early ones are left out
+        most = config.steps - first - later  # later stages have a step each; with too few, early ones are left out
         steps = min(max(round(config.steps * share), 1), most) if later else most
         if steps > 0:
             stages.append(Stage(first, steps, loss.to(job.device)))

@@ -221,8 +221,9 @@ def test_many_at_once_get_whole_databases(cache: Path, made: Path, tmp_path: Pat
     assert list(cache.parent.iterdir()) == [cache]
 
 
-def test_two_studies_of_one_name_share_a_server(tiny: dict, tmp_path: Path) -> None:
+def test_two_studies_of_one_name_share_a_server(tiny: dict, tmp_path: Path, monkeypatch) -> None:
     """Their runs have the same keys, and are told apart by what decides their numbers."""
+    monkeypatch.chdir(tmp_path)  # MLflow keeps artifacts of such a database in ./mlruns
     uri = f"sqlite:///{tmp_path / 'team.db'}"
     tiny["losses"] = {"cosface": {"scale": 16}}
     client = MlflowClient(tracking_uri=uri)
