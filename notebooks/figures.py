@@ -112,7 +112,7 @@ def fit(
     settings["steps"] = budget(3, settings["steps"])
     encoder = EncoderConfig("conv", dim, {"channels": tuple(channels)})
     how = {"split": "test", "metrics": metrics, "encoder": encoder, "training": TrainingConfig(**settings)}
-    job = TrainingJob.of(loss, seed=seed, **how, **values)
+    job = TrainingJob.of(loss, random_state=seed, **how, **values)
     result = train(job, data)
     if result.status != "ok":
         raise RuntimeError(f"{job.key}: {result.reason}")

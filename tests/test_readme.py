@@ -27,7 +27,7 @@ def blocks(language: str) -> list[str]:
 def test_the_study_file_makes_a_plan() -> None:
     (text,) = blocks("yaml")
     path = Path("README.md")
-    from mlcompare.study.reading import _parse
+    from mlcompare.study.strict_yaml import _parse
 
     raw = _parse(text, str(path))
     assert raw.keys() == yaml.safe_load(text).keys()

@@ -10,28 +10,13 @@ import numpy as np
 import pandas as pd
 
 from mlcompare.errors import DataError, StoreError, UnknownNameError, did_you_mean
+from mlcompare.metrics import bounds, higher_is_better
 
 __all__ = ["Scores", "bounds", "choose_metric", "higher_is_better", "load_per_class", "load_results", "score_array"]
 
 RESULT_COLUMNS = ("study", "loss", "family", "kind", "source", "trial", "fold", "seed", "split", "metric", "value")
 RESULT_COLUMNS += ("status", "reason", "seconds", "peak_memory", "device", "hyperparameters")
 CLASS_COLUMNS = ("study", "loss", "family", "kind", "source", "fold", "seed", "class", "metric", "value")
-LOWER_IS_BETTER = frozenset({"eer"})
-CORRECTED_FOR_CHANCE = frozenset({"ami", "ari"})
-
-
-def higher_is_better(metric: str) -> bool:
-    """Say whether larger values of ``metric`` are better: all but the equal error rate."""
-    return metric not in LOWER_IS_BETTER
-
-
-def bounds(metric: str) -> tuple[float, float]:
-    """Return the least and the greatest value of ``metric``: all are shares, but for two corrected for chance.
-
-    >>> bounds("map_at_r"), bounds("ari")
-    ((0.0, 1.0), (-1.0, 1.0))
-    """
-    return (-1.0 if metric in CORRECTED_FOR_CHANCE else 0.0), 1.0
 
 
 def load_results(store) -> pd.DataFrame:

@@ -22,8 +22,9 @@ import numpy as np
 
 from mlcompare.data.images import read_image
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError
+from mlcompare.files import user_cache
 
-__all__ = ["CachedImages", "ImageFile", "cache_folders", "cached_images", "checked_cache", "user_cache"]
+__all__ = ["CachedImages", "ImageFile", "cache_folders", "cached_images", "checked_cache"]
 
 FORMAT = 1  # raise it when the decoding changes
 IN_MEMORY = 1 << 30  # bytes; larger arrays are memory-mapped
@@ -65,11 +66,6 @@ def cache_folders(data: Path, cache: str | None) -> list[Path]:
     if cache is not None:
         return [Path(cache)]
     return [data.parent / ".mlcompare-cache", user_cache()]
-
-
-def user_cache() -> Path:
-    """Return the package's own folder in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "mlcompare"
 
 
 def cached_images(

@@ -2,9 +2,9 @@
 
 from mlcompare.evaluation.closed_set import class_mean_scores, closed_set_accuracy, per_class_accuracy
 from mlcompare.evaluation.diagnostics import class_weight_norms, embedding_geometry, norm_statistics, spectrum
-from mlcompare.evaluation.names import DEFAULT_METRICS, higher_is_better, metric_names, parse_metric
 from mlcompare.evaluation.scores import evaluate_embeddings, has_class_scores, per_class_scores
 from mlcompare.evaluation.verification import all_pairs
+from mlcompare.metrics import DEFAULT_METRICS, higher_is_better, metric_names, parse_metric
 
 __all__ = [
     "DEFAULT_METRICS",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlcompare.evaluation.inputs import Samples
-from mlcompare.evaluation.names import Metric
+from mlcompare.metrics import Metric
 
 __all__ = ["clustering_scores"]
 

@@ -14,7 +14,7 @@ import torch
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation.inputs import GRID, Samples, cosines, select
-from mlcompare.evaluation.names import Metric
+from mlcompare.metrics import Metric
 
 __all__ = ["dir_at_far", "enrolment", "identification_scores", "identity_ranks"]
 

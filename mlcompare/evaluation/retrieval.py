@@ -12,8 +12,8 @@ import torch
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation.inputs import Samples
-from mlcompare.evaluation.names import Metric
 from mlcompare.evaluation.neighbours import Ranked, Task, ranked_lists
+from mlcompare.metrics import Metric
 
 __all__ = ["map_at_r", "precision_at_k", "r_precision", "recall_at_k", "retrieval_scores"]
 

@@ -11,11 +11,11 @@ from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation.clustering import clustering_scores
 from mlcompare.evaluation.identification import identification_scores
 from mlcompare.evaluation.inputs import Samples, cosines, prepare
-from mlcompare.evaluation.names import DEFAULT_METRICS, parse_metric
 from mlcompare.evaluation.neighbours import retrieval_task
 from mlcompare.evaluation.retrieval import retrieval_scores
 from mlcompare.evaluation.roc import count_pairs
 from mlcompare.evaluation.verification import score_counts, verification_scores
+from mlcompare.metrics import DEFAULT_METRICS, parse_metric
 
 __all__ = ["evaluate_embeddings", "has_class_scores", "per_class_scores"]
 

@@ -14,8 +14,8 @@ import torch
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation.inputs import GRID, Samples, select
-from mlcompare.evaluation.names import Metric
 from mlcompare.evaluation.roc import PairCounts, auc, best_threshold, count_pairs, eer, tar_at_far
+from mlcompare.metrics import Metric
 
 __all__ = ["all_pairs", "listed_pairs", "score_counts", "verification_accuracy", "verification_scores"]
 

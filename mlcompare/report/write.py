@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from mlcompare.comparison import critical_difference, scores_by_study
-from mlcompare.comparison.table import higher_is_better
 from mlcompare.errors import DataError, InvalidValueError, StoreError
+from mlcompare.files import write_atomically
+from mlcompare.metrics import higher_is_better
 from mlcompare.report.markup import Html, join, number, p_value, table, tag
 from mlcompare.report.page import Part, document
 from mlcompare.report.plots import figure
@@ -47,17 +47,13 @@ def write(stores: Sequence[Path], out: Path | None = None) -> Path:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         if path.is_dir():
             raise IsADirectoryError(0, "it is a directory")
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        write_atomically(path, data)
     except OSError as error:
         cure = "name a file in a directory that exists and can be written"
         raise StoreError("the report must be writable", value=error.strerror, cure=cure, place=str(path)) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def report_html(studies: Sequence[Study]) -> str:

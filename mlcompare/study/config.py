@@ -10,18 +10,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from mlcompare.data import PROTOCOLS, SAMPLERS
+from mlcompare.data import PROTOCOLS
 from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import MLCompareError, StudyFileError, UnknownNameError, did_you_mean
-from mlcompare.study.reading import read_yaml
-from mlcompare.training import EncoderConfig
-from mlcompare.training.job import PRECISIONS
-from mlcompare.training.optimizers import OPTIMIZERS, SCHEDULES
+from mlcompare.study.strict_yaml import read_yaml
+from mlcompare.training import EncoderConfig, TrainingConfig
 
 __all__ = ["FinalConfig", "ProtocolConfig", "SearchConfig", "StudyConfig", "read_study", "validated", "with_defaults"]
 
 PATHS = (("dataset", "path"), ("protocol", "pairs"))
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class _Frozen(BaseModel):
@@ -116,31 +113,6 @@ class EncoderSection(_Frozen):
         return dict(self.model_extra or {})
 
 
-class TrainingSection(_Frozen):
-    """``training:`` how every loss is trained alike."""
-
-    steps: Count = 100
-    classes_per_batch: Count = 8
-    samples_per_class: Count = 4
-    sampler: Literal[tuple(SAMPLERS)] = "pk"
-    optimizer: Literal[tuple(OPTIMIZERS)] = "adamw"
-    lr: float | None = Field(None, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    head_lr_ratio: float = Field(1.0, gt=0)
-    schedule: Literal[SCHEDULES] = "constant"
-    milestones: Annotated[tuple[float, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)] = (
-        0.6,
-        0.8,
-    )
-    step_factor: float = Field(0.1, gt=0, le=1)
-    warmup: float = Field(0.0, ge=0, lt=1)
-    augment: Annotated[dict[str, Any], BeforeValidator(lambda v: {"preset": v} if isinstance(v, str) else v)] = Field(
-        default_factory=dict
-    )
-    precision: Literal[PRECISIONS] = "float32"
-
-
 class SearchConfig(_Frozen):
     """``search:`` the budget, the same for every loss."""
 
@@ -185,7 +157,7 @@ class StudyConfig(_Frozen):
     protocol: ProtocolConfig = ProtocolConfig()
     corruption: CorruptionSection = CorruptionSection()
     encoder: Annotated[EncoderSection, BeforeValidator(_named)] = EncoderSection()
-    training: TrainingSection = TrainingSection()
+    training: TrainingConfig = TrainingConfig()
     search: SearchConfig = SearchConfig()
     final: FinalConfig = FinalConfig()
     losses: Annotated[dict[str, Any], BeforeValidator(_mapped)]
@@ -250,7 +222,7 @@ def with_defaults(study: Mapping[str, Any]) -> dict[str, Any]:
 def _study_error(error: ValidationError, place: str) -> StudyFileError:
     first, count = error.errors()[0], error.error_count()
     where = ".".join(str(part) for part in first["loc"])
-    more = f" ({count - 1} more to mend after it)" if count > 1 else ""
+    more = f" ({count - 1} more to fix after it)" if count > 1 else ""
     if first["type"] == "extra_forbidden":
         known = _keys_at(first["loc"][:-1])
         name = str(first["loc"][-1])

@@ -10,15 +10,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mlcompare.evaluation import higher_is_better
-from mlcompare.study.executors import Executor
+from mlcompare.execution.bundles import Bundle
+from mlcompare.execution.executors import Executor
+from mlcompare.files import whole_file
+from mlcompare.metrics import higher_is_better
+from mlcompare.search.proposals import Told, propose
+from mlcompare.search.racing import clearly_behind, paired_spread
 from mlcompare.study.plan import StudyPlan
-from mlcompare.study.racing import clearly_behind, paired_spread
-from mlcompare.study.search import Told, propose
 from mlcompare.study.store import Store
-from mlcompare.training import TrainingJob, TrainingResult, is_fitted
+from mlcompare.training import TrainingJob, TrainingResult, artifact_path, is_fitted, job_key
 from mlcompare.training.population import population_key
-from mlcompare.training.worker import Bundle
 
 __all__ = ["Coordinator", "Observer"]
 
@@ -94,20 +95,18 @@ class Coordinator:
 
     def _record(self, job: TrainingJob, result: TrainingResult) -> dict[str, Any]:
         baseline = job.kind == "baseline"
-        name = job.baseline if baseline else job.loss.name
         if result.artifacts:
             self._keep(job, result.artifacts)
         raw = baseline and not is_fitted(job.baseline, job.metrics)
-        seed = int(job.key.rsplit("/seed", 1)[1]) if "/seed" in job.key else None
         return {
             "type": "job",
             "key": job.key,
             "kind": job.kind,
-            "loss": name,
-            "family": "baseline" if baseline else job.loss.family,
-            "trial": None if baseline else _trial(job),
+            "loss": job.name,
+            "family": "baseline" if job.loss is None else job.loss.family,
+            "trial": job.trial,
             "fold": None if raw else job.fold,
-            "seed": None if raw else seed,
+            "seed": None if raw else job.seed,
             "split": job.split,
             "hyperparameters": dict(job.hyperparameters),
             "status": result.status,
@@ -125,13 +124,14 @@ class Coordinator:
     def _keep(self, job: TrainingJob, artifacts: dict[str, Any]) -> None:
         import torch
 
-        path = self.store.artifact(*job.key.split("/")[:-2], "-".join(job.key.split("/")[-2:]))
+        path = self.store.artifact(artifact_path(job.name, trial=job.trial, fold=job.fold, seed=job.seed))
         arrays = {key: value for key, value in artifacts.items() if key != "weights"}
-        with path.with_suffix(".npz").open("wb") as file:
+        with whole_file(path.with_name(f"{path.name}.npz")) as file:
             np.savez_compressed(file, **arrays)
         if "weights" in artifacts:
             weights = {name: torch.tensor(array) for name, array in artifacts["weights"].items()}
-            torch.save(weights, path.with_suffix(".pt"))
+            with whole_file(path.with_name(f"{path.name}.pt")) as file:
+                torch.save(weights, file)
 
     # ------------------------------------------------------------------ the search of one loss, step by step
 
@@ -159,10 +159,10 @@ class Coordinator:
         best = max(whole, key=lambda scores: sum(scores.values()), default=None)
         spread = paired_spread(best, [scores for scores in whole if scores is not best]) if best else None
         for fold in self.plan.folds:
-            running = [job for job in jobs if job.fold == fold and (loss, _trial(job)) not in self.stopped]
+            running = [job for job in jobs if job.fold == fold and (loss, job.trial) not in self.stopped]
             yield running
             last = fold == self.plan.folds[-1]
-            for trial in [] if last else [_trial(job) for job in running]:
+            for trial in [] if last else [job.trial for job in running]:
                 scores = self._scores(loss, trial, sign)
                 seen = {f: scores[f] for f in self.plan.folds if f <= fold and f in scores}  # a resume knows later ones
                 if len(seen) == fold + 1 and clearly_behind(seen, best or {}, spread):  # a failed fold has no score
@@ -234,7 +234,7 @@ class Coordinator:
 
     def trial_records(self, loss: str, trial: int) -> list[dict[str, Any]]:
         """Return the finished folds of a trial, in fold order."""
-        keys = [f"trial/{loss}/{trial}/fold{fold}" for fold in self.plan.folds]
+        keys = [job_key("trial", loss, trial=trial, fold=fold) for fold in self.plan.folds]
         return [self.done[key] for key in keys if key in self.done]
 
     def _told(self, loss: str, trial: int) -> Told:
@@ -289,10 +289,6 @@ class Coordinator:
         sign = 1 if higher_is_better(self.plan.objective) else -1
         good = [trial for trial in self.told(loss) if trial.objective is not None and not trial.stopped_after]
         return max(good, key=lambda t: (sign * t.objective, -t.number)).number if good else None
-
-
-def _trial(job: TrainingJob) -> int:
-    return int(job.key.split("/")[-2 if job.kind == "trial" else -3])  # from the right: pml/… has a slash of its own
 
 
 def _finite(values: dict[str, float]) -> dict[str, float]:

@@ -11,12 +11,14 @@ from typing import Any
 
 from mlcompare.errors import MLCompareError, StoreError
 from mlcompare.study.config import StudyConfig, validated
-from mlcompare.study.dashboard import shared_views
+from mlcompare.study.journal import JOURNAL, read_journal
 from mlcompare.study.optuna_view import write_optuna
-from mlcompare.study.runs import describe, run_identities, runs_of
-from mlcompare.study.store import JOURNAL, STUDY, Store, read_journal
-from mlcompare.study.views import write_tables
+from mlcompare.study.results_table import write_tables
+from mlcompare.study.store import STUDY, Store
 from mlcompare.tracking import Tracker, local_uri, replace_database
+from mlcompare.tracking.dashboard import shared_views
+from mlcompare.tracking.study_runs import describe, run_identities, runs_of
+from mlcompare.training.job import job_key
 
 __all__ = ["check_store", "rebuild_views"]
 
@@ -35,7 +37,7 @@ def _study(store: Path) -> tuple[StudyConfig, dict[str, Any]]:
 
 
 def check_store(store: Path) -> list[str]:
-    """Return one line for each thing checked; a line that starts with ``fault`` names something to mend.
+    """Return one line for each thing checked; a line that starts with ``fault`` names something to fix.
 
     Raises:
         StoreError: there is no store, or its journal is damaged.
@@ -65,7 +67,12 @@ def _unfinished(config: StudyConfig, records: list[dict[str, Any]]) -> str:
     for loss in config.losses:
         trials = {trial for trial in opened.get(loss, {}).values() if trial is not None}
         folds, seeds = range(config.protocol.folds), range(config.final.seeds)
-        wanted = {f"final/{loss}/{t}/fold{fold}/seed{seed}" for t in trials for fold in folds for seed in seeds}
+        wanted = {
+            job_key("final", loss, trial=trial, fold=fold, seed=seed)
+            for trial in trials
+            for fold in folds
+            for seed in seeds
+        }
         if loss not in opened:
             parts.append(f"{loss} is being searched")
         elif wanted - finals:
@@ -104,10 +111,10 @@ def rebuild_views(store: Path) -> str:
             local_uri(fresh),
             config.name,
             dataset=(config.dataset.name, fingerprint["dataset"]),
-            description=describe(config),
+            description=describe(config.model_dump(mode="json")),
             artifacts=location,
             views=shared_views(objective, fingerprint["spaces"]),
-            identities=run_identities(fingerprint),
+            identities=run_identities({**fingerprint, "study": config.model_dump(mode="json")}),
         )
         runs = list(runs_of(opened.records, config.protocol.folds, objective, store))
         for run in runs:

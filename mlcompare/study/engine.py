@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import StoreError
+from mlcompare.search.proposals import default_values
 from mlcompare.study.plan import LossPlan, StudyPlan
-from mlcompare.study.search import default_values
 from mlcompare.study.store import Store
 from mlcompare.training import TrainingJob, TrainingResult, train
 from mlcompare.training.population import train_population
@@ -96,7 +96,7 @@ def _measured(plan: StudyPlan, loss: LossPlan) -> Engine:
 
 
 def _short(job: TrainingJob, steps: int) -> TrainingJob:
-    return replace(job, training=replace(job.training, steps=steps), split="validation", keep=False)
+    return replace(job, training=job.training.replaced(steps=steps), split="validation", keep=False)
 
 
 def _cost(run: Callable[[int], list[TrainingResult]]) -> tuple[float, float]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 
 from mlcompare.errors import StudyFileError
+from mlcompare.execution.devices import cpu_count
+from mlcompare.search.proposals import default_values
 from mlcompare.study.plan import StudyPlan
-from mlcompare.study.search import default_values
 from mlcompare.training import train
 
 __all__ = ["estimate"]
@@ -25,17 +25,17 @@ def estimate(plan: StudyPlan) -> str:
     job = plan.trial_jobs(name, 0, default_values(loss.space))[0]
 
     def probe(steps: int):
-        return train(dataclasses.replace(job, training=dataclasses.replace(job.training, steps=steps)), plan.data)
+        return train(dataclasses.replace(job, training=job.training.replaced(steps=steps)), plan.data)
 
     probe(1)  # the first training also pays for imports
     short, long = probe(1), probe(1 + PROBE_STEPS)
     if long.status != "ok" or short.status != "ok":
-        cure = "mend the loss or its setting: its trainings would fail"
+        cure = "fix the loss or its setting: its trainings would fail"
         reason = long.reason or short.reason
         raise StudyFileError("a short training must run", value=reason, cure=cure, place=f"{plan.place}: losses.{name}")
     step = max((long.seconds - short.seconds) / PROBE_STEPS, 1e-5)
     each = short.seconds + step * plan.training.steps
-    workers = len(os.sched_getaffinity(0))
+    workers = cpu_count()
     total = sum(plan.count().values()) * each / workers
     memory = long.peak_memory / 2**20
     return (

@@ -7,10 +7,10 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlcompare.evaluation import higher_is_better
+from mlcompare.metrics import higher_is_better
+from mlcompare.search.proposals import Told, optuna_study
+from mlcompare.search.space import Choice, Range, Space
 from mlcompare.study.config import StudyConfig
-from mlcompare.study.search import Told, optuna_study
-from mlcompare.study.space import Choice, Range, Space
 from mlcompare.tracking import Blank, lay_empty
 
 if TYPE_CHECKING:

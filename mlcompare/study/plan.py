@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from mlcompare.data import (
+    SAMPLERS,
     Dataset,
     Splits,
     check_augmentation,
@@ -19,13 +20,21 @@ from mlcompare.data import (
     resolve_augmentation,
 )
 from mlcompare.encoders import create_encoder
-from mlcompare.errors import DataError, InvalidValueError, MLCompareError, StudyFileError
-from mlcompare.evaluation import parse_metric
+from mlcompare.errors import (
+    DataError,
+    InvalidValueError,
+    MLCompareError,
+    StudyFileError,
+    UnknownNameError,
+    did_you_mean,
+)
+from mlcompare.execution.bundles import versions
 from mlcompare.losses.compose import LossEntry
+from mlcompare.metrics import parse_metric
+from mlcompare.search.space import Space, training_space
 from mlcompare.study.config import StudyConfig
 from mlcompare.study.entries import parse_entry
-from mlcompare.study.protocol import corrupted_splits, paired, protocol_splits
-from mlcompare.study.space import Space, training_space
+from mlcompare.study.study_data import corrupted_splits, paired, protocol_splits
 from mlcompare.training import (
     EncoderConfig,
     TrainingConfig,
@@ -36,7 +45,7 @@ from mlcompare.training import (
     is_fitted,
 )
 from mlcompare.training.frozen import frozen_features
-from mlcompare.training.worker import versions
+from mlcompare.training.optimizers import OPTIMIZERS, SCHEDULES
 
 __all__ = ["LossPlan", "StudyPlan", "make_plan"]
 
@@ -75,10 +84,8 @@ class StudyPlan:
 
     @property
     def training(self) -> TrainingConfig:
-        values = self.config.training.model_dump()
-        if values["lr"] is None:
-            values["lr"] = TrainingConfig.lr
-        return TrainingConfig(**values | {"augment": resolve_augmentation(values["augment"])})
+        training = self.config.training
+        return training.replaced(augment=resolve_augmentation(dict(training.augment)))
 
     @property
     def objective(self) -> str:
@@ -97,10 +104,11 @@ class StudyPlan:
     def trial_jobs(self, loss: str, trial: int, values: Mapping[str, Any]) -> list[TrainingJob]:
         """One job for each fold; every loss and trial shares the fold's seed, so that they are compared in pairs."""
         metrics = tuple(dict.fromkeys((self.objective, "recall_at_1")))
+        entry, seed = self.losses[loss].entry, self.config.search.seed
         return [
             self._job(
-                f"trial/{loss}/{trial}/fold{fold}", "trial", loss, values, fold,
-                derive_seed("search", self.config.search.seed, fold), "validation", metrics,
+                "trial", entry, values, fold, derive_seed("search", seed, fold), trial=trial, split="validation",
+                metrics=metrics,
             )
             for fold in self.folds
         ]  # fmt: skip
@@ -109,8 +117,8 @@ class StudyPlan:
         """Retrain a setting on every fold × seed and score it on the sealed test samples."""
         return [
             self._job(
-                f"final/{loss}/{trial}/fold{fold}/seed{seed}", "final", loss, values, fold,
-                derive_seed("final", self.config.search.seed, fold, seed), "test", self.test_metrics, keep=seed == 0,
+                "final", self.losses[loss].entry, values, fold, self._final_state(fold, seed), trial=trial, seed=seed,
+                split="test", metrics=self.test_metrics, keep=seed == 0,
             )
             for fold in self.folds
             for seed in range(self.config.final.seeds)
@@ -126,20 +134,25 @@ class StudyPlan:
         for name in baselines_of(self.data.dataset):
             folds = self.folds if is_fitted(name, self.test_metrics) else range(1)
             seeds = range(self.config.final.seeds) if name == "untrained_encoder" else range(1)
-            for fold in folds:
-                for seed in seeds:
-                    drawn = derive_seed("final", self.config.search.seed, fold, seed)
-                    key = f"baseline/{name}/fold{fold}/seed{seed}"
-                    jobs.append(
-                        self._job(key, "baseline", None, {}, fold, drawn, "test", self.test_metrics, baseline=name)
-                    )
+            jobs += [
+                self._job(
+                    "baseline", None, {}, fold, self._final_state(fold, seed), seed=seed, split="test",
+                    metrics=self.test_metrics, baseline=name,
+                )
+                for fold in folds
+                for seed in seeds
+            ]  # fmt: skip
         return jobs
 
-    def _job(self, key, kind, loss, values, fold, seed, split, metrics, **more) -> TrainingJob:
-        entry = self.losses[loss].entry if loss else None
+    def _final_state(self, fold: int, seed: int) -> int:
+        return derive_seed("final", self.config.search.seed, fold, seed)
+
+    def _job(
+        self, kind: str, entry: LossEntry | None, values: Mapping[str, Any], fold: int, random_state: int, **more: Any
+    ) -> TrainingJob:
         return TrainingJob(
-            key, kind, entry, dict(values), self.encoder, self.training, fold, seed, split, metrics,
-            device=self.device, threads=self.threads, **more,
+            kind, entry, dict(values), self.encoder, self.training, fold, random_state, device=self.device,
+            threads=self.threads, **more,
         )  # fmt: skip
 
     def count(self) -> dict[str, int]:
@@ -194,6 +207,7 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
     Raises:
         StudyFileError: with file and key, rule, value and cure.
     """
+    _check_names(config, place)
     losses = _plan_losses(config, place)
     with _section(place, "search.objective"):
         _check_metric(config.search.objective, config)
@@ -235,6 +249,16 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
     return plan
 
 
+def _check_names(config: StudyConfig, place: str) -> None:
+    """What the training names must be registered."""
+    named = {"sampler": SAMPLERS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+    for key, known in named.items():
+        name = getattr(config.training, key)
+        if name not in known:
+            with _section(place, f"training.{key}"):
+                raise UnknownNameError(f"unknown {key} {name!r}", cure=did_you_mean(name, known))
+
+
 def _check_metric(name: str, config: StudyConfig) -> None:
     metric = parse_metric(name)
     if metric.group == "closed_set" and config.protocol.kind != "closed_set":
@@ -271,7 +295,7 @@ def _check_batches(config: StudyConfig, dataset: Dataset, splits: Splits) -> Non
 
 
 def _plan_losses(config: StudyConfig, place: str) -> dict[str, LossPlan]:
-    base = {key: value for key, value in config.training.model_dump().items() if value is not None}
+    base = {key: value for key, value in config.training if value is not None}
     with _section(place, "search.space"):
         given = dict(config.search.space)
         if "lr" not in given and config.training.lr is None:

@@ -10,23 +10,31 @@ from typing import Any
 
 from rich.console import Console
 
-from mlcompare.errors import InvalidValueError
-from mlcompare.evaluation import higher_is_better
+from mlcompare.execution.devices import resolve_device
+from mlcompare.execution.executors import create_executor
+from mlcompare.metrics import higher_is_better
 from mlcompare.study.config import StudyConfig, read_study
 from mlcompare.study.coordinator import Coordinator
-from mlcompare.study.dashboard import shared_views
 from mlcompare.study.engine import settle_engine
-from mlcompare.study.executors import create_executor
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.plan import StudyPlan, make_plan
-from mlcompare.study.previews import keep_test_samples
 from mlcompare.study.progress import ProgressObserver
-from mlcompare.study.runs import artifacts_of, describe, job_run, run_identities, runs_of, sources_of, trial_run
+from mlcompare.study.results_table import write_tables
+from mlcompare.study.sealed_samples import keep_test_samples
 from mlcompare.study.store import Store
-from mlcompare.study.views import write_tables
 from mlcompare.tracking import Tracker, local_uri
+from mlcompare.tracking.dashboard import shared_views
+from mlcompare.tracking.study_runs import (
+    artifacts_of,
+    describe,
+    job_run,
+    run_identities,
+    runs_of,
+    sources_of,
+    trial_run,
+)
 
-__all__ = ["StudyOutcome", "default_store", "resolve_device", "run_study"]
+__all__ = ["StudyOutcome", "default_store", "run_study"]
 
 
 @dataclass(frozen=True)
@@ -47,21 +55,6 @@ class StudyOutcome:
 def default_store(name: str) -> Path:
     """Return ``runs/<study name>``."""
     return Path("runs") / name
-
-
-def resolve_device(device: str) -> str:
-    """Return ``cpu`` or ``cuda`` for ``auto``, ``cpu`` or ``cuda``.
-
-    Raises:
-        InvalidValueError: another name, or no CUDA device where one is asked for.
-    """
-    import torch
-
-    if device not in ("auto", "cpu", "cuda"):
-        raise InvalidValueError("`--device` must be auto, cpu or cuda", value=device)
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InvalidValueError("`--device cuda` needs a CUDA device", value="none found", cure="use --device auto")
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
 class _Tracking:
@@ -137,10 +130,11 @@ def run_study(
         uri = tracking_uri or local_uri(path)
         location = None if tracking_uri else path / "artifacts" / "mlflow"
         dataset = (plan.data.dataset.name, plan.data.dataset.fingerprint)
-        views = shared_views(plan.objective, plan.fingerprint()["spaces"])
+        fingerprint = plan.fingerprint()
+        views = shared_views(plan.objective, fingerprint["spaces"])
         tracker = Tracker(
-            uri, config.name, description=describe(config), artifacts=location, dataset=dataset, views=views,
-            identities=run_identities(plan.fingerprint()),
+            uri, config.name, description=describe(fingerprint["study"]), artifacts=location, dataset=dataset,
+            views=views, identities=run_identities(fingerprint),
         )  # fmt: skip
         keep_test_samples(path, plan.data)
         coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations)

@@ -3,54 +3,23 @@
 from __future__ import annotations
 
 import datetime
-import errno
-import fcntl
 import json
 import os
 import platform
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from mlcompare.errors import StoreError
+from mlcompare.files import write_atomically
 from mlcompare.study.config import with_defaults
+from mlcompare.study.journal import JOURNAL, Journal
 
-__all__ = ["Store", "read_journal", "write_atomically"]
+__all__ = ["STUDY", "Store"]
 
-JOURNAL, STUDY, LOCK = "journal.jsonl", "study.json", ".lock"
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing: to a neighbour first, then rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_journal(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a journal; a torn last line (no newline) is left out.
-
-    Raises:
-        StoreError: a line in the middle can't be read.
-    """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    records = []
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            cure = "restore the journal from a copy: it is the only truth"
-            raise StoreError("a journal line is JSON", value="garbage", cure=cure, place=f"{path}:{number}") from None
-    return records
+STUDY, LOCK, HOLDER = "study.json", ".lock", ".holder"
 
 
 class Store:
@@ -66,72 +35,39 @@ class Store:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._lock = self._acquire()
-        journal = self.path / JOURNAL
         try:
-            self.records = read_journal(journal)
-            self._drop_torn_line(journal)
-            self._journal = journal.open("ab", buffering=0)
+            self._journal = Journal(self.path / JOURNAL)
         except BaseException:
-            self._lock.close()
+            self._lock.release()
             raise
 
-    def _acquire(self):
+    def _acquire(self) -> FileLock:
+        holder = self.path / HOLDER
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / LOCK).open("a+")
+            lock = FileLock(self.path / LOCK, timeout=0)
+            lock.acquire()
+            since = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+            holder.write_text(f"process {os.getpid()} on {platform.node()} since {since}\n", encoding="utf-8")
+        except Timeout:
+            who = holder.read_text(encoding="utf-8").strip() if holder.is_file() else "another process"
+            cure = "wait for it, or stop it; the same command resumes"
+            rule = "one coordinator at a time"
+            raise StoreError(rule, value=f"held by {who}", cure=cure, place=str(self.path)) from None
         except OSError as error:
             cure = "choose another directory with --store"
-            raise StoreError(
-                "the store must be writable", value=error.strerror, cure=cure, place=str(self.path)
-            ) from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            lock.close()
-            cure = "wait for it, or stop it; the same command resumes"
-            raise StoreError(
-                "one coordinator at a time", value=f"held by {holder}", cure=cure, place=str(self.path)
-            ) from None
-        lock.seek(0)
-        lock.truncate()
-        since = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        lock.write(f"process {os.getpid()} on {platform.node()} since {since}\n")
-        lock.flush()
+            rule = "the store must be writable"
+            raise StoreError(rule, value=error.strerror, cure=cure, place=str(self.path)) from None
         return lock
 
-    @staticmethod
-    def _drop_torn_line(journal: Path) -> None:
-        if not journal.exists():
-            return
-        data = journal.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            with journal.open("r+b") as file:
-                file.truncate(whole)
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Everything that was journaled, in its order."""
+        return self._journal.records
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Write one record to the journal, and return when it is on the disk.
-
-        Raises:
-            StoreError: the disk is full or broken; nothing of the record stays in the journal.
-        """
-        line = json.dumps(record, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-        data = line.encode() + b"\n"
-        before = os.fstat(self._journal.fileno()).st_size
-        try:
-            written = self._journal.write(data)
-            if written != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(self._journal.fileno())
-        except OSError as error:
-            self._journal.truncate(before)
-            cure = "make room; the same command resumes"
-            raise StoreError(
-                "the journal must be writable", value=error.strerror, cure=cure, place=str(self.path)
-            ) from None
-        self.records.append(json.loads(line))
+        """Write one record to the journal, and return when it is on the disk; see :meth:`Journal.append`."""
+        self._journal.append(record)
 
     def claim(self, fingerprint: Mapping[str, Any], *, extend: bool = False) -> bool:
         """Bind the store to a study; return whether it already was (so this is a resume).
@@ -172,16 +108,16 @@ class Store:
     def _write_study(self, fingerprint: Mapping[str, Any]) -> None:
         write_atomically(self.path / STUDY, json.dumps(fingerprint, indent=1, ensure_ascii=False).encode())
 
-    def artifact(self, *parts: str) -> Path:
+    def artifact(self, relative: PurePosixPath) -> Path:
         """Return a path under ``artifacts/``, with its folder made."""
-        path = self.path.joinpath("artifacts", *parts)
+        path = self.path / "artifacts" / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def close(self) -> None:
         """Give the store back. A closed store can be opened again."""
         self._journal.close()
-        self._lock.close()
+        self._lock.release()
 
     def __enter__(self) -> Store:
         return self

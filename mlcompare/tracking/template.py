@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from mlcompare.data.cache import user_cache
+from mlcompare.files import user_cache
 from mlcompare.tracking.database import revision
 
 __all__ = ["Blank", "head_revision", "lay_empty", "template_file"]

@@ -13,8 +13,8 @@ from mlcompare.data import Dataset
 from mlcompare.encoders.hog import MIN_SIDE, HistogramOfGradients
 from mlcompare.training.descriptors import local_binary_patterns
 from mlcompare.training.job import BASELINES, TrainingData, TrainingJob, TrainingResult, derive_seed
-from mlcompare.training.loop import failures_recorded
 from mlcompare.training.prepare import Standardizer, build_encoder
+from mlcompare.training.record import failures_recorded
 from mlcompare.training.scoring import EmbedRows, class_scores, embed, evaluation_rows, score
 
 __all__ = ["baselines_of", "run_baseline"]
@@ -108,7 +108,7 @@ def _linear_svm(job: TrainingJob, data: TrainingData) -> EmbedRows:
     from sklearn.svm import LinearSVC
 
     describe = _hog(job, data) if _has_descriptors(data.dataset) else _standardized(job, data)
-    fold, seed = data.splits.folds[job.fold], derive_seed("svm", job.seed)
+    fold, seed = data.splits.folds[job.fold], derive_seed("svm", job.random_state)
     rows, labels = _some(fold.train, fold.labels(data.dataset.labels), np.random.default_rng(seed))
     svm = LinearSVC(dual="auto", tol=1e-2, max_iter=100, random_state=seed % 2**32)
     with warnings.catch_warnings():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from mlcompare.data import Dataset
-from mlcompare.data.cache import user_cache
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, InvalidValueError
+from mlcompare.files import user_cache, whole_file
 from mlcompare.training.prepare import Standardizer
 from mlcompare.training.scoring import embed
 
@@ -143,12 +142,7 @@ def _write(file: Path, features: np.ndarray) -> None:
     """Cache the features, whole or not at all; where nothing can be written, they are computed again next time."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as out:
-            try:
-                np.save(out, features)
-                out.close()
-                Path(out.name).replace(file)
-            finally:
-                Path(out.name).unlink(missing_ok=True)
+        with whole_file(file) as out:
+            np.save(out, features)
     except OSError:
         pass

@@ -5,27 +5,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from mlcompare.data import Dataset, Splits
 from mlcompare.losses.compose import LossEntry, Term
+from mlcompare.training.config import TrainingConfig
 
 __all__ = [
     "BASELINES",
-    "PRECISIONS",
     "EncoderConfig",
-    "TrainingConfig",
     "TrainingData",
     "TrainingJob",
     "TrainingResult",
+    "artifact_path",
     "derive_seed",
     "is_fitted",
+    "job_key",
 ]
 
 BASELINES = ("raw_pixels", "pca", "hog", "lbp", "linear_svm", "untrained_encoder")
-PRECISIONS = ("float32", "bfloat16")
 UNFITTED = ("raw_pixels", "hog", "lbp")
 
 
@@ -39,34 +40,6 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """How every loss is trained alike; numbers that a study searches (``lr``) override it trial by trial.
-
-    ``head_lr_ratio`` multiplies the learning rate of the loss's own weights; ``schedule`` is constant, cosine, or
-    step (× ``step_factor`` at each of ``milestones``, shares of the training), after a linear rise over the share
-    ``warmup``; ``augment`` maps augmentations to strengths. With ``precision="bfloat16"`` the encoder trains under
-    autocast: faster where the processor has such units (GPUs, AMX), slower elsewhere; losses, weights and evaluation
-    stay in float32.
-    """
-
-    steps: int = 100
-    classes_per_batch: int = 8
-    samples_per_class: int = 4
-    sampler: str = "pk"
-    optimizer: str = "adamw"
-    lr: float = 1e-3
-    weight_decay: float = 1e-4
-    momentum: float = 0.9
-    head_lr_ratio: float = 1.0
-    schedule: str = "constant"
-    milestones: tuple[float, ...] = (0.6, 0.8)
-    step_factor: float = 0.1
-    warmup: float = 0.0
-    augment: Mapping[str, float] = field(default_factory=dict)
-    precision: str = "float32"
-
-
-@dataclass(frozen=True)
 class TrainingData:
     """The dataset and its splits, shared by all jobs of a study."""
 
@@ -74,22 +47,44 @@ class TrainingData:
     splits: Splits
 
 
+def job_key(kind: str, name: str, *, fold: int, trial: int | None = None, seed: int | None = None) -> str:
+    """Return the text that names a training in a study: the only place where it is composed, and nothing parses it.
+
+    >>> job_key("final", "pml/ArcFaceLoss", trial=3, fold=1, seed=0)
+    'final/pml/ArcFaceLoss/3/fold1/seed0'
+    """
+    parts = [kind, name, None if trial is None else str(trial), f"fold{fold}", None if seed is None else f"seed{seed}"]
+    return "/".join(part for part in parts if part is not None)
+
+
+def artifact_path(loss: str, *, trial: int, fold: int, seed: int) -> PurePosixPath:
+    """Return where a final training leaves its files in a store's ``artifacts``, less their ending.
+
+    >>> str(artifact_path("cosface", trial=3, fold=1, seed=0))
+    'final/cosface/3/fold1-seed0'
+    """
+    return PurePosixPath("final", loss, str(trial), f"fold{fold}-seed{seed}")
+
+
 @dataclass(frozen=True)
 class TrainingJob:
     """One training (or one baseline) and its evaluation.
 
-    ``fold`` is trained on; ``split`` is scored: the fold's validation samples, or the sealed test samples.
-    ``hyperparameters`` holds the loss's values and whatever of :class:`TrainingConfig` the study searches.
+    ``kind`` is ``trial``, ``final`` or ``baseline``. ``fold`` is trained on; ``split`` is scored: the fold's validation
+    samples, or the sealed test samples. ``random_state`` decides everything that is drawn; ``seed`` counts the
+    repetitions of a final training. ``hyperparameters`` holds the loss's values and whatever of
+    :class:`TrainingConfig` the study searches.
     """
 
-    key: str
     kind: str
     loss: LossEntry | None
     hyperparameters: Mapping[str, Any]
     encoder: EncoderConfig
     training: TrainingConfig
     fold: int
-    seed: int
+    random_state: int
+    trial: int | None = None
+    seed: int | None = None
     split: str = "validation"
     metrics: tuple[str, ...] = ("map_at_r",)
     baseline: str | None = None
@@ -97,26 +92,36 @@ class TrainingJob:
     threads: int = 1
     keep: bool = False
 
+    @property
+    def name(self) -> str:
+        """The loss's entry, or the baseline."""
+        return self.loss.name if self.loss is not None else str(self.baseline)
+
+    @property
+    def key(self) -> str:
+        """What names this training in its study; see :func:`job_key`."""
+        return job_key(self.kind, self.name, trial=self.trial, fold=self.fold, seed=self.seed)
+
     @classmethod
     def of(
         cls, loss: str | LossEntry, *, encoder: EncoderConfig | None = None, training: TrainingConfig | None = None,
-        fold: int = 0, seed: int = 0, split: str = "validation", metrics: Sequence[str] = ("map_at_r",),
+        fold: int = 0, random_state: int = 0, split: str = "validation", metrics: Sequence[str] = ("map_at_r",),
         keep: bool = True, **hyperparameters: Any,
     ) -> TrainingJob:  # fmt: skip
         """Return the job of one training outside a study, as a person writes it in a notebook.
 
         Args:
             loss: a registered name, or an entry made by hand (a sum, stages).
-            **hyperparameters: of the loss, and of the training (``lr=…``); the rest stay at the paper's setting.
+            **hyperparameters: of the loss, and of the training (``lr=…``); the rest stay at the defaults.
 
-        >>> job = TrainingJob.of("cosface", margin=0.2, seed=3, training=TrainingConfig(steps=10))
+        >>> job = TrainingJob.of("cosface", margin=0.2, random_state=3, training=TrainingConfig(steps=10))
         >>> job.key, job.loss.family, job.hyperparameters
-        ('cosface/fold0/seed3', 'margin', {'margin': 0.2})
+        ('trial/cosface/0/fold0', 'margin', {'margin': 0.2})
         """
         entry = loss if isinstance(loss, LossEntry) else LossEntry(loss, "single", (Term(loss),))
         return cls(
-            f"{entry.name}/fold{fold}/seed{seed}", "trial", entry, hyperparameters, encoder or EncoderConfig(),
-            training or TrainingConfig(), fold, seed, split, tuple(metrics), keep=keep,
+            "trial", entry, hyperparameters, encoder or EncoderConfig(), training or TrainingConfig(), fold,
+            random_state, trial=0, split=split, metrics=tuple(metrics), keep=keep,
         )  # fmt: skip
 
 

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mlcompare.data import augment
-from mlcompare.errors import MLCompareError
-from mlcompare.training.health import divergence, embedding_fault, spread
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
 from mlcompare.training.prepare import Prepared, Stage, encoder_precision, prepare, random_streams, stage_batches
-from mlcompare.training.scoring import class_scores, embed, evaluation_rows, score
+from mlcompare.training.record import (
+    WATCH_EVERY,
+    failures_recorded,
+    peak_memory,
+    record_losses,
+    restart_peak_memory,
+    score_encoder,
+    watch,
+)
 
-__all__ = [
-    "LOSS_STATE", "fail", "failures_recorded", "peak_memory", "record_losses", "restart_peak_memory", "score_encoder",
-    "train", "watch",
-]  # fmt: skip
-
-LOSS_STATE = "loss."  # before the names of a kept loss's own weights and running state
-WATCH_EVERY = 25  # steps between looks at the loss: each look waits for the device
+__all__ = ["train"]
 
 
 def train(job: TrainingJob, data: TrainingData) -> TrainingResult:
@@ -51,51 +46,6 @@ def train(job: TrainingJob, data: TrainingData) -> TrainingResult:
     result.seconds = time.perf_counter() - started
     result.peak_memory = peak_memory(job.device)
     return result
-
-
-@contextmanager
-def failures_recorded(results: list[TrainingResult]) -> Iterator[None]:
-    """Turn what a training may raise into the reason of every result that has none yet."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError):
-        reason = "out of memory"
-    except MLCompareError as error:
-        reason = str(error)
-    except Exception as error:  # a plug-in's code may raise anything
-        refused = "allocate memory" in str(error)  # PyTorch's own word for it on the CPU
-        reason = "out of memory" if refused else f"{type(error).__name__}: {error}".splitlines()[0]
-    else:
-        return
-    for result in results:
-        if result.status == "ok":
-            fail(result, reason)
-
-
-def fail(result: TrainingResult, reason: str) -> None:
-    """End a result with a reason; no number of it counts."""
-    result.status, result.reason = "failed", reason
-    result.metrics, result.per_class, result.artifacts = {}, {}, None
-
-
-def restart_peak_memory(device: str) -> None:
-    """Have :func:`peak_memory` count from now on, where the device or the system (Linux) can do so."""
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        with suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory(device: str) -> int:
-    """Return bytes: the device's peak where it counts them, else the process's."""
-    if device.startswith("cuda"):
-        return int(torch.cuda.max_memory_allocated())
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):  # unlike ru_maxrss, it knows nothing of whoever started this process
-                return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _run_stage(job: TrainingJob, prepared: Prepared, stage: Stage, samples: Tensor, result: TrainingResult) -> None:
@@ -129,51 +79,7 @@ def _run_stage(job: TrainingJob, prepared: Prepared, stage: Stage, samples: Tens
             return
 
 
-def watch(step: int, stage: Stage) -> bool:
-    """Whether the losses are looked at after this step."""
-    return (step + 1) % WATCH_EVERY == 0 or step + 1 == stage.steps
-
-
 def _look(result: TrainingResult, watched: Tensor, step: int, stage: Stage) -> bool:
     """Record the losses since the last look; say whether training may go on."""
     last = step // WATCH_EVERY * WATCH_EVERY
     return record_losses(result, watched[last : step + 1].tolist(), stage.first + last)
-
-
-def record_losses(result: TrainingResult, losses: list[float], first_step: int) -> bool:
-    """Add the mean of a stretch of losses to the history; fail the result where one is not finite."""
-    result.history.setdefault("step", []).append(first_step + len(losses))
-    result.history.setdefault("loss", []).append(float(np.mean(losses)))
-    reason = divergence(losses, first_step)
-    if reason:
-        fail(result, reason)
-    return reason is None
-
-
-def score_encoder(
-    job: TrainingJob, data: TrainingData, prepared: Prepared, encoder: nn.Module, result: TrainingResult
-) -> None:
-    """Embed the job's evaluation samples and fill the result; accuracy is that of the last stage's loss."""
-    rows = evaluation_rows(job, data)
-    embeddings = embed(encoder, prepared.standardize, data.dataset.samples[rows])
-    reason = embedding_fault(embeddings)
-    if reason:
-        fail(result, reason)
-        return
-    result.health["spread"] = spread(embeddings)
-
-    def embed_rows(chosen: np.ndarray) -> Tensor:
-        return embed(encoder, prepared.standardize, data.dataset.samples[chosen])
-
-    loss = prepared.stages[-1].loss
-    score(job, data, rows, embeddings, result, lambda: class_scores(job, data, loss, embeddings, embed_rows))
-    if job.split == "validation" and not np.isfinite(result.metrics[job.metrics[0]]):
-        fail(result, f"{job.metrics[0]} is not defined on the {len(rows)} validation samples of fold {job.fold}")
-        return
-    if job.keep:
-        # arrays, not tensors: they travel between processes by value
-        weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in encoder.state_dict().items()}
-        result.artifacts |= {"weights": weights, "class_counts": prepared.class_counts.cpu().numpy()}
-        result.artifacts |= {
-            f"{LOSS_STATE}{name}": tensor.detach().cpu().numpy() for name, tensor in loss.state_dict().items()
-        }

@@ -10,21 +10,21 @@ import torch
 from torch import nn
 
 from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
-from mlcompare.training.job import TrainingConfig
+from mlcompare.training.config import TrainingConfig
 
 __all__ = ["OPTIMIZERS", "SCHEDULES", "create_optimizer", "learning_rate_factor"]
 
 Groups = list[dict]
 
 OPTIMIZERS: dict[str, Callable[[Groups, TrainingConfig], torch.optim.Optimizer]] = {
-    "sgd": lambda groups, c: torch.optim.SGD(groups, lr=c.lr, weight_decay=c.weight_decay),
+    "sgd": lambda groups, c: torch.optim.SGD(groups, lr=c.learning_rate, weight_decay=c.weight_decay),
     "sgd_momentum": lambda groups, c: torch.optim.SGD(
-        groups, lr=c.lr, momentum=c.momentum, weight_decay=c.weight_decay
+        groups, lr=c.learning_rate, momentum=c.momentum, weight_decay=c.weight_decay
     ),
-    "adagrad": lambda groups, c: torch.optim.Adagrad(groups, lr=c.lr, weight_decay=c.weight_decay),
-    "rmsprop": lambda groups, c: torch.optim.RMSprop(groups, lr=c.lr, weight_decay=c.weight_decay),
-    "adam": lambda groups, c: torch.optim.Adam(groups, lr=c.lr, weight_decay=c.weight_decay, fused=True),
-    "adamw": lambda groups, c: torch.optim.AdamW(groups, lr=c.lr, weight_decay=c.weight_decay, fused=True),
+    "adagrad": lambda groups, c: torch.optim.Adagrad(groups, lr=c.learning_rate, weight_decay=c.weight_decay),
+    "rmsprop": lambda groups, c: torch.optim.RMSprop(groups, lr=c.learning_rate, weight_decay=c.weight_decay),
+    "adam": lambda groups, c: torch.optim.Adam(groups, lr=c.learning_rate, weight_decay=c.weight_decay, fused=True),
+    "adamw": lambda groups, c: torch.optim.AdamW(groups, lr=c.learning_rate, weight_decay=c.weight_decay, fused=True),
 }
 SCHEDULES = ("constant", "cosine", "step")
 
@@ -39,9 +39,9 @@ def create_optimizer(encoder: nn.Module, losses: Iterable[nn.Module], config: Tr
         cure = did_you_mean(config.optimizer, OPTIMIZERS)
         raise UnknownNameError(f"unknown optimizer {config.optimizer!r}", cure=cure)
     own = [parameter for loss in losses for parameter in loss.parameters()]
-    groups = [{"params": list(encoder.parameters()), "lr": config.lr}]
+    groups = [{"params": list(encoder.parameters()), "lr": config.learning_rate}]
     if own:
-        groups.append({"params": own, "lr": config.lr * config.head_lr_ratio})
+        groups.append({"params": own, "lr": config.learning_rate * config.head_lr_ratio})
     groups = [group for group in groups if group["params"]]
     if not groups:
         cure = "use another encoder, or a loss with class weights"

@@ -15,7 +15,9 @@ from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
-from mlcompare.training.loop import (
+from mlcompare.training.optimizers import learning_rate_factor
+from mlcompare.training.prepare import Prepared, Stage, encoder_precision, prepare, random_streams, stage_batches
+from mlcompare.training.record import (
     failures_recorded,
     peak_memory,
     record_losses,
@@ -23,8 +25,6 @@ from mlcompare.training.loop import (
     score_encoder,
     watch,
 )
-from mlcompare.training.optimizers import learning_rate_factor
-from mlcompare.training.prepare import Prepared, Stage, encoder_precision, prepare, random_streams, stage_batches
 from mlcompare.training.stacked_optimizers import StackedOptimizer, StackedWeights
 from mlcompare.training.step import Step, create_step
 

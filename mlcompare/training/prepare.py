@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from mlcompare.data import SAMPLERS, Dataset
 from mlcompare.encoders import create_encoder
 from mlcompare.losses.base import Loss
-from mlcompare.training.job import TrainingConfig, TrainingData, TrainingJob, derive_seed
+from mlcompare.training.config import TrainingConfig
+from mlcompare.training.job import TrainingData, TrainingJob, derive_seed
 
 __all__ = [
     "Prepared",
@@ -24,7 +25,7 @@ __all__ = [
     "stage_batches",
 ]
 
-TUNED = {f.name for f in fields(TrainingConfig)}
+TUNED = frozenset(TrainingConfig.model_fields)
 CHUNK = 4096
 
 
@@ -86,7 +87,7 @@ def build_encoder(job: TrainingJob, dataset: Dataset) -> nn.Module:
         job.encoder.name,
         input_shape=dataset.sample_shape,
         embedding_dim=job.encoder.embedding_dim,
-        seed=derive_seed("encoder", job.seed),
+        seed=derive_seed("encoder", job.random_state),
         **job.encoder.options,
     ).to(job.device)
     return encoder.to(memory_format=torch.channels_last) if dataset.is_images else encoder
@@ -99,13 +100,13 @@ def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
     classes, targets = np.unique(fold.labels(dataset.labels), return_inverse=True)
     own = {*job.loss.hyperparameters, *job.loss.options}  # a name that training has too is the loss's (momentum of ccl)
     tuned = {k: v for k, v in job.hyperparameters.items() if k in TUNED and k not in own}
-    config = replace(job.training, **tuned)
+    config = job.training.replaced(**tuned)
     losses = job.loss.build(
         {k: v for k, v in job.hyperparameters.items() if k not in tuned},
         num_classes=len(classes),
         embedding_dim=job.encoder.embedding_dim,
         class_counts=np.bincount(targets),
-        generator=torch.Generator().manual_seed(derive_seed("loss", job.seed)),
+        generator=torch.Generator().manual_seed(derive_seed("loss", job.random_state)),
     )
     stages, first = [], 0
     for later, (share, loss) in zip(range(len(losses) - 1, -1, -1), losses):
@@ -131,7 +132,7 @@ def stage_batches(job: TrainingJob, prepared: Prepared, stage: Stage) -> Tensor:
         classes_per_batch=prepared.config.classes_per_batch,
         samples_per_class=prepared.config.samples_per_class,
         steps=stage.steps,
-        generator=torch.Generator(job.device).manual_seed(derive_seed("batches", job.seed, stage.first)),
+        generator=torch.Generator(job.device).manual_seed(derive_seed("batches", job.random_state, stage.first)),
     )
 
 
@@ -144,6 +145,6 @@ def encoder_precision(config: TrainingConfig, device: str) -> torch.autocast:
 
 def random_streams(job: TrainingJob, stage: Stage) -> tuple[torch.Generator, torch.Generator]:
     """Return the generators of augmentation and of sampling noise."""
-    seeds = (derive_seed(stream, job.seed, stage.first) for stream in ("augment", "noise"))
+    seeds = (derive_seed(stream, job.random_state, stage.first) for stream in ("augment", "noise"))
     augmentation, noise = (torch.Generator(job.device).manual_seed(seed) for seed in seeds)
     return augmentation, noise

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mlcompare.errors import UnknownNameError, did_you_mean
-from mlcompare.training.job import TrainingConfig
+from mlcompare.training.config import TrainingConfig
 
 __all__ = ["STACKED_OPTIMIZERS", "StackedOptimizer", "StackedWeights"]
 
@@ -65,7 +65,7 @@ class StackedOptimizer:
         self._steppers: list[Callable[[float, int], None]] = []
         for weights, ratios in ((encoder, [1.0] * len(configs)), (loss, [c.head_lr_ratio for c in configs])):
             if weights is not None:
-                rates = [c.lr * ratio for c, ratio in zip(configs, ratios)]
+                rates = [c.learning_rate * ratio for c, ratio in zip(configs, ratios)]
                 fused = name in FUSED and weights.flat.device.type == "cpu"
                 kind = _FusedAdam if fused else _Vectorized
                 self._steppers.append(kind(name, weights, rates, configs))

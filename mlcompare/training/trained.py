@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
-from mlcompare.training.loop import LOSS_STATE
 from mlcompare.training.prepare import Standardizer, prepare
+from mlcompare.training.record import LOSS_STATE
 from mlcompare.training.scoring import embed
 
 __all__ = ["Trained", "restore"]

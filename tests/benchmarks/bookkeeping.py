@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mlcompare.study import coordinator, executors, run_study, runner
+from mlcompare.execution import executors
+from mlcompare.study import coordinator, run_study, runner
 from mlcompare.training import TrainingResult
 
 FOLDS, TRIALS = 4, 15

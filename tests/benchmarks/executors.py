@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mlcompare.study import executors, make_plan, process_executor, run_study
+from mlcompare.execution import executors, process_executor
+from mlcompare.execution.ray_executor import RayExecutor
+from mlcompare.search.proposals import default_values
+from mlcompare.study import make_plan, run_study
 from mlcompare.study.config import validated
-from mlcompare.study.ray_executor import RayExecutor
-from mlcompare.study.search import default_values
 from mlcompare.training import TrainingResult, train
 
 JOBS = 60

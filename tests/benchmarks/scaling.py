@@ -22,12 +22,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mlcompare.data import Dataset, draw_splits
+from mlcompare.execution.worker import keep_freed_memory
 from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.training import EncoderConfig, TrainingConfig, TrainingData, TrainingJob
 from mlcompare.training.population import train_population
 from mlcompare.training.prepare import prepare, stage_batches
 from mlcompare.training.step import TRACED_FROM
-from mlcompare.training.worker import keep_freed_memory
 
 FEATURES = 128
 SHORT, LONG, REPEATS = TRACED_FROM, 3 * TRACED_FROM, 3  # both traced, as trainings of a usual length are
@@ -63,7 +63,7 @@ def jobs_of(setting: Setting, steps: int) -> list[TrainingJob]:
     training = TrainingConfig(steps=steps, classes_per_batch=setting.batch // 4, samples_per_class=4)
     encoder = EncoderConfig(setting.encoder, 64)
     return [
-        TrainingJob(f"trial/{setting.loss}/{n}/fold0", "trial", entry, {}, encoder, training, 0, n)
+        TrainingJob("trial", entry, {}, encoder, training, fold=0, random_state=n, trial=n)
         for n in range(setting.members)
     ]
 

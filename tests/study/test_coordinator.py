@@ -11,11 +11,11 @@ import pytest
 
 from mlcompare.comparison import load_results
 from mlcompare.errors import StudyFileError
+from mlcompare.execution.executors import InProcessExecutor
 from mlcompare.study import Store, make_plan, run_study
 from mlcompare.study.config import validated
 from mlcompare.study.coordinator import Coordinator
-from mlcompare.study.executors import InProcessExecutor
-from mlcompare.study.views import per_class_frame, results_frame
+from mlcompare.study.results_table import per_class_frame, results_frame
 from mlcompare.training import TrainingResult
 
 

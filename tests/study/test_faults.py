@@ -17,7 +17,7 @@ import yaml
 from mlcompare.errors import StoreError
 from mlcompare.study import run_study
 from mlcompare.study.doctor import check_store, rebuild_views
-from mlcompare.study.store import read_journal
+from mlcompare.study.journal import read_journal
 from tests.study.conftest import TINY
 
 MEASURED = ["seconds", "peak_memory"]

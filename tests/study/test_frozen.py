@@ -12,10 +12,10 @@ from mlcompare import load_results
 from mlcompare.data import Dataset, load_dataset
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, StoreError, StudyFileError
+from mlcompare.export.embed import load_model
+from mlcompare.export.model_folder import export_model
 from mlcompare.study import make_plan, read_study, run_study
 from mlcompare.study.config import validated
-from mlcompare.study.embed import load_model
-from mlcompare.study.export import export_model
 from mlcompare.training import frozen
 from mlcompare.training.frozen import frozen_features
 

@@ -12,10 +12,10 @@ from mlcompare.comparison import load_results
 from mlcompare.data import read_pairs
 from mlcompare.errors import StudyFileError
 from mlcompare.evaluation import evaluate_embeddings
+from mlcompare.export.model_folder import export_model
 from mlcompare.report import write_report
 from mlcompare.study import make_plan, run_study
 from mlcompare.study.config import validated
-from mlcompare.study.export import export_model
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import yaml
 from PIL import Image
 
 from mlcompare.data import Dataset, cache, load_dataset
+from mlcompare.execution.data_file import lay_out, open_data
 from mlcompare.study import read_study
 from mlcompare.training import TrainingData
-from mlcompare.training.worker import lay_out, load
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_workers_map_the_file_that_the_samples_lie_in(tmp_path: Path, monkeypatc
     source = lay_out(TrainingData(data, None), tmp_path / "store")
     assert Path(source[0]).parents[1] == tmp_path / ".mlcompare-cache"
     assert not (tmp_path / "store").exists()
-    assert np.array_equal(load(source).dataset.samples, data.samples)
+    assert np.array_equal(open_data(source).dataset.samples, data.samples)
 
 
 def test_what_is_only_part_of_a_file_is_written_out(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_what_is_only_part_of_a_file_is_written_out(tmp_path: Path) -> None:
         data = Dataset("part", part, labels, ("a", "b"))
         source = lay_out(TrainingData(data, None), tmp_path / f"store{number}")
         assert Path(source[0]).parent == tmp_path / f"store{number}"
-        assert np.array_equal(load(source).dataset.samples, part)
+        assert np.array_equal(open_data(source).dataset.samples, part)
     turned = Dataset("turned", mapped[::-1], np.zeros(6, np.int64), ("a",))
     source = lay_out(TrainingData(turned, None), tmp_path / "turned")
-    assert np.array_equal(load(source).dataset.samples, mapped[::-1])
+    assert np.array_equal(open_data(source).dataset.samples, mapped[::-1])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mlcompare.errors import MLCompareError, StudyFileError
 from mlcompare.study import make_plan, read_study
 from mlcompare.study.config import validated
-from mlcompare.study.reading import read_yaml
+from mlcompare.study.strict_yaml import read_yaml
 
 HEAD = "name: x\ndataset: digits\nprotocol: {test_classes: 0.4, folds: 2}\ntraining: {classes_per_batch: 3}\n"
 

@@ -10,7 +10,8 @@ import pytest
 from mlcompare.errors import StoreError
 from mlcompare.study import make_plan
 from mlcompare.study.config import validated
-from mlcompare.study.store import Store, read_journal, write_atomically
+from mlcompare.study.journal import read_journal
+from mlcompare.study.store import Store, write_atomically
 
 STUDY = {"study": {"search": {"trials": 4, "seed": 0}, "final": {"seeds": 1}, "losses": {"a": None}}, "splits": "x"}
 

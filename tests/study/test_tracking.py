@@ -238,7 +238,7 @@ def test_two_studies_of_one_name_share_a_server(tiny: dict, tmp_path: Path, monk
 
 
 def test_after_an_extension_runs_say_what_is_selected_now(tiny: dict, tmp_path: Path, monkeypatch) -> None:
-    from mlcompare.study import executors
+    from mlcompare.execution import executors
 
     tiny["losses"] = {"cosface": {"scale": 16}}
     train = executors.run_bundle
@@ -247,7 +247,7 @@ def test_after_an_extension_runs_say_what_is_selected_now(tiny: dict, tmp_path: 
         results = train(bundle, data)
         for job, result in zip(bundle, results):
             if job.kind == "trial":
-                result.metrics[job.metrics[0]] = int(job.key.split("/")[2]) / 10 if extended else 0.0
+                result.metrics[job.metrics[0]] = job.trial / 10 if extended else 0.0
         return results
 
     extended = False

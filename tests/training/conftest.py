@@ -40,7 +40,7 @@ def make_job():
         config = {"steps": 12, "classes_per_batch": 3, "samples_per_class": 3, "lr": 0.01}
         training = TrainingConfig(**{**config, **changes.pop("training", {})})
         encoder = EncoderConfig("linear", 4)
-        job = {"key": "trial/x/0/fold0", "kind": "trial", "fold": 0, "seed": 7, **changes}
+        job = {"kind": "trial", "fold": 0, "trial": 0, "random_state": changes.pop("seed", 7), **changes}
         return TrainingJob(loss=entry, hyperparameters=values or {}, encoder=encoder, training=training, **job)
 
     return make

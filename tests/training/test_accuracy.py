@@ -67,7 +67,7 @@ def test_every_loss_with_class_weights_gives_logits(loss: str) -> None:
 def test_logits_are_those_of_the_trained_loss(closed, make_job) -> None:
     job = make_job("softmax", metrics=METRICS, split="test", training={"steps": 200, "lr": 0.05})
     prepared = prepare(job, closed)
-    untrained = train(replace(job, training=replace(job.training, lr=1e-12)), closed)
+    untrained = train(replace(job, training=job.training.replaced(lr=1e-12)), closed)
     score_encoder(job, closed, prepared, prepared.encoder, result := train(job, closed))
     assert result.metrics == untrained.metrics, "an encoder and a head that were never trained"
     assert train(job, closed).metrics["accuracy"] > result.metrics["accuracy"]

@@ -23,7 +23,7 @@ def test_both_engines_augment_alike(make_job, augment: dict) -> None:
     splits = draw_splits(labels, test_classes=0.34, folds=2)
     data = TrainingData(Dataset("patterns", samples, labels, tuple("abcdefghijkl")), splits)
     jobs = [make_job(seed=seed, fold=seed, training={"augment": augment, "steps": 3}) for seed in (0, 1)]
-    plain = replace(jobs[0], training=replace(jobs[0].training, augment={}))
+    plain = replace(jobs[0], training=jobs[0].training.replaced(augment={}))
     for job, result in zip(jobs, train_population(jobs, data)):
         alone = train(job, data)
         assert alone.status == "ok"

@@ -30,9 +30,7 @@ def members(make_job, loss: str, encoder: EncoderConfig, **training):
         if searched:
             name, h = next(iter(searched.items()))
             values[name] = h.low + (0.4 + 0.05 * number) * (h.high - h.low)
-        jobs.append(
-            replace(base, key=f"trial/{loss}/{number}/fold{number % 2}", hyperparameters=values, encoder=encoder)
-        )
+        jobs.append(replace(base, trial=number, hyperparameters=values, encoder=encoder))
     return jobs
 
 
@@ -164,7 +162,7 @@ def test_every_optimiser_and_schedule_in_both_engines(data, make_job, optimizer:
     ]
     jobs = [replace(job, hyperparameters={**job.hyperparameters, "head_lr_ratio": 3.0}) for job in jobs]
     assert_alike(jobs, data)
-    plain = [replace(job, training=replace(job.training, warmup=0.0, schedule="constant")) for job in jobs]
+    plain = [replace(job, training=job.training.replaced(warmup=0.0, schedule="constant")) for job in jobs]
     changed = [
         a.history["loss"] != b.history["loss"] for a, b in zip(*(train_population(j, data) for j in (jobs, plain)))
     ]

@@ -30,7 +30,7 @@ def test_both_engines_draw_the_same_batches(data, make_job) -> None:
     [
         ({"classes_per_batch": 9}, "training: a batch needs 9 classes, got 3 classes"),
         ({"sampler": "random", "samples_per_class": 500}, "training: a batch needs 1500 samples"),
-        ({"sampler": "pq"}, "training.sampler: must be 'pk', 'class_balanced', 'random' or 'epoch'"),
+        ({"sampler": "pq"}, "training.sampler: unknown sampler 'pq'; known: class_balanced, epoch, pk, random"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(training: dict, rule: str) -> None:

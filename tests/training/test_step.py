@@ -41,7 +41,7 @@ def members(make_job, loss: str, encoder: str, training: dict, **changes) -> lis
         make_job(loss, seed=number, fold=number % 2, values={"lr": lr}, training=dict(training), **changes)
         for number, lr in enumerate((0.003, 0.01, 0.03))
     ]
-    return [replace(job, key=f"trial/{loss}/{job.seed}/fold{job.fold}", encoder=ENCODERS[encoder]) for job in jobs]
+    return [replace(job, trial=job.random_state, encoder=ENCODERS[encoder]) for job in jobs]
 
 
 def numbers(jobs, data) -> list[tuple]:

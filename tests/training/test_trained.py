@@ -35,6 +35,11 @@ def test_a_training_that_kept_nothing_says_so(data, make_job) -> None:
 def test_a_job_written_by_hand_is_one_that_a_study_would_make(data, make_job) -> None:
     settings = {"steps": 12, "classes_per_batch": 3, "samples_per_class": 3}
     job = TrainingJob.of(
-        "cosface", margin=0.2, lr=0.01, seed=7, encoder=EncoderConfig("linear", 4), training=TrainingConfig(**settings)
+        "cosface",
+        margin=0.2,
+        lr=0.01,
+        random_state=7,
+        encoder=EncoderConfig("linear", 4),
+        training=TrainingConfig(**settings),
     )
     assert train(job, data).metrics == train(make_job(values={"margin": 0.2}), data).metrics

@@ -1,0 +1,5 @@
+"""``python -m mlcompare.cli``."""
+
+from mlcompare.cli.app import main
+
+main()

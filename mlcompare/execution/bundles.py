@@ -1,0 +1,38 @@
+"""What is handed to an executor at a time: a bundle of jobs, how it is run, and what becomes of one that can't be."""
+
+from __future__ import annotations
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from mlcompare.training import TrainingData, TrainingJob, TrainingResult, run_baseline, train
+from mlcompare.training.population import train_population
+
+__all__ = ["ATTEMPTS", "Bundle", "Finished", "failed_bundle", "run_bundle", "versions"]
+
+ATTEMPTS = 3  # how often a bundle whose worker died is tried
+
+Bundle = tuple[TrainingJob, ...]  # one job, a population that trains as one program, or a baseline's folds
+Finished = tuple[TrainingJob, TrainingResult]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that decide a training's numbers."""
+    import torch
+
+    from mlcompare import __version__
+
+    return {"mlcompare": __version__, "torch": torch.__version__, "numpy": np.__version__}
+
+
+def run_bundle(bundle: Bundle, data: TrainingData) -> list[TrainingResult]:
+    """Run baselines, a training, or a population, with the threads of every library pinned: they change results."""
+    with threadpool_limits(bundle[0].threads):
+        if bundle[0].kind == "baseline":
+            return [run_baseline(job, data) for job in bundle]
+        return train_population(bundle, data) if len(bundle) > 1 else [train(bundle[0], data)]
+
+
+def failed_bundle(bundle: Bundle, reason: str, seconds: float = 0.0) -> list[Finished]:
+    """Return every job of a bundle as failed for the same reason."""
+    return [(job, TrainingResult(job.key, "failed", reason, seconds=seconds, device=job.device)) for job in bundle]

@@ -1,0 +1,93 @@
+"""Where jobs run: in this process, or in worker processes. Results don't depend on it."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from typing import Protocol
+
+from mlcompare.errors import InvalidValueError
+from mlcompare.execution.bundles import Bundle, Finished, run_bundle
+from mlcompare.execution.devices import cpu_count
+from mlcompare.execution.process_executor import ProcessExecutor
+from mlcompare.training import TrainingData
+
+__all__ = ["EXECUTORS", "Executor", "InProcessExecutor", "create_executor"]
+
+EXECUTORS = ("auto", "population", "processes", "in-process", "ray")
+
+
+class Executor(Protocol):
+    """What a coordinator needs: hand in bundles of jobs while there is room, and wait for some to finish."""
+
+    name: str
+    workers: int
+
+    @property
+    def active(self) -> int:
+        """How many bundles were handed in and have not come back."""
+
+    def submit(self, bundle: Bundle) -> None:
+        """Hand in a job, or a population of jobs."""
+
+    def wait(self) -> list[Finished]:
+        """Return one or more finished jobs; wait for the first."""
+
+    def close(self) -> None:
+        """Stop whatever runs."""
+
+
+class InProcessExecutor:
+    """One bundle at a time, here."""
+
+    name, workers = "in-process", 1
+
+    def __init__(self, data: TrainingData) -> None:
+        self._data = data
+        self._queue: deque[Bundle] = deque()
+
+    @property
+    def active(self) -> int:
+        return len(self._queue)
+
+    def submit(self, bundle: Bundle) -> None:
+        self._queue.append(bundle)
+
+    def wait(self) -> list[Finished]:
+        bundle = self._queue.popleft()
+        return list(zip(bundle, run_bundle(bundle, self._data)))
+
+    def close(self) -> None:
+        self._queue.clear()
+
+
+def create_executor(
+    name: str, data: TrainingData, *, workers: int | None, folder: Path, device: str, threads: int = 1,
+    timeout: float | None = None, ray_address: str | None = None, gpus_per_job: float = 0.0,
+) -> Executor:  # fmt: skip
+    """Return where bundles run: on Ray where that is asked for, in processes where more than one worker is, else here.
+
+    Raises:
+        InvalidValueError: a name or number makes no sense, or the cluster can't give what is asked for.
+    """
+    if name not in EXECUTORS:
+        raise InvalidValueError(f"`--executor` must be one of {', '.join(EXECUTORS)}", value=name)
+    if workers is not None and workers < 1:
+        raise InvalidValueError("`--workers` must be 1 or more", value=str(workers))
+    if timeout is not None and not timeout > 0:
+        raise InvalidValueError("`--timeout` must be above 0 seconds", value=f"{timeout:g}")
+    if gpus_per_job < 0 or (gpus_per_job > 1 and gpus_per_job != int(gpus_per_job)):
+        rule = "`--gpus-per-job` must be a share from 0 to 1, or a whole number"
+        raise InvalidValueError(rule, value=f"{gpus_per_job:g}")
+    if name == "ray":
+        from mlcompare.execution.ray_executor import RayExecutor
+
+        return RayExecutor(
+            data, address=ray_address, workers=workers, threads=threads, gpus_per_job=gpus_per_job, timeout=timeout
+        )
+    if ray_address is not None or gpus_per_job:
+        raise InvalidValueError("`--ray-address` and `--gpus-per-job` need `--executor ray`", value=name)
+    count = workers or (1 if device.startswith("cuda") else cpu_count())
+    if name == "in-process" or (name != "processes" and count == 1 and timeout is None):
+        return InProcessExecutor(data)
+    return ProcessExecutor(data, workers=count, folder=folder, threads=threads, timeout=timeout)

@@ -1,0 +1,63 @@
+"""The life of a worker process: one bundle of jobs after the other. Workers load neither Optuna nor MLflow."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import pickle
+import queue
+import signal
+import threading
+from contextlib import suppress
+from multiprocessing.connection import Connection
+
+from mlcompare.execution.bundles import Bundle, run_bundle
+from mlcompare.execution.data_file import DataFile, open_data
+
+__all__ = ["keep_freed_memory", "work"]
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
+
+
+def work(pipe: Connection, data_file: DataFile) -> None:
+    """Run the bundles that come and send their results; end at once when the coordinator is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
+    pickled: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(pipe, pickled), daemon=True).start()
+    keep_freed_memory()
+    data, before = open_data(data_file), None
+    gc.freeze()  # what torch has loaded stays: going through it takes the collector .2 s each time
+    while True:
+        bundle: Bundle = pickle.loads(pickled.get())  # our own parent's bytes
+        likeness = (bundle[0].kind, bundle[0].loss, bundle[0].baseline, len(bundle))
+        if likeness != before:
+            release_freed_memory()
+        pipe.send(run_bundle(bundle, data))
+        before = likeness
+
+
+def _receive(pipe: Connection, pickled: queue.SimpleQueue[bytes]) -> None:
+    try:
+        while True:
+            pickled.put(pipe.recv_bytes())
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep up to 2 GiB of what a step frees, for the next step, where it can be told so (glibc).
+
+    By default every tensor above a size is fresh pages from the system, each cleared and mapped again: up to a third
+    of a small training's time. For processes that only train: they end soon and return everything.
+    """
+    with suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, value in ((M_MMAP_THRESHOLD, 1 << 25), (M_TRIM_THRESHOLD, (1 << 31) - 1), (M_TOP_PAD, 1 << 26)):
+            mallopt(option, value)
+
+
+def release_freed_memory() -> None:
+    """Give back what :func:`keep_freed_memory` kept, so that the peak of another sort of training is its own."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)

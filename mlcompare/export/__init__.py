@@ -1,0 +1,6 @@
+"""Winners for use: a model folder from a store, and embeddings from a model folder."""
+
+from mlcompare.export.embed import embed_file, load_model
+from mlcompare.export.model_folder import Exported, export_model
+
+__all__ = ["Exported", "embed_file", "export_model", "load_model"]

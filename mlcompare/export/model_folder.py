@@ -1,0 +1,164 @@
+"""A winner as a folder: weights, a program that runs without this package, and a card that says what it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mlcompare.data import Dataset, Splits
+from mlcompare.encoders import create_encoder
+from mlcompare.errors import DataError, InvalidValueError, StoreError
+from mlcompare.export.standardized import Standardized, on_frozen
+from mlcompare.export.threshold import measure_threshold
+from mlcompare.export.winner import Winner, find_winner
+from mlcompare.files import publish_folder
+from mlcompare.study.study_data import study_dataset, study_splits
+from mlcompare.training.frozen import frozen_encoder, frozen_features
+from mlcompare.training.prepare import Standardizer
+
+__all__ = ["CARD", "PROGRAM", "WEIGHTS", "Exported", "export_model"]
+
+CARD, WEIGHTS, PROGRAM = "card.json", "weights.pt", "model.pt2"
+FORMAT = 1
+RESAMPLED = {"orl_faces": "box"}  # how a reader reduced its images, where not bilinear
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What :func:`export_model` wrote, and what a person should know about it."""
+
+    path: Path
+    card: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def export_model(store: str | Path, loss: str, out: str | Path, *, far: float = 1e-3, fold: int = 0) -> Exported:
+    """Write the encoder that a loss's selected setting trained to the folder ``out``, whole or not at all.
+
+    Args:
+        far: the false accept rate that the card's threshold keeps. The threshold is read off the validation samples of
+            the fold, which the encoder never saw; what it does on the sealed test samples is stated beside it.
+        fold: whose encoder; each fold has one, of the first seed.
+
+    Raises:
+        StoreError: the store is missing or unfinished, its dataset has changed, or ``out`` exists.
+        UnknownNameError: the study has no such loss.
+        InvalidValueError: ``far`` or ``fold`` is out of its range.
+    """
+    if not 0 < far < 1:
+        raise InvalidValueError("`0 < far < 1` must hold", value=f"far={far}", cure="1e-3 is usual")
+    store, out = Path(store), Path(out)
+    if out.exists():
+        raise StoreError("the folder must not exist yet", value="it does", cure="name another", place=str(out))
+    winner = find_winner(store, loss, fold)
+    dataset, splits = _data(winner, store)
+    model = _model(winner, dataset, splits)
+    threshold, notes = measure_threshold(model, dataset, splits, fold, far)
+    card = _card(winner, dataset, model) | {"threshold": threshold}
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        torch.save({k: v.detach().clone() for k, v in model.encoder.state_dict().items()}, temporary / WEIGHTS)
+        fault = _save_program(model, dataset.sample_shape, temporary / PROGRAM)
+        card["files"] = [CARD, WEIGHTS] if fault else [CARD, WEIGHTS, PROGRAM]
+        notes += [f"no {PROGRAM}: torch.export could not trace this encoder ({fault})"] if fault else []
+        text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False)
+        (temporary / CARD).write_text(text + "\n", encoding="utf-8")
+        publish_folder(temporary, out)
+    except OSError as error:
+        raise StoreError("the folder must be writable", value=error.strerror, place=str(out)) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return Exported(out, card, tuple(notes))
+
+
+def _data(winner: Winner, store: Path) -> tuple[Dataset, Splits]:
+    """Read the study's dataset again: the standardisation and the threshold are measured on it."""
+    dataset = study_dataset(winner.config)
+    if _trained_on(winner, dataset).fingerprint != winner.known["dataset"]:
+        cure = "bring the data (and the weights of a frozen encoder) back to what the study was run on"
+        place = f"{store}: {winner.config.dataset.name}"
+        raise StoreError("the dataset must be the study's", value="other contents", cure=cure, place=place)
+    splits = study_splits(winner.config, dataset)
+    if splits.hash != winner.known["splits"]:
+        cure = "export with the version that ran the study"
+        raise StoreError("the splits must be the study's", value="another draw", cure=cure, place=str(store))
+    return dataset, splits
+
+
+def _frozen(winner: Winner, dataset: Dataset) -> dict[str, Any]:
+    """The arguments that the study's frozen encoder was made with."""
+    section, rows = winner.config.encoder, study_splits(winner.config, dataset).development
+    return {"name": section.name, "options": section.options, "rows": rows, "weights": section.weights}
+
+
+def _trained_on(winner: Winner, dataset: Dataset) -> Dataset:
+    """The dataset, or its features where the study's encoder is frozen."""
+    return frozen_features(dataset, **_frozen(winner, dataset)) if winner.config.encoder.frozen else dataset
+
+
+def _model(winner: Winner, dataset: Dataset, splits: Splits) -> Standardized:
+    section, data = winner.config.encoder.trained, _trained_on(winner, dataset)
+    encoder = create_encoder(
+        section.name, input_shape=data.sample_shape, embedding_dim=section.embedding_dim, **section.options
+    )
+    try:
+        encoder.load_state_dict(torch.load(winner.weights, weights_only=True, map_location="cpu"))
+    except Exception as error:  # torch, pickle and zipfile each have errors of their own
+        value = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise StoreError("the weights must fit the encoder", value=value, place=str(winner.weights)) from None
+    measured = Standardizer.measure(data, splits.folds[winner.fold].train, "cpu")
+    model = Standardized(encoder, measured.mean, measured.inverse)
+    if winner.config.encoder.frozen:
+        body, standardize = frozen_encoder(dataset, **_frozen(winner, dataset))
+        model = Standardized(on_frozen(body, model), standardize.mean, standardize.inverse)
+    return model.eval()
+
+
+def _card(winner: Winner, dataset: Dataset, model: Standardized) -> dict[str, Any]:
+    section, record = winner.config.encoder, winner.record
+    head = {"head": {"name": section.trained.name, "options": section.trained.options}} if section.frozen else {}
+    if dataset.is_images and dataset.sample_shape[0] not in (1, 3):
+        raise DataError("images must have one channel or three", value=str(dataset.sample_shape), place=dataset.name)
+    return {
+        "format": FORMAT,
+        "study": winner.config.name,
+        "loss": record["loss"],
+        "family": record["family"],
+        "hyperparameters": record["hyperparameters"],
+        "trial": record["trial"],
+        "fold": record["fold"],
+        "seed": record["seed"],
+        "encoder": {"name": section.name, "embedding_dim": section.embedding_dim, "options": section.options, **head},
+        "input": {
+            "kind": "images" if dataset.is_images else "features",
+            "shape": list(dataset.sample_shape),
+            "resample": RESAMPLED.get(dataset.name, "bilinear"),
+            "range": "pixels from 0 to 255" if dataset.is_images else "as in the study's table",
+            "mean": model.mean.flatten().tolist(),
+            "std": (1 / model.inverse).flatten().tolist(),
+        },
+        "similarity": "cosine",
+        "sealed_test_metrics": record["metrics"],
+        "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
+        "splits": winner.known["splits"],
+        "versions": winner.known["versions"],
+    }
+
+
+def _save_program(model: Standardized, shape: tuple[int, ...], path: Path) -> str | None:
+    """Save ``model`` as a torch.export program for any batch; return why that failed, or None."""
+    try:
+        batch = torch.export.Dim("batch")
+        program = torch.export.export(model, (torch.zeros(2, *shape),), dynamic_shapes=({0: batch},))
+        torch.export.save(program, path)
+    except Exception as error:  # whatever an encoder does that can't be traced
+        path.unlink(missing_ok=True)
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return None

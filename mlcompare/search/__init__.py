@@ -1,0 +1,1 @@
+"""What is tried next: search spaces, proposals, and racing."""

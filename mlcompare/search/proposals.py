@@ -1,0 +1,146 @@
+"""What to try next: the paper's setting, then published settings, then TPE. Optuna is replayed, never trusted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+
+from mlcompare.search.space import Choice, Range, Space
+from mlcompare.training import derive_seed
+
+__all__ = ["Proposal", "Told", "default_values", "distributions", "fixed_values", "optuna_study", "propose"]
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A finished trial: its values, and its objective (``None``: failed).
+
+    ``stopped_after`` is the number of folds a trial saw before it was stopped for being behind; 0 for whole trials.
+    """
+
+    number: int
+    values: Mapping[str, Any]
+    objective: float | None
+    stopped_after: int = 0
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A trial to run, and where its values come from: default, published or sampled."""
+
+    number: int
+    values: dict[str, Any]
+    source: str
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Return Optuna's distributions of the searched dimensions."""
+    return {name: _distribution(dimension) for name, dimension in space.items() if _searched(dimension)}
+
+
+def _searched(dimension: Any) -> bool:
+    return isinstance(dimension, Range | Choice)
+
+
+def _distribution(dimension: Range | Choice) -> BaseDistribution:
+    if isinstance(dimension, Choice):
+        return CategoricalDistribution(dimension.values)
+    if dimension.integer:
+        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+
+
+def fixed_values(space: Space) -> dict[str, Any]:
+    """Return the dimensions that are not searched."""
+    return {name: value for name, value in space.items() if not _searched(value)}
+
+
+def default_values(space: Space) -> dict[str, Any]:
+    """Return the paper's setting: trial 0."""
+    return {name: value.default if _searched(value) else value for name, value in space.items()}
+
+
+def _first_trials(space: Space, published: Sequence[Mapping[str, Any]], trials: int) -> list[tuple[dict, str]]:
+    """The default, then published settings that lie in range, for at most a third of the budget."""
+    first = [(default_values(space), "default")]
+    for setting in published[: max(0, trials // 3)]:
+        known = all(name in space for name in setting)
+        inside = known and all(
+            space[name].contains(value) if _searched(space[name]) else space[name] == value
+            for name, value in setting.items()
+        )
+        values = {**default_values(space), **setting}
+        if inside and all(values != earlier for earlier, _ in first):
+            first.append((values, "published"))
+    return first
+
+
+def propose(
+    space: Space,
+    told: Sequence[Told],
+    numbers: Sequence[int],
+    *,
+    seed_parts: tuple,
+    published: Sequence[Mapping[str, Any]] = (),
+    trials: int,
+    startup_trials: int | None = None,
+    maximize: bool = True,
+) -> list[Proposal]:
+    """Propose trials ``numbers`` given every trial told so far.
+
+    Each number has its own sampler, seeded by ``seed_parts`` and the number, and sees the numbers before it as running:
+    a resumed study that asks for the whole round gets the same again.
+    """
+    first = _first_trials(space, published, trials)
+    searched = distributions(space)
+    study = None
+    proposals = []
+    for number in numbers:
+        if number < len(first) or not searched:
+            values, source = first[number] if number < len(first) else (default_values(space), "default")
+        else:
+            study = study or optuna_study(space, told, maximize=maximize)
+            startup = startup_trials if startup_trials is not None else max(1, math.ceil(trials / 3))
+            study.sampler = optuna.samplers.TPESampler(
+                seed=derive_seed(*seed_parts, number) % 2**32, n_startup_trials=startup
+            )
+            values, source = {**fixed_values(space), **study.ask(searched).params}, "sampled"
+        proposals.append(Proposal(number, dict(values), source))
+    return proposals
+
+
+def optuna_study(
+    space: Space, told: Sequence[Told], *, maximize: bool = True, storage: Any = None, name: str | None = None
+) -> optuna.Study:
+    """Replay told trials into an Optuna study (in memory unless a storage is given)."""
+    direction = "maximize" if maximize else "minimize"
+    study = optuna.create_study(direction=direction, storage=storage, study_name=name)
+    study.add_trials(_frozen_trials(space, told))
+    return study
+
+
+def _frozen_trials(space: Space, told: Sequence[Told]) -> list[optuna.trial.FrozenTrial]:
+    """Return told trials as Optuna's, in the order of their numbers."""
+    searched = distributions(space)
+    trials = []
+    for trial in sorted(told, key=lambda t: t.number):
+        whole = TrialState.PRUNED if trial.stopped_after else TrialState.COMPLETE
+        early = trial.stopped_after and trial.objective is not None
+        trials.append(
+            create_trial(
+                state=TrialState.FAIL if trial.objective is None else whole,
+                value=None if trial.stopped_after else trial.objective,
+                intermediate_values={trial.stopped_after: trial.objective} if early else {},
+                params={key: trial.values[key] for key in searched},
+                distributions=searched,
+            )
+        )
+    return trials

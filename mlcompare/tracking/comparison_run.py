@@ -1,0 +1,50 @@
+"""The comparison as one MLflow run: report and tables, beside the runs they are about."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlcompare.tracking.dashboard import shared_views
+from mlcompare.tracking.database import local_uri
+from mlcompare.tracking.records import Run
+from mlcompare.tracking.study_runs import describe
+from mlcompare.tracking.tracker import Tracker
+
+__all__ = ["log_comparison"]
+
+FILES = ("report.html", "ranking.csv", "results.parquet", "per_class.parquet")
+
+
+def log_comparison(store: Path, best: Mapping[str, Any] | None, sentence: str, tracking_uri: str | None) -> str | None:
+    """Log a run ``kind=comparison`` with the store's report and tables; return why that failed, or None.
+
+    The same results are logged once: the run's key is their digest.
+
+    Args:
+        best: the best loss's row of the ranking.
+        sentence: the study's question, answered.
+    """
+    known = json.loads((store / "study.json").read_text(encoding="utf-8"))
+    study, objective = known["study"], known["study"]["search"]["objective"]
+    digest = hashlib.sha256((store / "results.parquet").read_bytes()).hexdigest()
+    best = best or {}
+    numbers = {name: best.get(name) for name in ("mean", "ci_low", "ci_high")}
+    run = Run(
+        key=f"comparison/{digest[:16]}",
+        name="comparison",
+        tags={"kind": "comparison", "answer": sentence[:1000], **({"loss": best["loss"]} if best else {})},
+        params={"objective": objective, "trials": study["search"]["trials"], "splits": known["splits"]},
+        metrics=tuple((f"test_{objective}_{k}", float(v), 0) for k, v in numbers.items() if v is not None),
+        artifacts=tuple((str(store / name), "") for name in FILES if (store / name).is_file()),
+    )
+    location = None if tracking_uri else store / "artifacts" / "mlflow"
+    uri = tracking_uri or local_uri(store)
+    dataset, views = (study["dataset"]["name"], known["dataset"]), shared_views(objective, known["spaces"])
+    name, text = study["name"], describe(study)
+    tracker = Tracker(uri, name, description=text, artifacts=location, dataset=dataset, views=views)
+    tracker.log(run)
+    return tracker.close()

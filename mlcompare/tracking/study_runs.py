@@ -1,0 +1,166 @@
+"""The journal as flat MLflow runs: what a person browses in the dashboard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlcompare.tracking.records import Run
+from mlcompare.training.job import artifact_path
+
+__all__ = [
+    "INPUT_EXAMPLE", "artifacts_of", "describe", "job_run", "run_identities", "runs_of", "sources_of", "trial_run",
+]  # fmt: skip
+
+Record = Mapping[str, Any]
+INPUT_EXAMPLE = "input_example.npy"  # among a store's artifacts: what an encoder takes
+LOGGED = ("lr", "scale", "alpha", "weight")  # searched over decades: shown by their logarithm as well
+
+
+def describe(study: Mapping[str, Any]) -> str:
+    """Return the description of a study, given as ``study.json`` keeps it, in Markdown for the experiment's page."""
+    dataset, encoder, search = study["dataset"], study["encoder"], study["search"]
+    return "\n\n".join(
+        [
+            f"**{study['question'] or study['name']}**",
+            f"Decision rule: {study['decision_rule']}" if study["decision_rule"] else "",
+            f"Dataset `{dataset['name']}`, encoder `{encoder['name']}`, {search['trials']} trials for each of "
+            f"{len(study['losses'])} losses, {study['protocol']['folds']} folds × {study['final']['seeds']} seeds at "
+            f"the end, objective `{search['objective']}`.",
+            "Group the runs by the tags `loss` and `family`; filter with `tags.kind = 'trial'`, `'final'` or "
+            "`'baseline'`. `mlcompare report` writes the comparison.",
+        ]
+    ).replace("\n\n\n\n", "\n\n")
+
+
+def _params(values: Mapping[str, Any]) -> dict[str, Any]:
+    params = dict(values)
+    for name in LOGGED:
+        if isinstance(values.get(name), float) and values[name] > 0:
+            params[f"log10_{name}"] = round(math.log10(values[name]), 6)
+    return params
+
+
+def _history(records: Iterable[Record]) -> list[tuple[str, float, int]]:
+    """The training loss by step, averaged over the records that have it."""
+    by_step: dict[int, list[float]] = {}
+    for record in records:
+        history = record.get("history") or {}
+        for step, value in zip(history.get("step", []), history.get("loss", [])):
+            if value is not None:
+                by_step.setdefault(int(step), []).append(value)
+    return [("train_loss", float(np.mean(values)), step) for step, values in sorted(by_step.items())]
+
+
+def run_identities(fingerprint: Mapping[str, Any]) -> dict[str, str]:
+    """Return what tells a study's runs from those of another study of the same name, loss by loss; ``""``: baselines.
+
+    ``fingerprint`` is a store's, its study with every key that study files have.
+
+    Two stores share an identity where the same key stands for the same training. What ``--extend`` may change is left
+    out: more trials, seeds or losses are the same study.
+    """
+    study = fingerprint["study"]
+    search = {key: value for key, value in study["search"].items() if key != "trials"}
+    parts = {key: study[key] for key in ("protocol", "corruption", "encoder", "training")}
+    parts |= {"search": search, "dataset": fingerprint["dataset"], "splits": fingerprint["splits"]}
+    spaces = {"": None, **fingerprint["spaces"]}
+    texts = {loss: json.dumps([parts, space], sort_keys=True) for loss, space in spaces.items()}
+    return {loss: hashlib.sha256(text.encode()).hexdigest()[:16] for loss, text in texts.items()}
+
+
+def _tags(record: Record, kind: str, source: str | None) -> dict[str, str]:
+    tags = {"loss": record["loss"], "family": record["family"], "kind": kind, "device": record["device"]}
+    if source:
+        tags["source"] = source
+    if record["reason"]:
+        tags["reason"] = record["reason"][:500]
+    return tags
+
+
+def trial_run(records: list[Record], source: str, objective: str, *, stopped: int = 0) -> Run:
+    """Return one trial as one run: mean and standard deviation over its folds, the folds as steps.
+
+    ``stopped`` is the number of folds after which a race left it behind.
+    """
+    first = records[0]
+    failed = [record for record in records if record["status"] != "ok"]
+    metrics: list[tuple[str, float, int]] = []
+    if not failed:
+        for name in first["metrics"]:
+            values = [record["metrics"].get(name, math.nan) for record in records]
+            metrics += [(name, float(np.mean(values)), 0), (f"{name}_std", float(np.std(values)), 0)]
+        metrics += [(f"{objective}_by_fold", record["metrics"][objective], record["fold"]) for record in records]
+    seconds = sum(record["seconds"] for record in records)
+    metrics += [("seconds", seconds, 0), *_history(records)]
+    early = {"stopped": f"after {stopped} folds, clearly behind"} if stopped else {}
+    return Run(
+        key=f"trial/{first['loss']}/{first['trial']}",
+        name=f"{first['loss']} trial {first['trial']}",
+        tags=_tags((failed or records)[0], "trial", source) | {"trial": str(first["trial"])} | early,
+        params=_params(first["hyperparameters"]),
+        metrics=tuple(metric for metric in metrics if math.isfinite(metric[1])),
+        status="FAILED" if failed else "KILLED" if stopped else "FINISHED",
+        seconds=seconds,
+    )
+
+
+def job_run(record: Record, sources: list[str], artifacts: tuple[tuple[str, str], ...] = ()) -> Run:
+    """Return one final training, or one baseline, as one run."""
+    place = [f"fold {record['fold']}"] if record["fold"] is not None else []
+    place += [f"seed {record['seed']}"] if record["seed"] is not None else []
+    source = "+".join(sources)
+    metrics = [(f"test_{name}", value, 0) for name, value in record["metrics"].items()]
+    metrics += [("seconds", record["seconds"], 0), *_history([record])]
+    extra = {"fold": str(record["fold"]), "seed": str(record["seed"])}
+    return Run(
+        key=record["key"],
+        name=" ".join([record["loss"], source or record["kind"], *place]),
+        tags=_tags(record, record["kind"], source) | extra,
+        params=_params(record["hyperparameters"]),
+        metrics=tuple(metric for metric in metrics if math.isfinite(metric[1])),
+        status="FINISHED" if record["status"] == "ok" else "FAILED",
+        seconds=record["seconds"],
+        artifacts=artifacts,
+    )
+
+
+def runs_of(records: list[Record], folds: int, objective: str, store: Path) -> Iterable[Run]:
+    """Yield every run that a journal amounts to; the tracker leaves out those it has."""
+    asks = {(r["loss"], r["trial"]): r for r in records if r["type"] == "ask"}
+    openings = {r["loss"]: r["settings"] for r in records if r["type"] == "opening"}
+    trials: dict[tuple[str, int], list[Record]] = {}
+    for record in records:
+        if record["type"] != "job":
+            continue
+        if record["kind"] == "trial":
+            trials.setdefault((record["loss"], record["trial"]), []).append(record)
+        else:
+            yield job_run(record, sources_of(record, openings), artifacts_of(record, openings, store))
+    stopped = {(r["loss"], r["trial"]): r["folds"] for r in records if r["type"] == "stop"}
+    for key, folded in trials.items():
+        if len(folded) == folds or key in stopped:
+            ordered = sorted(folded, key=lambda r: r["fold"])
+            yield trial_run(ordered, asks[key]["source"], objective, stopped=stopped.get(key, 0))
+
+
+def sources_of(record: Record, openings: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return what a final run stands for: default, selected, or both."""
+    settings = openings.get(record["loss"], {}) if record["kind"] == "final" else {}
+    return [source for source, trial in settings.items() if trial == record["trial"]]
+
+
+def artifacts_of(record: Record, openings: Mapping[str, Mapping[str, int]], store: Path) -> tuple:
+    """Return the weights of a winner, the selected setting's first seed, and an example of its input."""
+    if "selected" not in sources_of(record, openings):
+        return ()
+    place = {key: record[key] for key in ("trial", "fold", "seed")}
+    weights = store / "artifacts" / f"{artifact_path(record['loss'], **place)}.pt"
+    files = (weights, store / "artifacts" / INPUT_EXAMPLE)
+    return tuple((str(file), "weights") for file in files if file.is_file()) if weights.is_file() else ()

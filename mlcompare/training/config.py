@@ -1,0 +1,70 @@
+"""How every loss of a study is trained alike: the section ``training:`` of a study file, and of every job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+__all__ = ["DEFAULT_LR", "PRECISIONS", "TrainingConfig"]
+
+DEFAULT_LR = 1e-3
+PRECISIONS = ("float32", "bfloat16")
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _as_preset(value: Any) -> Any:
+    return {"preset": value} if isinstance(value, str) else value
+
+
+class TrainingConfig(BaseModel):
+    """Numbers and names of a training; what a study searches (``lr``) overrides them trial by trial.
+
+    Args:
+        lr: the encoder's learning rate; ``None`` is 1e-3, and in a study file: searched.
+        head_lr_ratio: multiplies the learning rate for the loss's own weights.
+        schedule: a registered schedule; ``step`` multiplies by ``step_factor`` at each of ``milestones``, shares of
+            the training. The rate rises linearly over the share ``warmup`` first.
+        augment: augmentations and their strengths, or the name of a preset.
+        precision: with ``bfloat16`` the encoder trains under autocast: faster where the processor has such units
+            (GPUs, AMX), slower elsewhere; losses, weights and evaluation stay in float32.
+
+    >>> TrainingConfig(steps=10).optimizer
+    'adamw'
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    steps: Count = 100
+    classes_per_batch: Count = 8
+    samples_per_class: Count = 4
+    sampler: str = "pk"
+    optimizer: str = "adamw"
+    lr: Annotated[float | None, Field(gt=0)] = None
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    head_lr_ratio: Annotated[float, Field(gt=0)] = 1.0
+    schedule: str = "constant"
+    milestones: Annotated[tuple[float, ...], BeforeValidator(_as_tuple)] = (0.6, 0.8)
+    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    augment: Annotated[Mapping[str, Any], BeforeValidator(_as_preset)] = Field(default_factory=dict)
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+    def replaced(self, **changes: Any) -> TrainingConfig:
+        """Return the same training with other values, checked.
+
+        >>> TrainingConfig().replaced(steps=3).steps
+        3
+        """
+        return type(self)(**{**dict(self), **changes})
+
+    @property
+    def learning_rate(self) -> float:
+        """The encoder's learning rate, whether given or not."""
+        return DEFAULT_LR if self.lr is None else self.lr

@@ -1,0 +1,234 @@
+"""A winner as a folder: what it holds, what it gives, and every way it can go wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from mlcompare.data import load_dataset
+from mlcompare.errors import DataError, InvalidValueError, MLCompareError, StoreError, UnknownNameError
+from mlcompare.evaluation import evaluate_embeddings
+from mlcompare.export.embed import embed_file, load_model
+from mlcompare.export.model_folder import Exported, export_model
+from mlcompare.study import run_study
+from mlcompare.study.journal import read_journal
+from tests.study.conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "store"
+    config = {**TINY, "encoder": {"name": "conv", "embedding_dim": 8, "channels": [4]}}
+    run_study(config, path, executor="in-process")
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(store, tmp_path_factory) -> Exported:
+    return export_model(store, "cosface", tmp_path_factory.mktemp("models") / "model", far=1e-2)
+
+
+@pytest.fixture(scope="module")
+def sealed(store, exported) -> dict:
+    """What the study itself made of the sealed samples with the same weights."""
+    folder = store / "artifacts" / "final" / "cosface" / str(exported.card["trial"])
+    with np.load(folder / "fold0-seed0.npz") as arrays:
+        return dict(arrays.items())
+
+
+def test_card_says_what_the_study_knows(store, exported) -> None:
+    card, known = exported.card, json.loads((store / "study.json").read_text())
+    journal = {r["key"]: r for r in read_journal(store / "journal.jsonl") if r["type"] == "job"}
+    record = journal[f"final/cosface/{card['trial']}/fold0/seed0"]
+    assert card == json.loads((exported.path / "card.json").read_text())
+    assert card["hyperparameters"] == record["hyperparameters"]
+    assert card["sealed_test_metrics"] == record["metrics"]
+    assert (card["splits"], card["versions"]) == (known["splits"], known["versions"])
+    assert card["input"]["shape"] == [1, 8, 8]
+    assert sorted(p.name for p in exported.path.iterdir()) == sorted(card["files"])
+    assert card["files"] == ["card.json", "weights.pt", "model.pt2"]
+
+
+def test_weights_are_tensors_only(exported) -> None:
+    weights = torch.load(exported.path / "weights.pt", weights_only=True)
+    assert weights
+    assert all(isinstance(value, torch.Tensor) for value in weights.values())
+
+
+def test_program_and_model_embed_as_the_study_did(exported, sealed) -> None:
+    samples = load_dataset("digits").samples[sealed["rows"]]
+    program = torch.export.load(exported.path / "model.pt2").module()
+    model, _ = load_model(exported.path)
+    with torch.no_grad():
+        by_model, by_program = (f(torch.as_tensor(samples).float()).numpy() for f in (model, program))
+        one = program(torch.as_tensor(samples[:1]).float()).numpy()
+    np.testing.assert_allclose(by_model, sealed["embeddings"], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(by_program, sealed["embeddings"], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(one, by_program[:1], rtol=1e-4, atol=1e-4)
+
+
+def test_threshold_keeps_the_false_accept_rate(exported, sealed) -> None:
+    threshold = exported.card["threshold"]
+    assert threshold["far"] == 1e-2
+    assert threshold["validation"]["false_accept_rate"] <= 1e-2
+    unit = sealed["embeddings"].astype(float)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    upper = np.triu_indices(len(unit), 1)
+    accepted = (unit @ unit.T)[upper] >= threshold["cosine"]
+    same = (sealed["labels"][:, None] == sealed["labels"])[upper]
+    assert threshold["sealed_test"]["false_accept_rate"] == pytest.approx(accepted[~same].mean(), abs=1e-3)
+    assert threshold["sealed_test"]["true_accept_rate"] == pytest.approx(accepted[same].mean(), abs=1e-3)
+
+
+def test_too_few_pairs_leave_the_threshold_open(store, tmp_path) -> None:
+    found = export_model(store, "contrastive", tmp_path / "model", far=1e-9)
+    assert found.card["threshold"]["cosine"] is None
+    assert "give a larger --far" in found.notes[0]
+
+
+def test_embed_a_table_of_images(exported, sealed, tmp_path) -> None:
+    samples = load_dataset("digits").samples[sealed["rows"]]
+    np.savez(tmp_path / "in.npz", images=samples, labels=sealed["labels"])
+    assert embed_file(exported.path, tmp_path / "in.npz", tmp_path / "out.npz") == len(samples)
+    with np.load(tmp_path / "out.npz") as out:
+        found = evaluate_embeddings(out["embeddings"], out["labels"], metrics=["map_at_r"])
+        assert found["map_at_r"] == pytest.approx(exported.card["sealed_test_metrics"]["map_at_r"], abs=1e-4)
+
+
+def test_embed_a_folder(exported, tmp_path) -> None:
+    data = load_dataset("digits")
+    for row in (0, 1, 10):
+        path = tmp_path / "in" / str(data.labels[row]) / f"{row}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(data.samples[row, 0]).save(path)
+    assert embed_file(str(exported.path), str(tmp_path / "in"), str(tmp_path / "out.parquet")) == 3  # text will do
+    frame = pd.read_parquet(tmp_path / "out.parquet")
+    assert frame["names"].tolist() == ["0/0.png", "0/10.png", "1/1.png"]
+    assert frame["label"].tolist() == ["0", "0", "1"]
+    read = load_dataset("features", path=str(tmp_path / "out.parquet"))
+    assert (read.samples.shape, read.labels.tolist()) == ((3, 8), [0, 0, 1])
+    model, _ = load_model(exported.path)
+    with torch.no_grad():
+        expected = model(torch.as_tensor(data.samples[[0, 10, 1]]))
+    np.testing.assert_allclose(frame[[f"e{i}" for i in range(8)]].to_numpy(), expected.numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def features_model(exported, tmp_path_factory):
+    """A model of features: y = 2 (x - 1) in two dimensions."""
+    path = tmp_path_factory.mktemp("features") / "model"
+    path.mkdir()
+    encoder = {"name": "linear", "embedding_dim": 2, "options": {}}
+    given = {"kind": "features", "shape": [2], "mean": [1.0, 1.0], "std": [0.5, 0.5]}
+    (path / "card.json").write_text(json.dumps({"format": 1, "encoder": encoder, "input": given}))
+    torch.save({"1.weight": torch.eye(2), "1.bias": torch.zeros(2)}, path / "weights.pt")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["npz", "parquet"])
+def test_embed_a_table_of_features(features_model, tmp_path, kind) -> None:
+    table = np.array([[1.0, 2.0], [3.0, 0.0]])
+    source = tmp_path / f"in.{kind}"
+    if kind == "npz":
+        np.savez(source, features=table)
+    else:
+        pd.DataFrame({"a": table[:, 0], "b": table[:, 1], "label": ["x", "y"]}).to_parquet(source)
+    embed_file(features_model, source, tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as out:
+        np.testing.assert_allclose(out["embeddings"], [[0.0, 2.0], [4.0, -2.0]])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ({"features": np.zeros((3, 5))}, r"\(N, 2\)"),
+        ({"features": np.full((3, 2), np.nan)}, "finite"),
+        ({"features": np.array([["a", "b"]])}, "numbers"),
+        ({"a": np.zeros((3, 2)), "b": np.zeros((3, 2))}, "named `features`"),
+        ({"features": np.array([None, {}], dtype=object)}, "readable"),
+    ],
+)
+def test_tables_that_do_not_fit(features_model, tmp_path, arrays, reason) -> None:
+    np.savez(tmp_path / "in.npz", **arrays)
+    with pytest.raises(DataError, match=reason):
+        embed_file(features_model, tmp_path / "in.npz", tmp_path / "out.npz")
+    assert not (tmp_path / "out.npz").exists()
+
+
+def test_inputs_and_outputs_that_do_not_fit(exported, features_model, tmp_path) -> None:
+    with pytest.raises(DataError, match="must exist"):
+        embed_file(exported.path, tmp_path / "none", tmp_path / "out.npz")
+    with pytest.raises(DataError, match="must hold images"):
+        embed_file(exported.path, tmp_path, tmp_path / "out.npz")
+    with pytest.raises(DataError, match=r"\.npz or \.parquet"):
+        embed_file(features_model, tmp_path, tmp_path / "out.npz")
+    with pytest.raises(InvalidValueError, match="must end in"):
+        embed_file(exported.path, tmp_path, tmp_path / "out.csv")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="must be readable"):
+        embed_file(exported.path, tmp_path, tmp_path / "out.npz")
+    Image.new("L", (8, 8)).save(tmp_path / "bad.png")
+    with pytest.raises(StoreError, match="must be writable"):
+        embed_file(exported.path, tmp_path, tmp_path / "none" / "out.npz")
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.png"]
+
+
+class Trap:
+    """Pickled, it would run code on loading."""
+
+    def __reduce__(self):
+        return sys.exit, ("code from a weights file was run",)
+
+
+def test_models_that_are_broken(exported, tmp_path) -> None:
+    with pytest.raises(StoreError, match=r"readable card\.json"):
+        load_model(tmp_path)
+    model = tmp_path / "model"
+    shutil.copytree(exported.path, model)
+    torch.save({"0.weight": Trap()}, model / "weights.pt")
+    with pytest.raises(StoreError, match="weights must fit"):
+        load_model(model)
+    (model / "weights.pt").write_bytes((exported.path / "weights.pt").read_bytes()[:200])
+    with pytest.raises(StoreError, match="weights must fit"):
+        load_model(model)
+    (model / "card.json").write_text(json.dumps({**exported.card, "format": 99}))
+    with pytest.raises(StoreError, match="format must be known"):
+        load_model(model)
+
+
+def test_exports_that_are_refused(store, exported, tmp_path) -> None:
+    for arguments, kind, reason in [
+        ((store, "cosfce", tmp_path / "a"), UnknownNameError, "did you mean cosface"),
+        ((tmp_path / "none", "cosface", tmp_path / "a"), StoreError, r"study\.json"),
+        ((store, "cosface", exported.path), StoreError, "must not exist yet"),
+    ]:
+        with pytest.raises(kind, match=reason):
+            export_model(*arguments)
+    for more in ({"far": 0.0}, {"far": 2.0}, {"fold": 7}):
+        with pytest.raises(InvalidValueError):
+            export_model(store, "cosface", tmp_path / "a", **more)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stores_that_have_nothing_to_export(store, tmp_path) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(store, copy, ignore=shutil.ignore_patterns("mlflow*", "*.pt"))
+    with pytest.raises(StoreError, match="must have left weights"):
+        export_model(copy, "cosface", tmp_path / "a")
+    lines = [line for line in (copy / "journal.jsonl").read_text().splitlines() if '"opening"' not in line]
+    (copy / "journal.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(StoreError, match="selected setting"):
+        export_model(copy, "cosface", tmp_path / "a")
+    known = json.loads((copy / "study.json").read_text()) | {"dataset": "0" * 64}
+    shutil.copytree(store, copy, dirs_exist_ok=True)
+    (copy / "study.json").write_text(json.dumps(known))
+    with pytest.raises(MLCompareError, match="dataset must be the study's"):
+        export_model(copy, "cosface", tmp_path / "a")
+    assert [p.name for p in tmp_path.iterdir()] == ["store"]

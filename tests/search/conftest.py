@@ -1,0 +1,5 @@
+"""The tiny study of tests.study."""
+
+from tests.study.conftest import tiny
+
+__all__ = ["tiny"]

@@ -1,0 +1,184 @@
+"""Fold racing: off by default; stops what is clearly behind, never the winner, and decides the same after a resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlcompare.search.racing import clearly_behind, paired_spread
+from mlcompare.study import run_study
+from mlcompare.study.journal import read_journal
+
+MEASURED = ["seconds", "peak_memory"]
+
+
+@pytest.fixture
+def race(tiny: dict) -> dict:
+    """A search with hopeless learning rates among good ones."""
+    return {
+        **tiny,
+        "losses": {"cosface": {"scale": 16}},
+        "protocol": {"kind": "closed_set", "folds": 3},
+        "training": {"steps": 25, "classes_per_batch": 3, "samples_per_class": 4},
+        "search": {
+            "trials": 14,
+            "parallel": 4,
+            "racing": True,
+            "objective": "accuracy",
+            "space": {"lr": {"low": 1e-6, "high": 1e-1, "log": True}},
+        },
+    }
+
+
+def records(store: Path, kind: str) -> list[dict]:
+    return [record for record in read_journal(store / "journal.jsonl") if record["type"] == kind]
+
+
+def test_off_by_default(tiny: dict, tmp_path: Path) -> None:
+    run_study(tiny, tmp_path / "store", executor="in-process")
+    assert records(tmp_path / "store", "stop") == []
+
+
+def test_a_race_saves_folds_and_never_stops_what_is_selected(race: dict, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run_study(race, store, executor="in-process")
+    stops, jobs = records(store, "stop"), [r for r in records(store, "job") if r["kind"] == "trial"]
+    assert stops, "hopeless settings are stopped"
+    assert len(jobs) == 14 * 3 - sum(3 - stop["folds"] for stop in stops)
+    folds = {trial: sum(job["trial"] == trial for job in jobs) for trial in range(14)}
+    assert all(folds[stop["trial"]] == stop["folds"] for stop in stops)
+    (opening,) = records(store, "opening")
+    assert opening["settings"]["selected"] not in {stop["trial"] for stop in stops}
+    finals = [r for r in records(store, "job") if r["kind"] == "final"]
+    assert {r["fold"] for r in finals} == {0, 1, 2}, "what is selected is retrained whole"
+
+
+def test_a_race_selects_as_the_whole_search_does(race: dict, tmp_path: Path) -> None:
+    """With random search both see the same settings, so only the stopped ones differ."""
+    whole = {**race, "search": {**race["search"], "racing": False, "startup_trials": 14}}
+    race["search"]["startup_trials"] = 14
+    run_study(race, tmp_path / "race", executor="in-process")
+    run_study(whole, tmp_path / "whole", executor="in-process")
+    selected = [records(tmp_path / name, "opening")[0]["settings"]["selected"] for name in ("race", "whole")]
+    assert selected[0] == selected[1]
+
+
+def test_an_interrupted_race_decides_alike(race: dict, tmp_path: Path) -> None:
+    run_study(race, tmp_path / "whole", executor="in-process")
+    lines = (tmp_path / "whole/journal.jsonl").read_bytes().splitlines(keepends=True)
+    tables = [pd.read_parquet(tmp_path / "whole/results.parquet").drop(columns=MEASURED)]
+    for number in np.linspace(2, len(lines) - 1, 4, dtype=int):
+        store = tmp_path / f"cut{number}"
+        store.mkdir()
+        (store / "study.json").write_bytes((tmp_path / "whole/study.json").read_bytes())
+        (store / "journal.jsonl").write_bytes(b"".join(lines[:number]))
+        run_study(race, store, executor="in-process")
+        tables.append(pd.read_parquet(store / "results.parquet").drop(columns=MEASURED))
+        assert records(store, "stop") == records(tmp_path / "whole", "stop")
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(table, tables[0])
+
+
+def test_a_cut_between_the_asks_of_a_round_asks_the_same(race: dict, tmp_path: Path) -> None:
+    run_study(race, tmp_path / "whole", executor="in-process")
+    lines = (tmp_path / "whole/journal.jsonl").read_bytes().splitlines(keepends=True)
+    asks = [number for number, line in enumerate(lines) if b'"type":"ask"' in line]
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut/study.json").write_bytes((tmp_path / "whole/study.json").read_bytes())
+    (tmp_path / "cut/journal.jsonl").write_bytes(b"".join(lines[: asks[9] + 1]))  # two of the third round's four
+    run_study(race, tmp_path / "cut", executor="in-process")
+    assert records(tmp_path / "cut", "ask") == records(tmp_path / "whole", "ask")
+
+
+def test_mlflow_and_optuna_say_which_were_stopped(race: dict, tmp_path: Path) -> None:
+    import optuna
+    from mlflow.tracking import MlflowClient
+
+    store = tmp_path / "store"
+    run_study(race, store, executor="in-process")
+    stops = {stop["trial"] for stop in records(store, "stop")}
+    client = MlflowClient(tracking_uri=f"sqlite:///{store}/mlflow.db")
+    runs = client.search_runs(["1"], "tags.kind = 'trial'", max_results=100)
+    assert {int(run.data.tags["trial"]) for run in runs if "stopped" in run.data.tags} == stops
+    assert len(runs) == 14
+    study = optuna.load_study(study_name="cosface", storage=f"sqlite:///{store}/optuna.db")
+    assert {t.number for t in study.trials if t.state == optuna.trial.TrialState.PRUNED} == stops
+
+
+scores = st.lists(st.floats(0, 1), min_size=4, max_size=8)
+
+
+@given(scores, st.floats(0, 0.2))
+def test_whoever_is_not_behind_is_never_stopped(values: list[float], spread: float) -> None:
+    best = dict(enumerate(values))
+    assert not clearly_behind(best, best, spread)
+    assert not clearly_behind({fold: value + 0.1 for fold, value in best.items()}, best, spread)
+
+
+@given(st.integers(0, 10_000))
+def test_settings_as_good_as_the_best_are_seldom_stopped(seed: int) -> None:
+    """Scores are the best's own with noise of the spread's size: about one in forty is stopped, whatever the folds."""
+    chance = np.random.default_rng(seed)
+    best = chance.normal(0.5, 0.1, 6)
+    whole = [dict(enumerate(best + chance.normal(0, 0.03, 6))) for _ in range(20)]
+    spread = paired_spread(dict(enumerate(best)), whole)
+    assert spread == pytest.approx(0.03, rel=0.3)
+    equal = best[:2] + chance.normal(0, 0.03, (2000, 2))
+    stopped = [clearly_behind(dict(enumerate(row)), dict(enumerate(best)), spread) for row in equal]
+    assert np.mean(stopped) < 0.08
+
+
+def scored(monkeypatch, score) -> None:
+    """Have every trial's fold score ``score(trial, fold)``; ``None`` fails it."""
+    from mlcompare.execution import executors
+
+    train = executors.run_bundle
+
+    def run(bundle, data):
+        results = train(bundle, data)
+        for job, result in zip(bundle, results):
+            if job.kind == "trial":
+                value = score(int(job.key.split("/")[2]), job.fold)
+                result.metrics = {} if value is None else {job.metrics[0]: value}
+                result.status, result.reason = ("failed", "diverged") if value is None else ("ok", None)
+        return results
+
+    monkeypatch.setattr(executors, "run_bundle", run)
+
+
+FOLDS = (0.60, 0.61, 0.62, 0.58)
+
+
+@pytest.fixture
+def close(tiny: dict) -> dict:
+    tiny["losses"], tiny["protocol"] = {"cosface": {"scale": 16}}, {"kind": "closed_set", "folds": 4}
+    tiny["search"] = {"trials": 8, "parallel": 2, "racing": True}
+    return tiny
+
+
+def test_a_trial_with_a_failed_fold_has_failed_and_is_not_raced(close: dict, tmp_path: Path, monkeypatch) -> None:
+    def score(trial: int, fold: int) -> float | None:
+        return (
+            None if (trial, fold) == (4, 0) else FOLDS[fold] - (0.4 if trial in (4, 5) else 0.02 * ((trial + fold) % 2))
+        )
+
+    scored(monkeypatch, score)
+    for _ in range(2):  # a resume reads the same journal
+        run_study(close, tmp_path / "store", executor="in-process")
+    assert [(r["trial"], r["folds"]) for r in records(tmp_path / "store", "stop")] == [(5, 1)]
+
+
+def test_a_trial_is_judged_by_the_folds_up_to_the_check(close: dict, tmp_path: Path, monkeypatch) -> None:
+    """Trial 5 leads on three folds and fails badly on the last, after which there is nothing left to stop."""
+
+    def score(trial: int, fold: int) -> float:
+        return (0.64, 0.65, 0.66, 0.1)[fold] if trial == 5 else FOLDS[fold] - 0.02 * ((trial + fold) % 2)
+
+    scored(monkeypatch, score)
+    run_study(close, tmp_path / "store", executor="in-process")
+    assert records(tmp_path / "store", "stop") == []
