@@ -12,7 +12,7 @@ from mlcompare.errors import InvalidValueError, UnknownNameError
 from mlcompare.losses import LossEntry, Term
 from mlcompare.registry import Hyperparameter, Option, create_loss, get_spec, list_losses, register_loss
 
-NATIVE = list_losses(source="native")
+NATIVE = list_losses(provider="native")
 NAMES = [
     "softmax",
     "modified_softmax",
@@ -64,7 +64,7 @@ METRIC = NAMES[NAMES.index("contrastive") :]
 
 def test_every_name_of_the_specification_is_registered():
     assert sorted(NAMES) == [spec.name for spec in NATIVE]
-    assert sorted(METRIC) == [spec.name for spec in list_losses(family="metric", source="native")]
+    assert sorted(METRIC) == [spec.name for spec in list_losses(family="metric", provider="native")]
     assert get_spec("am_softmax") is get_spec("cosface")
 
 
@@ -107,7 +107,7 @@ def test_every_record_is_complete(spec):
         (lambda: create_loss("up_softmax", num_classes=3, embedding_dim=2, class_counts=[1, 2]), "`class_counts`"),
         (lambda: create_loss("margin_based", per_class=True), "`per_class` needs `num_classes`"),
         (lambda: list_losses(family="margins"), "`family` must be metric or margin"),
-        (lambda: list_losses(source="here"), "`source` must be"),
+        (lambda: list_losses(provider="here"), "`provider` must be"),
         (lambda: register_loss("cosface", family="margin", reference="")(object), "registered once"),
         (lambda: register_loss("x", family="other", reference="")(object), "`family` must be"),
     ],
@@ -200,7 +200,7 @@ def test_a_plugin_of_fifteen_lines_registers_and_passes_conformance(tmp_path):
     (tmp_path / "test_pull.py").write_text(textwrap.dedent(TEST))
     done = run(
         tmp_path,
-        "from mlcompare.registry import get_spec; assert get_spec('pull').source == 'plugin'; "
+        "from mlcompare.registry import get_spec; assert get_spec('pull').provider == 'plugin'; "
         "import pytest; sys.exit(pytest.main(sys.argv[1:]))",
         "-q",
         "-p",
@@ -215,9 +215,9 @@ def test_a_broken_plugin_is_listed_and_raises_only_when_used(tmp_path):
     install(tmp_path, "wreck", "wreck_loss", "raise RuntimeError('no such accelerator')")
     done = run(
         tmp_path,
-        "from mlcompare.registry import *; [s] = list_losses(source='plugin'); print(s.name, '|', s.broken); "
+        "from mlcompare.registry import *; [s] = list_losses(provider='plugin'); print(s.name, '|', s.broken); "
         "create_loss('softmax', num_classes=2, embedding_dim=2); print('others work'); create_loss('wreck')",
     )
     assert "wreck | RuntimeError: no such accelerator" in done.stdout
     assert "others work" in done.stdout
-    assert "wreck: this loss can't be used: RuntimeError: no such accelerator; repair" in done.stderr
+    assert "wreck: this loss can't be used: RuntimeError: no such accelerator; fix" in done.stderr

@@ -245,14 +245,14 @@ def embed(
 def losses(
     name: Annotated[str | None, typer.Argument(help="One loss: its formula, hyperparameters and source.")] = None,
     family: Annotated[Family | None, typer.Option(help="Only metric or only margin losses.")] = None,
-    source: Annotated[str | None, typer.Option(help="native, plugin, or pml (pytorch-metric-learning's).")] = None,
+    provider: Annotated[str | None, typer.Option(help="native, plugin, or pml (pytorch-metric-learning's).")] = None,
     format: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
 ) -> None:
     """List the losses, or show one."""
     from mlcompare.registry import get_spec, list_losses
     from mlcompare.report.listings import loss_page, loss_records, losses_table
 
-    specs = list_losses(family, source=source) if name is None else [get_spec(name)]
+    specs = list_losses(family, provider=provider) if name is None else [get_spec(name)]
     if format is Format.table:
         Console().print(losses_table(specs) if name is None else loss_page(specs[0]))
     else:

@@ -6,13 +6,14 @@ import hashlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mlcompare.errors import DataError, InvalidValueError, UnknownNameError, did_you_mean
+from mlcompare.registry import Record, Registry, options_of
 
-__all__ = ["Dataset", "DatasetSpec", "list_datasets", "load_dataset", "register_dataset"]
+__all__ = ["DATASETS", "Dataset", "DatasetSpec", "list_datasets", "load_dataset", "register_dataset"]
 
 
 @dataclass(frozen=True)
@@ -81,29 +82,29 @@ class Dataset:
         return len(self.labels)
 
 
-@dataclass(frozen=True)
-class DatasetSpec:
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Record):
     """A registered reader: ``options`` are its keyword arguments with their defaults."""
 
-    name: str
-    read: Callable[..., Dataset]
-    options: dict[str, Any]
-    doc: str
 
-    @property
-    def summary(self) -> str:
-        return self.doc.strip().splitlines()[0] if self.doc.strip() else ""
+DATASETS = Registry("dataset", "datasets", DatasetSpec, homes=["mlcompare.data"])
+Reader = TypeVar("Reader", bound=Callable[..., Dataset])
 
 
-_readers: dict[str, DatasetSpec] = {}
+def register_dataset(name: str, *, reference: str = "", replace: bool = False) -> Callable[[Reader], Reader]:
+    """File a reader under ``name``: a function of options that returns a :class:`Dataset`.
 
+    With ``replace`` it takes the place of a reader of that name, as in a notebook cell that is run again.
 
-def register_dataset(name: str) -> Callable[[Callable[..., Dataset]], Callable[..., Dataset]]:
-    """File a reader (a function that returns a :class:`Dataset`) under ``name``."""
+    Raises:
+        InvalidValueError: the name is taken.
+    """
 
-    def decorate(read: Callable[..., Dataset]) -> Callable[..., Dataset]:
-        options = {key: parameter.default for key, parameter in inspect.signature(read).parameters.items()}
-        _readers[name] = DatasetSpec(name, read, options, read.__doc__ or "")
+    def decorate(read: Reader) -> Reader:
+        spec = DatasetSpec(
+            name=name, factory=read, options=options_of(read), doc=read.__doc__ or "", reference=reference
+        )
+        DATASETS.register(spec, replace=replace)
         return read
 
     return decorate
@@ -115,7 +116,7 @@ def list_datasets() -> list[DatasetSpec]:
     >>> "orl_faces" in [spec.name for spec in list_datasets()]
     True
     """
-    return sorted(_readers.values(), key=lambda spec: spec.name)
+    return DATASETS.records()
 
 
 def load_dataset(name: str, **options: Any) -> Dataset:
@@ -126,13 +127,16 @@ def load_dataset(name: str, **options: Any) -> Dataset:
         InvalidValueError: an option that the reader demands is missing.
         DataError: files are missing or broken.
     """
-    if name not in _readers:
-        raise UnknownNameError(f"unknown dataset {name!r}", cure=did_you_mean(name, _readers))
-    spec = _readers[name]
+    spec = DATASETS.usable(name)
     for key in options:
         if key not in spec.options:
             raise UnknownNameError(f"unknown option {key!r}", cure=did_you_mean(key, spec.options), place=name)
     for key, default in spec.options.items():
         if default is inspect.Parameter.empty and key not in options:
             raise InvalidValueError(f"`{key}` is needed", cure=f"add {key}: … to the dataset", place=name)
-    return spec.read(**options)
+    dataset = spec.factory(**options)
+    if not isinstance(dataset, Dataset):
+        cure = "wrap what it reads in mlcompare.Dataset, or adapt it with mlcompare.as_dataset"
+        rule = "a reader must return a mlcompare.Dataset"
+        raise InvalidValueError(rule, value=type(dataset).__name__, cure=cure, place=name)
+    return dataset

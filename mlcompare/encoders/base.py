@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
+from mlcompare.registry import Record, Registry, options_of
 
 __all__ = [
+    "ENCODERS",
     "EncoderSpec",
     "checked_whole",
     "create_encoder",
@@ -24,58 +25,72 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class EncoderSpec:
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec(Record):
     """A registered encoder: ``options`` are its keyword arguments with their defaults.
 
-    ``embedding_dim`` is its usual D; ``batched`` says whether a population of them trains under ``torch.func.vmap``.
+    ``takes`` is ``images``, ``features`` or ``any``; ``embedding_dim`` is its usual D; ``batched`` says whether a
+    population of them trains under ``torch.func.vmap``.
     """
 
-    name: str
-    factory: Callable[..., nn.Module]
-    options: dict[str, Any]
-    takes: str
-    doc: str
+    takes: str = "any"
     embedding_dim: int = 64
     batched: bool = True
 
 
-_encoders: dict[str, EncoderSpec] = {}
-_families: dict[str, EncoderSpec] = {}
+ENCODERS = Registry("encoder", "encoders", EncoderSpec, homes=["mlcompare.encoders"])
+FAMILIES = Registry("encoder family", "encoder_families", EncoderSpec, homes=["mlcompare.encoders"])
+TAKES = ("images", "features", "any")
 CONTEXT = ("input_shape", "embedding_dim", "model")
+Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
 
 
-def register_encoder(name: str, *, takes: str, embedding_dim: int = 64) -> Callable:
-    """File an encoder under ``name``; ``takes`` is ``images``, ``features`` or ``any``.
+def register_encoder(
+    name: str, *, takes: str, embedding_dim: int = 64, batched: bool = True, reference: str = "", replace: bool = False
+) -> Callable[[Factory], Factory]:
+    """File an encoder under ``name``: a function, or an ``nn.Module`` class.
 
-    The factory is called as ``factory(input_shape, embedding_dim, **options)``. It returns an ``nn.Sequential``; where
-    the last module is the linear layer to D, a frozen encoder's features are what enters it.
+    It is called as ``factory(input_shape, embedding_dim, **options)``. Where it returns an ``nn.Sequential`` that ends
+    with the linear layer to D, a frozen encoder's features are what enters that layer.
+
+    Args:
+        takes: ``images``, ``features`` or ``any``.
+        embedding_dim: its usual D.
+        batched: False where a population can't run it under ``torch.func.vmap``.
+        replace: take the place of an encoder of that name, as in a notebook cell that is run again.
+
+    Raises:
+        InvalidValueError: the name is taken, or ``takes`` is none of these.
     """
 
-    def decorate(factory: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-        _encoders[name] = _spec(name, factory, takes, embedding_dim)
+    def decorate(factory: Factory) -> Factory:
+        spec = _spec(name, factory, takes, embedding_dim, batched, reference)
+        ENCODERS.register(spec, replace=replace)
         return factory
 
     return decorate
 
 
-def register_encoder_family(prefix: str, *, takes: str) -> Callable:
+def register_encoder_family(prefix: str, *, takes: str, reference: str = "") -> Callable[[Factory], Factory]:
     """File all models of another library under ``prefix:<model>``; they train one at a time, not as a population.
 
     The factory is called as ``factory(model, input_shape, embedding_dim, **options)``.
     """
 
-    def decorate(factory: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-        _families[prefix] = _spec(prefix, factory, takes, batched=False)
+    def decorate(factory: Factory) -> Factory:
+        FAMILIES.register(_spec(prefix, factory, takes, 64, False, reference))
         return factory
 
     return decorate
 
 
-def _spec(name: str, factory: Callable[..., nn.Module], takes: str, dim: int = 64, batched: bool = True) -> EncoderSpec:
-    parameters = inspect.signature(factory).parameters
-    options = {key: p.default for key, p in parameters.items() if key not in CONTEXT}
-    return EncoderSpec(name, factory, options, takes, factory.__doc__ or "", dim, batched)
+def _spec(name: str, factory: Callable[..., nn.Module], takes: str, dim: int, batched: bool, reference: str):
+    if takes not in TAKES:
+        raise InvalidValueError(f"`takes` must be one of {', '.join(TAKES)}", value=f"takes={takes!r}", place=name)
+    return EncoderSpec(
+        name=name, factory=factory, options=options_of(factory, without=CONTEXT), takes=takes,
+        doc=factory.__doc__ or "", embedding_dim=dim, batched=batched, reference=reference,
+    )  # fmt: skip
 
 
 def get_encoder_spec(name: str) -> EncoderSpec:
@@ -87,14 +102,13 @@ def get_encoder_spec(name: str) -> EncoderSpec:
     >>> get_encoder_spec("lenetpp").embedding_dim, get_encoder_spec("timm:resnet18").batched
     (2, False)
     """
-    prefix, colon, model = name.partition(":")
-    if colon and model and prefix in _families:
-        family = _families[prefix]
+    prefix, colon, model = str(name).partition(":")
+    if colon and model and prefix in FAMILIES:
+        family = FAMILIES[prefix]
         return replace(family, name=name, factory=partial(family.factory, model))
-    if name not in _encoders:
-        known = [*_encoders, *(f"{family}:<model>" for family in _families)]
-        raise UnknownNameError(f"unknown encoder {name!r}", cure=did_you_mean(name, known))
-    return _encoders[name]
+    if name not in ENCODERS:
+        raise ENCODERS.unknown(name, more=[f"{family}:<model>" for family in FAMILIES])
+    return ENCODERS[name]
 
 
 def checked_whole(place: str, *, low: int = 1, **values: Any) -> None:
@@ -117,7 +131,7 @@ def list_encoders() -> list[EncoderSpec]:
     >>> "conv4" in [spec.name for spec in list_encoders() if spec.takes == "images"]
     True
     """
-    return sorted(_encoders.values(), key=lambda spec: spec.name)
+    return ENCODERS.records()
 
 
 def create_encoder(
@@ -137,6 +151,7 @@ def create_encoder(
     torch.Size([3, 2])
     """
     spec = get_encoder_spec(name)
+    spec.usable("encoder")
     for key in options:
         if key not in spec.options:
             raise UnknownNameError(f"unknown option {key!r}", cure=did_you_mean(key, spec.options), place=name)

@@ -41,7 +41,6 @@ from mlcompare.losses.base import Loss
 from mlcompare.losses.compose import LossEntry, SumLoss, Term
 from mlcompare.losses.head import CosineHead, Head, MarginHead
 from mlcompare.losses.pair import PairLoss, SampledLoss
-from mlcompare.registry import natives_registered
 
 __all__ = [
     "CosineHead",
@@ -89,5 +88,3 @@ __all__ = [
     "triplet",
     "up",
 ]
-
-natives_registered()

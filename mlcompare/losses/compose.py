@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -138,6 +139,7 @@ def register_sum(
         old = layout[key]
         layout[key] = Slot(old.term, old.name, hyperparameter, old.of_sum)
     specs = [get_spec(loss) for loss in losses]
+    caller = str(sys._getframe(1).f_globals.get("__name__", ""))
     return register(
         LossSpec(
             name=name,
@@ -153,6 +155,7 @@ def register_sum(
             published=published,
             doc=doc,
             bibtex=bibtex,
+            provider="native" if caller.startswith("mlcompare.") else "plugin",
         )
     )
 

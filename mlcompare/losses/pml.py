@@ -122,7 +122,7 @@ def _spec(name: str, cls: type) -> LossSpec:
         options={k: d for k, d in declared.items() if isinstance(d, Option)},
         needs=tuple(need for need in ("num_classes", "embedding_dim") if need in required),
         batched=False,
-        source="pml",
+        provider="pml",
         bibtex=BIBTEX,
         doc=inspect.getdoc(cls) if "__doc__" in vars(cls) and cls.__doc__ else f"{name} of pytorch-metric-learning.",
         broken=f"{name} wraps another loss (`{wraps[0]}`), which can't be named here" if wraps else None,

@@ -6,27 +6,34 @@ attributes, and :func:`register_loss` files it under a name. Outside packages re
 """
 
 from mlcompare.registry.catalogue import (
+    LOSSES,
     PML_PREFIX,
     create_loss,
     get_spec,
     list_losses,
-    natives_registered,
     register,
     register_loss,
 )
 from mlcompare.registry.declarations import Hyperparameter, Option, declared
+from mlcompare.registry.registry import REGISTRIES, Record, Registry, install, options_of, written_in_this_process
 from mlcompare.registry.spec import LossSpec
 
 __all__ = [
+    "LOSSES",
     "PML_PREFIX",
+    "REGISTRIES",
     "Hyperparameter",
     "LossSpec",
     "Option",
+    "Record",
+    "Registry",
     "create_loss",
     "declared",
     "get_spec",
+    "install",
     "list_losses",
-    "natives_registered",
+    "options_of",
     "register",
     "register_loss",
+    "written_in_this_process",
 ]

@@ -3,44 +3,30 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
-from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
+from mlcompare.errors import InvalidValueError
+from mlcompare.registry.registry import NATIVE, PLUGIN, PML, Registry
 from mlcompare.registry.spec import LossSpec
 
-__all__ = ["PML_PREFIX", "create_loss", "get_spec", "list_losses", "natives_registered", "register", "register_loss"]
+__all__ = ["LOSSES", "PML_PREFIX", "create_loss", "get_spec", "list_losses", "register", "register_loss"]
 
-ENTRY_POINT_GROUP = "mlcompare.losses"
 FAMILIES = ("metric", "margin")
 PML_PREFIX = "pml/"
-
-_specs: dict[str, LossSpec] = {}
-_aliases: dict[str, str] = {}
-_discovered = False
-_registering_source = "native"
+LOSSES = Registry("loss", "losses", LossSpec, homes=["mlcompare.losses"])
 
 
-def natives_registered() -> None:
-    """Say that this package's own losses are all there: what comes after is a plug-in, or a user's script."""
-    global _registering_source
-    _registering_source = "plugin"
+def register(spec: LossSpec, *, replace: bool = False) -> LossSpec:
+    """File a finished spec.
 
-
-def register(spec: LossSpec) -> LossSpec:
-    """File a finished spec. Raises :class:`InvalidValueError` for a name that is taken or a family that is unknown."""
+    Raises:
+        InvalidValueError: the name is taken, or the family is unknown.
+    """
     if spec.family not in FAMILIES:
         raise InvalidValueError("`family` must be metric or margin", value=f"family={spec.family!r}", place=spec.name)
-    spec = replace(spec, source=_registering_source)
-    for name in (spec.name, *spec.aliases):
-        if name in _specs or name in _aliases:
-            cure = "choose another name"
-            raise InvalidValueError("a loss name is registered once", value=repr(name), cure=cure, place=spec.name)
-    _specs[spec.name] = spec
-    _aliases.update(dict.fromkeys(spec.aliases, spec.name))
-    return spec
+    return LOSSES.register(spec, replace=replace)
 
 
 def register_loss(
@@ -55,8 +41,11 @@ def register_loss(
     term: bool = False,
     aliases: tuple[str, ...] = (),
     bibtex: str = "",
+    replace: bool = False,
 ) -> Callable[[type], type]:
     """Class decorator that files a loss under ``name``; see :class:`LossSpec` for the fields.
+
+    With ``replace`` it takes the place of a loss of that name, as in a notebook cell that is run again.
 
     Raises:
         InvalidValueError: the name is taken, or ``family`` is not ``metric`` or ``margin``.
@@ -80,65 +69,35 @@ def register_loss(
             bibtex=bibtex,
             doc=cls.__doc__ or "",
         )
-        cls.spec = register(spec)
+        cls.spec = register(spec, replace=replace)
         return cls
 
     return decorate
 
 
-def _discover() -> None:
-    """Import the losses of this package, then those of plug-ins, once."""
-    global _discovered
-    if _discovered:
-        return
-    _discovered = True
-    importlib.import_module("mlcompare.losses")
-    for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-        _load_plugin(point)
-
-
-def _load_plugin(point: importlib.metadata.EntryPoint) -> None:
-    try:
-        point.load()
-    except Exception as error:  # whatever a plug-in raises: the rest of the registry must stay usable
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        if point.name not in _specs and point.name not in _aliases:
-            register(
-                LossSpec(
-                    point.name, "metric", "plug-in", point.value, _unusable, source="plugin", broken=reason,
-                    batched=False,
-                )
-            )  # fmt: skip
-
-
-def _unusable(**_context):  # pragma: no cover - LossSpec.create raises first
-    raise InvalidValueError("this loss can't be used")
-
-
-def list_losses(family: str | None = None, *, source: str | None = None) -> list[LossSpec]:
+def list_losses(family: str | None = None, *, provider: str | None = None) -> list[LossSpec]:
     """Return the registered losses, sorted by name.
 
     Args:
         family: only ``metric`` or only ``margin``.
-        source: ``native``, ``plugin``, or ``pml`` (every loss of pytorch-metric-learning, discovered there);
+        provider: ``native``, ``plugin``, or ``pml`` (every loss of pytorch-metric-learning, discovered there);
             by default the native ones and the plug-ins.
 
     Raises:
-        InvalidValueError: ``family`` or ``source`` is none of these.
+        InvalidValueError: ``family`` or ``provider`` is none of these.
 
     >>> "cosface" in [spec.name for spec in list_losses(family="margin")]
     True
     """
-    _discover()
     if family not in (None, *FAMILIES):
         raise InvalidValueError("`family` must be metric or margin", value=f"family={family!r}")
-    if source not in (None, "native", "plugin", "pml"):
-        raise InvalidValueError("`source` must be native, plugin or pml", value=f"source={source!r}")
-    specs = _pml().specs() if source == "pml" else [s for s in _specs.values() if source in (None, s.source)]
+    if provider not in (None, NATIVE, PLUGIN, PML):
+        raise InvalidValueError("`provider` must be native, plugin or pml", value=f"provider={provider!r}")
+    specs = _pml().specs() if provider == PML else LOSSES.records(provider=provider)
     return sorted((s for s in specs if family in (None, s.family)), key=lambda s: s.name)
 
 
-def _pml():
+def _pml() -> Any:
     return importlib.import_module("mlcompare.losses.pml")
 
 
@@ -151,12 +110,7 @@ def get_spec(name: str) -> LossSpec:
     name = str(name)
     if name.startswith(PML_PREFIX):
         return _pml().spec(name)
-    if _aliases.get(name, name) not in _specs:  # a loss that is known needs no discovery: sums register during import
-        _discover()
-    found = _specs.get(_aliases.get(name, name))
-    if found is None:
-        raise UnknownNameError(f"unknown loss {name!r}", cure=did_you_mean(name, [*_specs, *_aliases]))
-    return found
+    return LOSSES[name]
 
 
 def create_loss(

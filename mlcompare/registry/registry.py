@@ -97,7 +97,7 @@ class Registry(Mapping[str, R], Generic[R]):
     'red'
     >>> colours.register(Record(name="red", factory=int))
     Traceback (most recent call last):
-    mlcompare.errors.InvalidValueError: red: a colour is registered once, got 'red'; choose another name, or replace=True
+    mlcompare.errors.InvalidValueError: red: a colour is registered once, got 'red'; choose another, or replace=True
     >>> colours["rad"]
     Traceback (most recent call last):
     mlcompare.errors.UnknownNameError: unknown colour 'rad'; did you mean red?
@@ -125,7 +125,7 @@ class Registry(Mapping[str, R], Generic[R]):
         names = (record.name, *record.aliases)
         for name in names:
             if (name in self._records or name in self._aliases) and not replace:
-                cure = "choose another name, or replace=True"
+                cure = "choose another, or replace=True"
                 rule = f"a {self.kind} is registered once"
                 raise InvalidValueError(rule, value=repr(name), cure=cure, place=record.name)
         old = self._records.get(record.name)

@@ -2,47 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
-from mlcompare.registry.declarations import Hyperparameter, Option
+from mlcompare.registry.declarations import Hyperparameter
+from mlcompare.registry.registry import Record
 
 __all__ = ["LossSpec"]
 
 
-@dataclass(frozen=True)
-class LossSpec:
+@dataclass(frozen=True, kw_only=True)
+class LossSpec(Record):
     """One registered loss: what :func:`list_losses` returns.
 
     ``family`` is ``metric`` or ``margin``; ``kind`` is finer (pair, triplet, proxy, softmax, margin, …); ``needs``
     names the context that :func:`create_loss` demands; ``published`` holds settings that papers report (enqueued as
-    first trials); ``term`` marks losses that mean nothing alone; ``broken`` says why a plug-in can't be used.
+    first trials); ``term`` marks losses that mean nothing alone.
     """
 
-    name: str
-    family: str
-    kind: str
-    reference: str
-    factory: Callable[..., Any]
+    family: str = "metric"
+    kind: str = ""
     hyperparameters: Mapping[str, Hyperparameter] = field(default_factory=dict)
-    options: Mapping[str, Option] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     batched: bool = True
     stochastic: bool = False
     published: tuple[Mapping[str, float], ...] = ()
     term: bool = False
-    aliases: tuple[str, ...] = ()
-    source: str = "native"
     bibtex: str = ""
-    doc: str = ""
-    broken: str | None = None
-
-    @property
-    def summary(self) -> str:
-        """The first line of the loss's docstring."""
-        return self.doc.strip().splitlines()[0] if self.doc.strip() else ""
 
     @property
     def defaults(self) -> dict[str, float]:
@@ -51,9 +38,7 @@ class LossSpec:
 
     def create(self, *, num_classes=None, embedding_dim=None, class_counts=None, generator=None, **values):
         """Build the loss; see :func:`create_loss`."""
-        if self.broken is not None:
-            cure = "repair or uninstall the package that provides it" if self.source == "plugin" else None
-            raise InvalidValueError(f"this loss can't be used: {self.broken}", cure=cure, place=self.name)
+        self.usable("loss")
         known = {**self.hyperparameters, **self.options}
         for key, value in values.items():
             if key not in known:

@@ -20,7 +20,7 @@ def loss_records(specs: list[Any]) -> list[dict[str, Any]]:
             "name": spec.name,
             "family": spec.family,
             "kind": spec.kind,
-            "source": spec.source,
+            "provider": spec.provider,
             "summary": spec.summary,
             "reference": spec.reference,
             "aliases": list(spec.aliases),

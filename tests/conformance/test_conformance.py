@@ -5,7 +5,7 @@ import pytest
 from mlcompare.registry import get_spec, list_losses
 from mlcompare.testing import LossTestCase
 
-NAMES = [spec.name for spec in list_losses(source="native") if spec.name != "up_term"]  # means nothing without a head
+NAMES = [spec.name for spec in list_losses(provider="native") if spec.name != "up_term"]  # means nothing without a head
 
 
 class TestEveryLoss(LossTestCase):

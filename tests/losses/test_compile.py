@@ -7,7 +7,7 @@ from torch._dynamo.testing import CompileCounter
 
 from mlcompare.registry import create_loss, list_losses
 
-NAMES = [spec.name for spec in list_losses(source="native") if spec.batched and spec.name != "up_term"]
+NAMES = [spec.name for spec in list_losses(provider="native") if spec.batched and spec.name != "up_term"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,7 +6,7 @@ import torch
 from mlcompare.losses.pair import distance_weights
 from mlcompare.registry import create_loss, get_spec, list_losses
 
-HEADS = [s.name for s in list_losses(source="native") if "embedding_dim" in s.needs and s.kind not in ("term", "sum")]
+HEADS = [s.name for s in list_losses(provider="native") if "embedding_dim" in s.needs and s.kind not in ("term", "sum")]
 
 
 def train_on_a_plane(name, steps, seed=0, **values):
@@ -91,7 +91,7 @@ def test_collapsed_embeddings_have_zero_gradient():
 
 
 def test_losses_without_a_pair_are_zero_and_keep_the_graph():
-    for spec in list_losses(family="metric", source="native"):
+    for spec in list_losses(family="metric", provider="native"):
         if spec.needs or spec.name in ("n_pair",):
             continue
         embeddings = torch.randn(5, 3, requires_grad=True)
@@ -102,7 +102,7 @@ def test_losses_without_a_pair_are_zero_and_keep_the_graph():
 
 
 def test_float32_embeddings_stay_float32_and_half_precision_is_raised():
-    for spec in list_losses(source="native"):
+    for spec in list_losses(provider="native"):
         if spec.name == "up_term":
             continue
         loss = create_loss(spec.name, num_classes=3, embedding_dim=4)

@@ -12,7 +12,7 @@ from mlcompare.registry import create_loss, get_spec, list_losses
 from . import naive_heads, naive_pairs
 
 NAIVE = {**naive_heads.NAIVE, **naive_pairs.NAIVE}
-NAMES = [spec.name for spec in list_losses(source="native") if spec.name != "up_term"]  # part of up_softmax
+NAMES = [spec.name for spec in list_losses(provider="native") if spec.name != "up_term"]  # part of up_softmax
 CLASSES, DIM = 5, 6
 OPTIONS = [
     (name, option, choice)

@@ -10,7 +10,7 @@ from pytorch_metric_learning import losses, miners
 from mlcompare.errors import InvalidValueError, UnknownNameError
 from mlcompare.registry import create_loss, get_spec, list_losses
 
-SPECS = list_losses(source="pml")
+SPECS = list_losses(provider="pml")
 USABLE = [spec.name for spec in SPECS if not spec.broken]
 WITHOUT_LABELS = {"pml/ManifoldLoss", "pml/VICRegLoss"}  # they refuse labels
 

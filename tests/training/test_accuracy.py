@@ -18,7 +18,7 @@ from mlcompare.training.prepare import prepare
 from mlcompare.training.scoring import class_scores, embed
 
 METRICS = ("accuracy", "recall_at_1")
-HEADS = [s.name for s in list_losses(source="native") if not s.term and hasattr(s.create(
+HEADS = [s.name for s in list_losses(provider="native") if not s.term and hasattr(s.create(
     **{"num_classes": 3, "embedding_dim": 4}), "logits")]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from mlcompare.training.optimizers import OPTIMIZERS, create_optimizer, learning
 from mlcompare.training.population import population_key, train_population
 from mlcompare.training.stacked_optimizers import STACKED_OPTIMIZERS, StackedOptimizer, StackedWeights
 
-NATIVE = [spec.name for spec in list_losses(source="native") if spec.batched and not spec.term]
+NATIVE = [spec.name for spec in list_losses(provider="native") if spec.batched and not spec.term]
 
 
 def members(make_job, loss: str, encoder: EncoderConfig, **training):
