@@ -8,16 +8,18 @@ from mlcompare.data.augment import (
     augment,
     check_augmentation,
     draw_augmentation,
+    register_augmentation,
     resolve_augmentation,
 )
 from mlcompare.data.corruption import corrupt_splits
-from mlcompare.data.dataset import Dataset, DatasetSpec, list_datasets, load_dataset, register_dataset
+from mlcompare.data.dataset import DATASETS, Dataset, DatasetSpec, list_datasets, load_dataset, register_dataset
 from mlcompare.data.pairs import Pairs, read_pairs, with_pairs
-from mlcompare.data.sampling import SAMPLERS, check_sampler, pk_batches
+from mlcompare.data.sampling import SAMPLERS, check_sampler, pk_batches, register_sampler
 from mlcompare.data.splits import PROTOCOLS, Fold, Splits, draw_splits
 
 __all__ = [
     "AUGMENTATIONS",
+    "DATASETS",
     "PRESETS",
     "PROTOCOLS",
     "SAMPLERS",
@@ -47,7 +49,9 @@ __all__ = [
     "omniglot",
     "pk_batches",
     "read_pairs",
+    "register_augmentation",
     "register_dataset",
+    "register_sampler",
     "resolve_augmentation",
     "sop",
     "with_pairs",

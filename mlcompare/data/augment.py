@@ -16,6 +16,8 @@ from torch.nn import functional as F
 
 from mlcompare.data import colour, filters, warp
 from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
+from mlcompare.registry import Record, Registry
+from mlcompare.registry.registry import NATIVE
 
 __all__ = [
     "AUGMENTATIONS",
@@ -25,25 +27,55 @@ __all__ = [
     "augment",
     "check_augmentation",
     "draw_augmentation",
+    "register_augmentation",
     "resolve_augmentation",
 ]
 
 Shape = tuple[int, int, int]
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """``draw(B, strength, generator, shape) → parameters (…, B)``, and how they are applied.
+@dataclass(frozen=True, kw_only=True)
+class Augmentation(Record):
+    """``factory(B, strength, generator, shape) → parameters (…, B)`` draws, and either of two others applies them.
 
     Either ``apply(images, parameters, strength) → images``, or ``matrix(parameters, strength, H, W) → (B, 3, 3)``.
+    Strengths go from ``low`` to ``high`` in ``unit``.
     """
 
-    draw: Callable[[int, float, torch.Generator, Shape], Tensor]
-    low: float
-    high: float
+    low: float = 0.0
+    high: float = 1.0
+    unit: str = "share"
     apply: Callable[[Tensor, Tensor, float], Tensor] | None = None
     matrix: Callable[[Tensor, float, int, int], Tensor] | None = None
     colour: bool = False
+
+
+AUGMENTATIONS = Registry("augmentation", "augmentations", Augmentation, homes=["mlcompare.data"])
+Draw = Callable[[int, float, torch.Generator, Shape], Tensor]
+
+
+def register_augmentation(
+    name: str, *, draw: Draw, low: float = 0.0, high: float = 1.0, unit: str = "share", colour: bool = False,
+    reference: str = "", replace: bool = False,
+) -> Callable[[Callable[[Tensor, Tensor, float], Tensor]], Callable[[Tensor, Tensor, float], Tensor]]:  # fmt: skip
+    """File an augmentation under ``name``: the decorated function applies what ``draw`` drew.
+
+    It is called as ``apply(images (B, C, H, W) float32 from 0 to 255, parameters (…, B), strength)`` and returns images
+    of the same shape. All chance is drawn from the generator that ``draw(B, strength, generator, (C, H, W))`` is given.
+
+    Raises:
+        InvalidValueError: the name is taken, and ``replace`` is not said.
+    """
+
+    def decorate(apply: Callable[[Tensor, Tensor, float], Tensor]) -> Callable[[Tensor, Tensor, float], Tensor]:
+        record = Augmentation(
+            name=name, factory=draw, apply=apply, low=low, high=high, unit=unit, colour=colour,
+            doc=apply.__doc__ or "", reference=reference,
+        )  # fmt: skip
+        AUGMENTATIONS.register(record, replace=replace)
+        return apply
+
+    return decorate
 
 
 def _uniform(rows: int):
@@ -89,22 +121,27 @@ def _shift(images: Tensor, offsets: Tensor, pixels: float) -> Tensor:
 
 
 # the strength of each, and its bounds
-AUGMENTATIONS = {
-    "flip": Augmentation(_draw_flip, 0, 1, _flip(3)),  # probability, left to right
-    "flip_vertical": Augmentation(_draw_flip, 0, 1, _flip(2)),  # probability, upside down
-    "shift": Augmentation(_draw_shift, 0, 64, _shift),  # whole pixels either way
-    "rotate": Augmentation(_uniform(1), 0, 180, matrix=warp.rotation_matrix),  # degrees either way
-    "scale": Augmentation(_uniform(1), 0, 0.9, matrix=warp.scale_matrix),  # share, larger or smaller
-    "crop": Augmentation(_uniform(3), 0, 0.9, matrix=warp.crop_matrix),  # share of each side cut off
-    "affine": Augmentation(_uniform(4), 0, 0.4, matrix=warp.affine_matrix),  # added to each entry of the matrix
-    "brightness": Augmentation(_uniform(1), 0, 1, colour.brightness),  # share either way
-    "contrast": Augmentation(_uniform(1), 0, 1, colour.contrast),  # share either way
-    "saturation": Augmentation(_uniform(1), 0, 1, colour.saturation, colour=True),  # share either way
-    "hue": Augmentation(_uniform(1), 0, 0.5, colour.hue, colour=True),  # turns of the colour circle either way
-    "pca_jitter": Augmentation(_normal, 0, 1, colour.pca_jitter, colour=True),  # standard deviation of α
-    "noise": Augmentation(_normal_pixels, 0, 1, filters.noise),  # standard deviation, share of 255
-    "blur": Augmentation(_uniform(1), 0, 10, filters.blur),  # standard deviation in pixels, at most
-}
+_NATIVE = [  # name, draw, highest strength, unit, and how it is applied
+    ("flip", _draw_flip, 1, "probability, left to right", {"apply": _flip(3)}),
+    ("flip_vertical", _draw_flip, 1, "probability, upside down", {"apply": _flip(2)}),
+    ("shift", _draw_shift, 64, "whole pixels either way", {"apply": _shift}),
+    ("rotate", _uniform(1), 180, "degrees either way", {"matrix": warp.rotation_matrix}),
+    ("scale", _uniform(1), 0.9, "share, larger or smaller", {"matrix": warp.scale_matrix}),
+    ("crop", _uniform(3), 0.9, "share of each side cut off", {"matrix": warp.crop_matrix}),
+    ("affine", _uniform(4), 0.4, "added to each entry of the matrix", {"matrix": warp.affine_matrix}),
+    ("brightness", _uniform(1), 1, "share either way", {"apply": colour.brightness}),
+    ("contrast", _uniform(1), 1, "share either way", {"apply": colour.contrast}),
+    ("saturation", _uniform(1), 1, "share either way", {"apply": colour.saturation, "colour": True}),
+    ("hue", _uniform(1), 0.5, "turns of the colour circle either way", {"apply": colour.hue, "colour": True}),
+    ("pca_jitter", _normal, 1, "standard deviation of α", {"apply": colour.pca_jitter, "colour": True}),
+    ("noise", _normal_pixels, 1, "standard deviation, share of 255", {"apply": filters.noise}),
+    ("blur", _uniform(1), 10, "standard deviation in pixels, at most", {"apply": filters.blur}),
+]
+for _name, _draw, _high, _unit, _how in _NATIVE:
+    _doc = f"{_name}: {_unit}"
+    AUGMENTATIONS.register(
+        Augmentation(name=_name, factory=_draw, high=_high, unit=_unit, doc=_doc, provider=NATIVE, **_how)
+    )
 
 PRESETS: dict[str, dict[str, float]] = {
     "faces": {"flip": 0.5, "crop": 0.1, "rotate": 5, "brightness": 0.2, "contrast": 0.2},
@@ -145,9 +182,8 @@ def check_augmentation(given: Mapping[str, float], channels: int = 3) -> None:
     """
     for name, strength in given.items():
         if name not in AUGMENTATIONS:
-            cure = did_you_mean(name, AUGMENTATIONS)
-            raise UnknownNameError(f"unknown augmentation {name!r}", cure=cure, place=name)
-        low, high = AUGMENTATIONS[name].low, AUGMENTATIONS[name].high
+            raise AUGMENTATIONS.unknown(name).at(name)
+        low, high = AUGMENTATIONS.usable(name).low, AUGMENTATIONS[name].high
         if isinstance(strength, bool) or not isinstance(strength, int | float) or not low <= strength <= high:
             raise InvalidValueError(f"must be a number from {low:g} to {high:g}", value=repr(strength), place=name)
         if AUGMENTATIONS[name].colour and strength > 0 and channels != 3:
@@ -157,7 +193,7 @@ def check_augmentation(given: Mapping[str, float], channels: int = 3) -> None:
 
 def draw_augmentation(batch: int, given: Mapping[str, float], generator: torch.Generator, shape: Shape) -> list[Tensor]:
     """Return the parameters of each augmentation for a batch of ``batch`` images ``(C, H, W)``, in the order given."""
-    return [AUGMENTATIONS[name].draw(batch, strength, generator, shape) for name, strength in given.items()]
+    return [AUGMENTATIONS[name](batch, strength, generator, shape) for name, strength in given.items()]
 
 
 def apply_augmentation(images: Tensor, given: Mapping[str, float], parameters: list[Tensor]) -> Tensor:

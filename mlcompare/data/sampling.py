@@ -3,18 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from mlcompare.errors import DataError, InvalidValueError
+from mlcompare.registry import Record, Registry
 
-__all__ = ["SAMPLERS", "check_sampler", "class_balanced_batches", "epoch_batches", "pk_batches", "random_batches"]
+__all__ = [
+    "SAMPLERS", "SamplerSpec", "check_sampler", "class_balanced_batches", "epoch_batches", "pk_batches",
+    "random_batches", "register_sampler",
+]  # fmt: skip
 
 CHUNK = 512  # steps drawn at a time: bounded memory however long the training
 SORTED_UP_TO = 256  # samples of the largest class; beyond it K of them are drawn without sorting them all
 
 
+@dataclass(frozen=True, kw_only=True)
+class SamplerSpec(Record):
+    """A registered sampler: see :func:`pk_batches` for what it is called with and returns."""
+
+
+SAMPLERS = Registry("sampler", "samplers", SamplerSpec, homes=["mlcompare.data"])
+Sampler = TypeVar("Sampler", bound=Callable[..., Tensor])
+
+
+def register_sampler(name: str, *, reference: str = "", replace: bool = False) -> Callable[[Sampler], Sampler]:
+    """File a sampler under ``name``: a function that is called, and returns batches, as :func:`pk_batches` does.
+
+    Raises:
+        InvalidValueError: the name is taken, and ``replace`` is not said.
+    """
+
+    def decorate(draw: Sampler) -> Sampler:
+        spec = SamplerSpec(name=name, factory=draw, doc=draw.__doc__ or "", reference=reference)
+        SAMPLERS.register(spec, replace=replace)
+        return draw
+
+    return decorate
+
+
+@register_sampler("pk")
 def pk_batches(
     labels: Tensor, *, classes_per_batch: int, samples_per_class: int, steps: int, generator: torch.Generator
 ) -> Tensor:
@@ -54,6 +85,7 @@ def pk_batches(
     return torch.cat(drawn).to(labels.device)
 
 
+@register_sampler("class_balanced")
 def class_balanced_batches(
     labels: Tensor, *, classes_per_batch: int, samples_per_class: int, steps: int, generator: torch.Generator
 ) -> Tensor:
@@ -72,6 +104,7 @@ def class_balanced_batches(
     return rows.reshape(steps, -1).to(labels.device)
 
 
+@register_sampler("random")
 def random_batches(
     labels: Tensor, *, classes_per_batch: int, samples_per_class: int, steps: int, generator: torch.Generator
 ) -> Tensor:
@@ -96,6 +129,7 @@ def random_batches(
     return torch.cat(drawn).to(labels.device)
 
 
+@register_sampler("epoch")
 def epoch_batches(
     labels: Tensor, *, classes_per_batch: int, samples_per_class: int, steps: int, generator: torch.Generator
 ) -> Tensor:
@@ -111,14 +145,6 @@ def epoch_batches(
     return rows.reshape(steps, -1).to(labels.device)
 
 
-SAMPLERS: dict[str, Callable[..., Tensor]] = {
-    "pk": pk_batches,
-    "class_balanced": class_balanced_batches,
-    "random": random_batches,
-    "epoch": epoch_batches,
-}
-
-
 def check_sampler(name: str, labels: Tensor, *, classes_per_batch: int, samples_per_class: int) -> None:
     """Draw one batch, and raise what a training would.
 
@@ -127,7 +153,10 @@ def check_sampler(name: str, labels: Tensor, *, classes_per_batch: int, samples_
     """
     generator = torch.Generator().manual_seed(0)
     counts = {"classes_per_batch": classes_per_batch, "samples_per_class": samples_per_class}
-    SAMPLERS[name](labels, **counts, steps=1, generator=generator)
+    batches = SAMPLERS.usable(name)(labels, **counts, steps=1, generator=generator)
+    shape, wanted = tuple(getattr(batches, "shape", ())), (1, classes_per_batch * samples_per_class)
+    if shape != wanted or batches.is_floating_point():
+        raise InvalidValueError(f"a sampler returns row numbers {wanted} for one step", value=str(shape), place=name)
 
 
 def _check_counts(classes_per_batch: int, samples_per_class: int, steps: int) -> None:

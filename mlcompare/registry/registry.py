@@ -63,6 +63,10 @@ class Record:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Call what is registered."""
+        return self.factory(*arguments, **options)
+
     @property
     def summary(self) -> str:
         """The first line of the docstring."""
