@@ -1,32 +1,128 @@
-"""Optimisers and learning-rate schedules by name."""
+"""Optimisers and learning-rate schedules by name, each for one training and for a population."""
 
 from __future__ import annotations
 
 import bisect
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
+from mlcompare.errors import InvalidValueError
+from mlcompare.registry import Record, Registry
 from mlcompare.training.config import TrainingConfig
 
-__all__ = ["OPTIMIZERS", "SCHEDULES", "create_optimizer", "learning_rate_factor"]
+__all__ = [
+    "OPTIMIZERS", "SCHEDULES", "OptimizerSpec", "ScheduleSpec", "create_optimizer", "learning_rate_factor",
+    "register_optimizer", "register_schedule",
+]  # fmt: skip
 
-Groups = list[dict]
+Groups = list[dict[str, Any]]
 
-OPTIMIZERS: dict[str, Callable[[Groups, TrainingConfig], torch.optim.Optimizer]] = {
-    "sgd": lambda groups, c: torch.optim.SGD(groups, lr=c.learning_rate, weight_decay=c.weight_decay),
-    "sgd_momentum": lambda groups, c: torch.optim.SGD(
-        groups, lr=c.learning_rate, momentum=c.momentum, weight_decay=c.weight_decay
-    ),
-    "adagrad": lambda groups, c: torch.optim.Adagrad(groups, lr=c.learning_rate, weight_decay=c.weight_decay),
-    "rmsprop": lambda groups, c: torch.optim.RMSprop(groups, lr=c.learning_rate, weight_decay=c.weight_decay),
-    "adam": lambda groups, c: torch.optim.Adam(groups, lr=c.learning_rate, weight_decay=c.weight_decay, fused=True),
-    "adamw": lambda groups, c: torch.optim.AdamW(groups, lr=c.learning_rate, weight_decay=c.weight_decay, fused=True),
-}
-SCHEDULES = ("constant", "cosine", "step")
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSpec(Record):
+    """A registered optimiser: ``factory(groups, config) → torch.optim.Optimizer``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleSpec(Record):
+    """A registered schedule: ``factory(progress, config) → factor`` of the learning rate, for progress in [0, 1)."""
+
+
+OPTIMIZERS = Registry("optimizer", "optimizers", OptimizerSpec, homes=["mlcompare.training"])
+SCHEDULES = Registry("schedule", "schedules", ScheduleSpec, homes=["mlcompare.training"])
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def register_optimizer(name: str, *, reference: str = "", replace: bool = False) -> Callable[[F], F]:
+    """File an optimiser under ``name``.
+
+    It is called as ``factory(groups, config)``: every group has ``params``, ``lr``, ``weight_decay`` and ``momentum``,
+    which torch's optimisers take from there. A population gives each member groups of its own.
+
+    Raises:
+        InvalidValueError: the name is taken, and ``replace`` is not said.
+    """
+
+    def decorate(factory: F) -> F:
+        spec = OptimizerSpec(name=name, factory=factory, doc=factory.__doc__ or "", reference=reference)
+        OPTIMIZERS.register(spec, replace=replace)
+        return factory
+
+    return decorate
+
+
+def register_schedule(name: str, *, reference: str = "", replace: bool = False) -> Callable[[F], F]:
+    """File a schedule under ``name``: ``factor(progress, config)``, which multiplies every learning rate.
+
+    Raises:
+        InvalidValueError: the name is taken, and ``replace`` is not said.
+    """
+
+    def decorate(factor: F) -> F:
+        spec = ScheduleSpec(name=name, factory=factor, doc=factor.__doc__ or "", reference=reference)
+        SCHEDULES.register(spec, replace=replace)
+        return factor
+
+    return decorate
+
+
+@register_optimizer("sgd")
+def _sgd(groups: Groups, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Stochastic gradient descent without momentum."""
+    return torch.optim.SGD([{**group, "momentum": 0.0} for group in groups])
+
+
+@register_optimizer("sgd_momentum")
+def _sgd_momentum(groups: Groups, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Stochastic gradient descent with ``training.momentum``."""
+    return torch.optim.SGD(groups)
+
+
+@register_optimizer("adagrad", reference="Duchi et al. 2011")
+def _adagrad(groups: Groups, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Adagrad."""
+    return torch.optim.Adagrad(groups)
+
+
+@register_optimizer("rmsprop", reference="Tieleman & Hinton 2012")
+def _rmsprop(groups: Groups, config: TrainingConfig) -> torch.optim.Optimizer:
+    """RMSprop with α = 0.99, without momentum."""
+    return torch.optim.RMSprop([{**group, "momentum": 0.0} for group in groups])
+
+
+@register_optimizer("adam", reference="Kingma & Ba 2015, arXiv:1412.6980")
+def _adam(groups: Groups, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Adam with β = (0.9, 0.999); weight decay is added to the gradient."""
+    return torch.optim.Adam(groups, fused=True)
+
+
+@register_optimizer("adamw", reference="Loshchilov & Hutter 2019, arXiv:1711.05101")
+def _adamw(groups: Groups, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay."""
+    return torch.optim.AdamW(groups, fused=True)
+
+
+@register_schedule("constant")
+def _constant(progress: float, config: TrainingConfig) -> float:
+    """The same learning rate from the first step to the last."""
+    return 1.0
+
+
+@register_schedule("cosine", reference="Loshchilov & Hutter 2017, arXiv:1608.03983")
+def _cosine(progress: float, config: TrainingConfig) -> float:
+    """Half a cosine from 1 to 0."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@register_schedule("step")
+def _step(progress: float, config: TrainingConfig) -> float:
+    """``step_factor`` at each of ``milestones``, shares of the training."""
+    return float(config.step_factor ** bisect.bisect_right(sorted(config.milestones), progress))
 
 
 def create_optimizer(encoder: nn.Module, losses: Iterable[nn.Module], config: TrainingConfig) -> torch.optim.Optimizer:
@@ -34,19 +130,18 @@ def create_optimizer(encoder: nn.Module, losses: Iterable[nn.Module], config: Tr
 
     Raises:
         UnknownNameError: no such optimiser.
+        InvalidValueError: nothing can be trained.
     """
-    if config.optimizer not in OPTIMIZERS:
-        cure = did_you_mean(config.optimizer, OPTIMIZERS)
-        raise UnknownNameError(f"unknown optimizer {config.optimizer!r}", cure=cure)
-    own = [parameter for loss in losses for parameter in loss.parameters()]
-    groups = [{"params": list(encoder.parameters()), "lr": config.learning_rate}]
-    if own:
-        groups.append({"params": own, "lr": config.learning_rate * config.head_lr_ratio})
-    groups = [group for group in groups if group["params"]]
+    spec = OPTIMIZERS.usable(config.optimizer)
+    own = [parameter for loss in losses for parameter in loss.parameters() if parameter.requires_grad]
+    body = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    numbers = {"weight_decay": config.weight_decay, "momentum": config.momentum}
+    rates = ((body, config.learning_rate), (own, config.learning_rate * config.head_lr_ratio))
+    groups = [{"params": parameters, "lr": lr, **numbers} for parameters, lr in rates if parameters]
     if not groups:
         cure = "use another encoder, or a loss with class weights"
         raise InvalidValueError("something must be trainable", value="no weights", cure=cure)
-    optimizer = OPTIMIZERS[config.optimizer](groups, config)
+    optimizer: torch.optim.Optimizer = spec.factory(groups, config)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
     return optimizer
@@ -63,8 +158,4 @@ def learning_rate_factor(config: TrainingConfig, progress: float) -> float:
     [0.5, 1.0, 1.0]
     """
     rise = min(1.0, (progress + 1 / config.steps) / config.warmup) if config.warmup > 0 else 1.0
-    if config.schedule == "cosine":
-        return rise * 0.5 * (1 + math.cos(math.pi * progress))
-    if config.schedule == "step":
-        return rise * config.step_factor ** bisect.bisect_right(sorted(config.milestones), progress)
-    return rise
+    return rise * float(SCHEDULES.usable(config.schedule).factory(progress, config))

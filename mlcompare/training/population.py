@@ -77,8 +77,7 @@ def train_population(jobs: Sequence[TrainingJob], data: TrainingData) -> list[Tr
 
 def _train_stages(jobs, members, data: TrainingData, results) -> dict[str, Tensor]:
     """Train every stage; return the stacked state of the encoders."""
-    parameters, buffers = stack_module_state([member.encoder for member in members])
-    weights = StackedWeights(parameters) if parameters else None
+    weights, buffers = _stacked([member.encoder for member in members])
     samples = torch.as_tensor(np.asarray(data.dataset.samples), device=jobs[0].device)
     for stages in zip(*(member.stages for member in members)):
         _train_stage(jobs, members, stages, samples, weights, buffers, results)
@@ -93,8 +92,7 @@ def _train_stage(
 ) -> None:  # fmt: skip
     """Train one stage of every member; ``weights`` and ``buffers`` of the encoders change in place."""
     stage, config = stages[0], members[0].config
-    loss_parameters, loss_buffers = stack_module_state([s.loss for s in stages])
-    loss_weights = StackedWeights(loss_parameters) if loss_parameters else None
+    loss_weights, loss_buffers = _stacked([s.loss for s in stages])
     optimizer = StackedOptimizer(weights, loss_weights, [member.config for member in members])
     batches = _Batches(jobs, members, stages, samples)
     precision = encoder_precision(config, jobs[0].device)
@@ -126,6 +124,14 @@ def _train_stage(
                 return
     for number, member in enumerate(stages):  # each loss takes its trained state: accuracy asks it for logits
         _take(member.loss, {**(loss_weights.views if loss_weights else {}), **loss_buffers}, number)
+
+
+def _stacked(modules: Sequence[nn.Module]) -> tuple[StackedWeights | None, dict[str, Tensor]]:
+    """Return what learns, and everything else: buffers, and parameters that don't require a gradient."""
+    parameters, buffers = stack_module_state(list(modules))
+    learns = {name: tensor for name, tensor in parameters.items() if tensor.requires_grad}
+    fixed = {name: tensor.detach() for name, tensor in parameters.items() if name not in learns}
+    return (StackedWeights(learns) if learns else None), {**fixed, **buffers}
 
 
 @torch.no_grad()

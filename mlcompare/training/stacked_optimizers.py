@@ -1,8 +1,8 @@
-"""The optimisers of :mod:`mlcompare.training.optimizers` for a population: every member with its own numbers.
+"""The registered optimisers for a population: every member with its own learning rate, decay and momentum.
 
-All weights of all members lie in one vector, so a step is a handful of operations however many members and
-layers there are; on a CPU, Adam and AdamW are PyTorch's fused kernel, member after member, which passes over the
-memory once. The formulas are torch.optim's.
+Each member has groups of its own in one ``torch.optim`` optimiser, so any optimiser works, with its own arithmetic.
+Where that optimiser would go from member to member in Python (all but the fused ones), the plain ones are a handful of
+operations over all members' weights, which lie in one vector; their formulas are torch.optim's.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from mlcompare.errors import UnknownNameError, did_you_mean
+from mlcompare.registry.registry import NATIVE
 from mlcompare.training.config import TrainingConfig
+from mlcompare.training.optimizers import OPTIMIZERS
 
-__all__ = ["STACKED_OPTIMIZERS", "StackedOptimizer", "StackedWeights"]
+__all__ = ["FUSED", "VECTORIZED", "StackedOptimizer", "StackedWeights"]
+
+FUSED = frozenset({"adam", "adamw"})  # on a CPU: one pass over the memory for each member
 
 
 class StackedWeights:
@@ -38,6 +41,11 @@ class StackedWeights:
         views = self.views.values()
         return torch.cat([(torch.zeros_like(v) if v.grad is None else v.grad).flatten() for v in views])
 
+    def reached(self) -> Tensor:
+        """Return 1 for each weight that the loss depends on and 0 for the others, in the order of ``flat``."""
+        views = self.views.values()
+        return torch.cat([torch.full_like(v.flatten(), 0.0 if v.grad is None else 1.0) for v in views]).detach()
+
     def spread(self, values: Sequence[float]) -> Tensor:
         """Return one number for each member as one for each weight, in the order of ``flat``."""
         column = torch.tensor(values, dtype=self.flat.dtype, device=self.flat.device)[:, None]
@@ -57,17 +65,18 @@ class StackedOptimizer:
         UnknownNameError: no such optimiser.
     """
 
-    def __init__(self, encoder: StackedWeights | None, loss: StackedWeights | None, configs: Sequence[TrainingConfig]):
+    def __init__(
+        self, encoder: StackedWeights | None, loss: StackedWeights | None, configs: Sequence[TrainingConfig]
+    ) -> None:
         name = configs[0].optimizer
-        if name not in STACKED_OPTIMIZERS:
-            cure = did_you_mean(name, STACKED_OPTIMIZERS)
-            raise UnknownNameError(f"unknown optimizer {name!r}", cure=cure)
+        spec = OPTIMIZERS.usable(name)
         self._steppers: list[Callable[[float, int], None]] = []
         for weights, ratios in ((encoder, [1.0] * len(configs)), (loss, [c.head_lr_ratio for c in configs])):
             if weights is not None:
                 rates = [c.learning_rate * ratio for c, ratio in zip(configs, ratios)]
                 fused = name in FUSED and weights.flat.device.type == "cpu"
-                kind = _FusedAdam if fused else _Vectorized
+                plain = spec.provider == NATIVE and name in VECTORIZED and not fused
+                kind = _Vectorized if plain else _Grouped
                 self._steppers.append(kind(name, weights, rates, configs))
         self._count = 0
 
@@ -79,88 +88,91 @@ class StackedOptimizer:
             step(factor, self._count)
 
 
-class _FusedAdam:
-    """Adam and AdamW by PyTorch's fused kernel, member after member: one pass over the memory. For CPUs."""
+class _Grouped:
+    """The registered optimiser itself, with groups of its own for each member."""
 
-    def __init__(self, name: str, weights: StackedWeights, rates: Sequence[float], configs: Sequence[TrainingConfig]):
-        self._update, self._weights, self._rates = FUSED[name], weights, rates
-        self._decays = [c.weight_decay for c in configs]
-        self._count = torch.zeros(())
-        state = (weights.flat, torch.zeros_like(weights.flat), torch.zeros_like(weights.flat))
-        self._state = [  # (weights, means, squares) of each member, each a list over the layers
-            tuple([stack[member] for stack in weights.stacks(flat).values()] for flat in state)
-            for member in range(weights.members)
+    def __init__(
+        self, name: str, weights: StackedWeights, rates: Sequence[float], configs: Sequence[TrainingConfig]
+    ) -> None:
+        self._weights, self._rates = weights, rates
+        stacks = weights.stacks(weights.flat).values()
+        self._members = [[stack[member] for stack in stacks] for member in range(weights.members)]
+        groups = [
+            {"params": own, "lr": lr, "weight_decay": config.weight_decay, "momentum": config.momentum}
+            for own, lr, config in zip(self._members, rates, configs)
         ]
+        self._optimizer: torch.optim.Optimizer = OPTIMIZERS[name].factory(groups, configs[0])
 
     def __call__(self, factor: float, count: int) -> None:
-        self._count.fill_(count)
-        views = self._weights.views.values()
-        used = [number for number, view in enumerate(views) if view.grad is not None]
-        if not used:
-            return
-        gradients = zip(*(view.grad.contiguous().unbind() for view in views if view.grad is not None))
-        counts = [self._count] * len(used)
-        for state, gradient, lr, decay in zip(self._state, gradients, self._rates, self._decays):
-            own = ([tensors[number] for number in used] for tensors in state)
-            weights, means, squares = own
-            self._update(
-                weights, list(gradient), means, squares, [], counts, lr=lr * factor, beta1=0.9, beta2=0.999,
-                weight_decay=decay, eps=1e-8, amsgrad=False, maximize=False,
-            )  # fmt: skip
+        for group, rate in zip(self._optimizer.param_groups, self._rates):
+            group["lr"] = rate * factor
+        gradients = [None if v.grad is None else v.grad.contiguous() for v in self._weights.views.values()]
+        for member, own in enumerate(self._members):
+            for parameter, gradient in zip(own, gradients):
+                parameter.grad = None if gradient is None else gradient[member]
+        self._optimizer.step()
 
 
 class _Vectorized:
     """A step in a handful of operations over all members and layers."""
 
-    def __init__(self, name: str, weights: StackedWeights, rates: Sequence[float], configs: Sequence[TrainingConfig]):
-        self._update, self._weights, self._state = STACKED_OPTIMIZERS[name], weights, {}
-        decays, momenta = ([c.weight_decay for c in configs], [c.momentum for c in configs])
-        columns = {"lr": rates, "decay": decays, "momentum": momenta}
+    def __init__(
+        self, name: str, weights: StackedWeights, rates: Sequence[float], configs: Sequence[TrainingConfig]
+    ) -> None:
+        self._update, self._weights = VECTORIZED[name], weights
+        self._state: State = {}
+        columns = {"lr": rates, "decay": [c.weight_decay for c in configs], "momentum": [c.momentum for c in configs]}
         self._numbers = {key: weights.spread(values) for key, values in columns.items()}
 
     def __call__(self, factor: float, count: int) -> None:
+        if count == 1:  # what the loss doesn't depend on stays as it is, decay or not
+            self._numbers["decay"] = self._numbers["decay"] * self._weights.reached()
         lr = self._numbers["lr"] * factor
         self._update(self._weights.flat, self._weights.gradient(), lr, self._numbers, self._state, count)
 
 
-def _slot(state: dict[str, Tensor], name: str, like: Tensor) -> Tensor:
+State = dict[str, Tensor]
+Numbers = Mapping[str, Tensor]
+
+
+def _slot(state: State, name: str, like: Tensor) -> Tensor:
     if name not in state:
         state[name] = torch.zeros_like(like)
     return state[name]
 
 
-def _sgd(p: Tensor, g: Tensor, lr: Tensor, numbers, state, count: int) -> None:
+def _sgd(p: Tensor, g: Tensor, lr: Tensor, numbers: Numbers, state: State, count: int) -> None:
     p.sub_(lr * (g + numbers["decay"] * p))
 
 
-def _sgd_momentum(p: Tensor, g: Tensor, lr: Tensor, numbers, state, count: int) -> None:
+def _sgd_momentum(p: Tensor, g: Tensor, lr: Tensor, numbers: Numbers, state: State, count: int) -> None:
     velocity = _slot(state, "velocity", p)
     velocity.mul_(numbers["momentum"]).add_(g + numbers["decay"] * p)
     p.sub_(lr * velocity)
 
 
-def _adagrad(p: Tensor, g: Tensor, lr: Tensor, numbers, state, count: int) -> None:
+def _adagrad(p: Tensor, g: Tensor, lr: Tensor, numbers: Numbers, state: State, count: int) -> None:
     g = g + numbers["decay"] * p
     squares = _slot(state, "squares", p).addcmul_(g, g)
     p.sub_(lr * g / (squares.sqrt() + 1e-10))
 
 
-def _rmsprop(p: Tensor, g: Tensor, lr: Tensor, numbers, state, count: int) -> None:
+def _rmsprop(p: Tensor, g: Tensor, lr: Tensor, numbers: Numbers, state: State, count: int) -> None:
     g = g + numbers["decay"] * p
     squares = _slot(state, "squares", p).mul_(0.99).addcmul_(g, g, value=0.01)
     p.sub_(lr * g / (squares.sqrt() + 1e-8))
 
 
-def _adam(p: Tensor, g: Tensor, lr: Tensor, numbers, state, count: int) -> None:
+def _adam(p: Tensor, g: Tensor, lr: Tensor, numbers: Numbers, state: State, count: int) -> None:
     _adaptive_step(p, g + numbers["decay"] * p, lr, state, count)
 
 
-def _adamw(p: Tensor, g: Tensor, lr: Tensor, numbers, state, count: int) -> None:
+def _adamw(p: Tensor, g: Tensor, lr: Tensor, numbers: Numbers, state: State, count: int) -> None:
     p.mul_(1 - lr * numbers["decay"])
     _adaptive_step(p, g, lr, state, count)
 
 
-def _adaptive_step(p: Tensor, g: Tensor, lr: Tensor, state: dict[str, Tensor], count: int) -> None:
+def _adaptive_step(p: Tensor, g: Tensor, lr: Tensor, state: State, count: int) -> None:
     """Adam's step with β = (.9, .999), ε = 1e-8 (Kingma & Ba 2015, algorithm 1)."""
     mean = _slot(state, "mean", p).lerp_(g, 0.1)
     squares = _slot(state, "squares", p).mul_(0.999).addcmul_(g, g, value=0.001)
@@ -168,7 +180,7 @@ def _adaptive_step(p: Tensor, g: Tensor, lr: Tensor, state: dict[str, Tensor], c
     p.sub_(mean.div(denominator).mul_(lr / (1 - 0.9**count)))
 
 
-STACKED_OPTIMIZERS: dict[str, Callable[..., None]] = {
+VECTORIZED: dict[str, Callable[..., None]] = {
     "sgd": _sgd,
     "sgd_momentum": _sgd_momentum,
     "adagrad": _adagrad,
@@ -176,4 +188,3 @@ STACKED_OPTIMIZERS: dict[str, Callable[..., None]] = {
     "adam": _adam,
     "adamw": _adamw,
 }
-FUSED: dict[str, Callable[..., None]] = {"adam": torch._fused_adam_, "adamw": torch._fused_adamw_}

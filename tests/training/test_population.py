@@ -15,7 +15,7 @@ from mlcompare.registry import list_losses
 from mlcompare.training import EncoderConfig, TrainingConfig, stacked_optimizers, train
 from mlcompare.training.optimizers import OPTIMIZERS, create_optimizer, learning_rate_factor
 from mlcompare.training.population import population_key, train_population
-from mlcompare.training.stacked_optimizers import STACKED_OPTIMIZERS, StackedOptimizer, StackedWeights
+from mlcompare.training.stacked_optimizers import VECTORIZED, StackedOptimizer, StackedWeights
 
 NATIVE = [spec.name for spec in list_losses(provider="native") if spec.batched and not spec.term]
 
@@ -173,7 +173,7 @@ def test_every_optimiser_and_schedule_in_both_engines(data, make_job, optimizer:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_stacked_optimisers_are_torchs(monkeypatch, name: str, fused: bool) -> None:
     if not fused:  # as on a GPU
-        monkeypatch.setattr(stacked_optimizers, "FUSED", {})
+        monkeypatch.setattr(stacked_optimizers, "FUSED", frozenset())
     torch.manual_seed(0)
     configs = [
         TrainingConfig(optimizer=name, lr=lr, weight_decay=decay, momentum=momentum, head_lr_ratio=ratio)
@@ -204,4 +204,4 @@ def test_stacked_optimisers_are_torchs(monkeypatch, name: str, fused: bool) -> N
         for module, stack in zip(modules, stacks):
             for key, parameter in module.named_parameters():
                 torch.testing.assert_close(stack.views[key][number], parameter, rtol=1e-7, atol=1e-9)
-    assert set(STACKED_OPTIMIZERS) == set(OPTIMIZERS)
+    assert set(VECTORIZED) == {spec.name for spec in OPTIMIZERS.records(provider="native")}
