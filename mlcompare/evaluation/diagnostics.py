@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from mlcompare.errors import InvalidValueError
-from mlcompare.evaluation.inputs import Samples, prepare
+from mlcompare.evaluation.inputs import Samples, normalized_samples
 
 __all__ = ["class_angles", "class_weight_norms", "embedding_geometry", "norm_statistics", "spectrum"]
 
@@ -26,7 +26,7 @@ def embedding_geometry(embeddings, labels) -> dict[str, float]:
     >>> round(scores["inter_class_angle"], 4), scores["alignment"]
     (1.5708, 0.0)
     """
-    samples = prepare(embeddings, labels, place="embedding_geometry")
+    samples = normalized_samples(embeddings, labels, place="embedding_geometry")
     return (
         class_angles(samples)
         | _alignment_uniformity(samples)

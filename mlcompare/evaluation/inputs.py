@@ -15,7 +15,7 @@ import torch
 
 from mlcompare.errors import InvalidValueError
 
-__all__ = ["GRID", "Samples", "as_labels", "cosines", "prepare", "select", "unit_vectors"]
+__all__ = ["GRID", "Samples", "as_labels", "cosines", "normalized_samples", "select", "unit_vectors"]
 
 GRID = 2.0**-32  # cosines are multiples of this
 ROWS = 4096  # normalised at a time: the temporaries stay small
@@ -43,13 +43,13 @@ class Samples:
         return Samples(self.vectors[index], self.codes[index], self.classes)
 
 
-def prepare(embeddings, labels, *, device=None, place: str = "evaluate_embeddings") -> Samples:
+def normalized_samples(embeddings, labels, *, device=None, place: str = "evaluate_embeddings") -> Samples:
     """Check ``embeddings (N, D)`` and ``labels (N,)`` (torch, numpy or lists) and return :class:`Samples`.
 
     Raises:
         InvalidValueError: not a matrix, another number of labels, NaN or infinity, or fewer than two classes.
 
-    >>> prepare([[3.0, 4.0], [0.0, 2.0]], ["a", "b"]).vectors.tolist()
+    >>> normalized_samples([[3.0, 4.0], [0.0, 2.0]], ["a", "b"]).vectors.tolist()
     [[0.6, 0.8], [0.0, 1.0]]
     """
     vectors = unit_vectors(embeddings, device=device, place=place)

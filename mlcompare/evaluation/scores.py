@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,12 +11,12 @@ import torch
 from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation.clustering import clustering_scores
 from mlcompare.evaluation.identification import identification_scores
-from mlcompare.evaluation.inputs import Samples, cosines, prepare
+from mlcompare.evaluation.inputs import Samples, cosines, normalized_samples
 from mlcompare.evaluation.neighbours import retrieval_task
 from mlcompare.evaluation.retrieval import retrieval_scores
 from mlcompare.evaluation.roc import count_pairs
 from mlcompare.evaluation.verification import score_counts, verification_scores
-from mlcompare.metrics import DEFAULT_METRICS, parse_metric
+from mlcompare.metrics import DEFAULT_METRICS, METRICS, Metric, parse_metric
 
 __all__ = ["evaluate_embeddings", "has_class_scores", "per_class_scores"]
 
@@ -58,7 +59,7 @@ def evaluate_embeddings(
     """
     names = [metrics] if isinstance(metrics, str) else list(DEFAULT_METRICS if metrics is None else metrics)
     parsed = [parse_metric(name) for name in names]
-    samples = prepare(embeddings, labels, device=device)
+    samples = normalized_samples(embeddings, labels, device=device)
     if chunk_size is not None and chunk_size < 1:
         raise InvalidValueError("chunk_size must be at least 1", value=str(chunk_size), place="evaluate_embeddings")
     protocol = {"query": query, "gallery": gallery}
@@ -77,6 +78,8 @@ def evaluate_embeddings(
                 scores |= identification_scores(samples, chosen, **protocol, seed=seed, chunk_size=chunk_size)
             case "clustering":
                 scores |= clustering_scores(samples, chosen, seed=seed)
+            case "own":
+                scores |= {metric.name: _mean(own_scores(embeddings, samples, metric)) for metric in chosen}
             case _:
                 raise InvalidValueError(
                     "closed-set accuracy needs logits, not embeddings", value="accuracy", place="evaluate_embeddings",
@@ -92,7 +95,7 @@ def has_class_scores(metric: str) -> bool:
     (True, False)
     """
     parsed = parse_metric(metric)
-    return parsed.group == "retrieval" or parsed.kind in ("auc", "eer", "tar_at_far")
+    return parsed.group in ("retrieval", "own") or parsed.kind in ("auc", "eer", "tar_at_far")
 
 
 def per_class_scores(
@@ -114,7 +117,9 @@ def per_class_scores(
         raise InvalidValueError(
             "must be a retrieval metric, auc, eer or tar_at_far", value=metric, place="per_class_scores"
         )
-    samples = prepare(embeddings, labels, device=device, place="per_class_scores")
+    samples = normalized_samples(embeddings, labels, device=device, place="per_class_scores")
+    if parsed.group == "own":
+        return _own_by_class(own_scores(embeddings, samples, parsed), samples)
     task = retrieval_task(samples, query, gallery, place="per_class_scores")
     codes = samples.codes.cpu().numpy()[task.query]
     if parsed.group == "retrieval":
@@ -122,6 +127,36 @@ def per_class_scores(
         return {samples.classes[c].item(): float(values[codes == c].mean()) for c in np.unique(codes)}
     return {samples.classes[c].item(): _class_pairs(samples, task, task.query[codes == c], parsed) for c in
             np.unique(codes)}  # fmt: skip
+
+
+def own_scores(embeddings: Any, samples: Samples, metric: Metric) -> np.ndarray:
+    """Compute a metric that a user registered: one number, or one for each sample ``(N,)``.
+
+    Raises:
+        InvalidValueError: it returns something else.
+    """
+    device = samples.codes.device
+    with torch.no_grad():
+        found = METRICS[metric.name].factory(torch.as_tensor(embeddings, device=device), samples.codes)
+    values = np.asarray(found.detach().cpu() if isinstance(found, torch.Tensor) else found, dtype=np.float64)
+    if values.shape not in ((), tuple(samples.codes.shape)):
+        rule = f"a metric returns one number, or one for each of the {len(samples.codes)} samples"
+        raise InvalidValueError(rule, value=f"shape {values.shape}", place=metric.name)
+    return values
+
+
+def _mean(values: np.ndarray) -> float:
+    defined = values[np.isfinite(values)]
+    return float(defined.mean()) if defined.size else float("nan")
+
+
+def _own_by_class(values: np.ndarray, samples: Samples) -> dict:
+    """The means over the classes; none where the metric is one number."""
+    codes = samples.codes.cpu().numpy()
+    if values.shape != codes.shape:
+        return {}
+    means = {samples.classes[c].item(): _mean(values[codes == c]) for c in np.unique(codes)}
+    return {name: mean for name, mean in means.items() if np.isfinite(mean)}
 
 
 def _class_pairs(samples: Samples, task, queries: np.ndarray, metric) -> float:

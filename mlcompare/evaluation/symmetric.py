@@ -19,7 +19,7 @@ import torch
 
 from mlcompare.evaluation.inputs import GRID, Samples
 
-__all__ = ["Finished", "pays", "symmetric_lists"]
+__all__ = ["FinishedLists", "pays", "symmetric_lists"]
 
 BLOCK = 1024  # rows of a block: 4 MB of float32 similarities, which stay in the cache
 SAMPLE = 4096  # gallery samples from which thresholds are guessed
@@ -29,7 +29,7 @@ UNIT = 2.0 ** (VALUE_BITS - 2)  # similarities -1 … 1 become 0 … 2³⁰
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedLists:
     """A block of queries: ``rows (b,)``, ``hits (b, K)`` by rank, and ``complete (b,)``: whether a row may be used."""
 
     rows: np.ndarray
@@ -56,7 +56,7 @@ def pays(samples: Samples, deepest: int) -> bool:
     return samples.vectors.device.type == "cpu" and FEWEST <= n < 2**ID_BITS and deepest <= n // 8
 
 
-def symmetric_lists(samples: Samples, depth: np.ndarray) -> Iterator[Finished]:
+def symmetric_lists(samples: Samples, depth: np.ndarray) -> Iterator[FinishedLists]:
     """Yield the ranked lists of all samples among all others, block by block; ``depth (N,)`` neighbours for each."""
     threads = torch.get_num_threads()
     blocks = math.ceil(len(samples) / BLOCK)
@@ -125,7 +125,7 @@ def _keys(row: np.ndarray, similarity: np.ndarray, neighbour: np.ndarray) -> np.
     return (row << (VALUE_BITS + ID_BITS)) | (np.maximum(value, 0) << ID_BITS) | neighbour
 
 
-def _finish(state: _State, i: int) -> Finished:
+def _finish(state: _State, i: int) -> FinishedLists:
     """Rank the candidates of block i, which has met everyone."""
     keys = np.concatenate(state.waiting[i])
     state.waiting[i] = []
@@ -139,10 +139,10 @@ def _finish(state: _State, i: int) -> Finished:
     enough = counts >= depth
     at = np.minimum(begins[:, None] + np.arange(depth.max()), max(len(keys) - 1, 0))  # (b, K)
     if not enough.any():
-        return Finished(rows, np.zeros(at.shape, dtype=bool), enough)
+        return FinishedLists(rows, np.zeros(at.shape, dtype=bool), enough)
     last = keys[np.where(enough, begins + depth - 1, 0)] >> ID_BITS & (2**VALUE_BITS - 1)
     safe = UNIT * (1.0 - state.threshold[rows] - state.tolerance)  # those kept out can't belong before it
-    return Finished(rows, hit[at], enough & (last <= safe))
+    return FinishedLists(rows, hit[at], enough & (last <= safe))
 
 
 def _order_exactly(state: _State, keys: np.ndarray, first_row: int, hit: np.ndarray) -> None:

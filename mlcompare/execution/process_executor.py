@@ -17,9 +17,9 @@ from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from mlcompare.encoders import get_encoder_spec
 from mlcompare.execution.bundles import ATTEMPTS, Bundle, Finished, failed_bundle
 from mlcompare.execution.data_file import DataFile, lay_out
+from mlcompare.execution.plugins import pack
 from mlcompare.execution.worker import work
 from mlcompare.training import TrainingData
 
@@ -33,7 +33,6 @@ PRELOAD = ["torch._dynamo", "mlcompare.execution.worker", "mlcompare.losses"]
 class _Worker:
     process: multiprocessing.process.BaseProcess
     pipe: Connection
-    has_main: bool  # the program that was started, with what it registers
     bundle: Bundle = ()
     attempt: int = 0
     started: float = 0.0
@@ -84,31 +83,28 @@ class ProcessExecutor:
         self._hand_in(bundle, attempt=1)
 
     def _hand_in(self, bundle: Bundle, attempt: int) -> None:
-        needs_main = _needs_main(bundle)
         while self._idle:
             worker = self._idle.pop()
             try:
-                if worker.has_main or not needs_main:
-                    worker.take(bundle, attempt)
-                    self._running[worker.pipe] = worker
-                    return
+                worker.take(bundle, attempt)
+                self._running[worker.pipe] = worker
+                return
             except OSError:  # it died while it had nothing to do
-                pass
-            worker.stop()
-        worker = self._start(bundle[0].threads, needs_main)
+                worker.stop()
+        worker = self._start(bundle[0].threads)
         self._running[worker.pipe] = worker
         with suppress(OSError):  # dead before it got its work: to be received like any other death
             worker.take(bundle, attempt)
 
-    def _start(self, threads: int, has_main: bool) -> _Worker:
+    def _start(self, threads: int) -> _Worker:
         if self._data_file is None:
             self._data_file = lay_out(self._data, self._folder)
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=work, args=(theirs, self._data_file), daemon=True)
-        with _signals_wait(), _pinned_environment(threads), _main_hidden(unless=has_main):
+        process = self._context.Process(target=work, args=(theirs, self._data_file, pack()), daemon=True)
+        with _signals_wait(), _pinned_environment(threads), _main_hidden():
             process.start()
         theirs.close()
-        return _Worker(process, ours, has_main)
+        return _Worker(process, ours)
 
     def wait(self) -> list[Finished]:
         finished: list[Finished] = []
@@ -201,19 +197,14 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _needs_main(bundle: Bundle) -> bool:
-    """Whether a worker must import the program that was started: it may have registered the loss or the encoder."""
-    job = bundle[0]
-    foreign = any(spec.source == "plugin" for spec in (job.loss.specs if job.loss else ()))
-    return foreign or not get_encoder_spec(job.encoder.name).factory.__module__.startswith("mlcompare.")
-
-
 @contextmanager
-def _main_hidden(unless: bool) -> Iterator[None]:
-    """Keep a worker from importing the started program: it costs time, and a script may lack its ``__main__`` guard."""
+def _main_hidden() -> Iterator[None]:
+    """Keep a worker from importing the started program: it costs time, and a script may lack its ``__main__`` guard.
+
+    What that program registered travels by value; see :mod:`mlcompare.execution.plugins`.
+    """
     main = sys.modules["__main__"]
-    if not unless:
-        sys.modules["__main__"] = types.ModuleType("__main__")
+    sys.modules["__main__"] = types.ModuleType("__main__")
     try:
         yield
     finally:

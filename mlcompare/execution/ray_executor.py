@@ -10,8 +10,9 @@ from typing import Any
 
 from mlcompare.errors import InvalidValueError, StoreError
 from mlcompare.execution.bundles import ATTEMPTS, Bundle, Finished, failed_bundle, run_bundle, versions
+from mlcompare.execution.plugins import pack, unpack
 from mlcompare.execution.worker import keep_freed_memory
-from mlcompare.training import TrainingData
+from mlcompare.training import TrainingData, TrainingResult
 
 __all__ = ["RayExecutor"]
 
@@ -59,6 +60,7 @@ class RayExecutor:
             needs = {"num_gpus": gpus_per_job} if gpus_per_job else {}
             self._run = ray.remote(num_cpus=threads, max_retries=0, **needs)(_run_checked)
             self._data = ray.put(data)
+            self._plugins = pack()
         except BaseException:
             self._leave()
             raise
@@ -73,7 +75,7 @@ class RayExecutor:
         self._start(bundle, attempt=1)
 
     def _start(self, bundle: Bundle, attempt: int) -> None:
-        self._running[self._run.remote(bundle, self._data, versions())] = _Task(bundle, attempt)
+        self._running[self._run.remote(bundle, self._data, versions(), self._plugins)] = _Task(bundle, attempt)
 
     def wait(self) -> list[Finished]:
         finished: list[Finished] = []
@@ -122,13 +124,14 @@ class RayExecutor:
             self._ray.shutdown()
 
 
-def _run_checked(bundle: Bundle, data: TrainingData, expected: dict[str, str]):
+def _run_checked(bundle: Bundle, data: TrainingData, expected: dict[str, str], plugins: bytes) -> list[TrainingResult]:
     """Run a bundle on whatever machine Ray chose, where the packages that decide numbers are the coordinator's."""
     found = versions()
     if found != expected:
         cure = "install the same versions on every machine"
         raise StoreError("a cluster trains with one set of packages", value=f"{found}, not {expected}", cure=cure)
     keep_freed_memory()
+    unpack(plugins)
     return run_bundle(bundle, data)
 
 

@@ -14,18 +14,23 @@ from multiprocessing.connection import Connection
 
 from mlcompare.execution.bundles import Bundle, run_bundle
 from mlcompare.execution.data_file import DataFile, open_data
+from mlcompare.execution.plugins import unpack
 
 __all__ = ["keep_freed_memory", "work"]
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
 
 
-def work(pipe: Connection, data_file: DataFile) -> None:
-    """Run the bundles that come and send their results; end at once when the coordinator is gone."""
+def work(pipe: Connection, data_file: DataFile, plugins: bytes) -> None:
+    """Run the bundles that come and send their results; end at once when the coordinator is gone.
+
+    ``plugins`` is what the coordinator's process registered itself.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the coordinator's to handle
     pickled: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(pipe, pickled), daemon=True).start()
     keep_freed_memory()
+    unpack(plugins)
     data, before = open_data(data_file), None
     gc.freeze()  # what torch has loaded stays: going through it takes the collector .2 s each time
     while True:

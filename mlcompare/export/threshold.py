@@ -9,7 +9,7 @@ import numpy as np
 
 from mlcompare.data import Dataset, Splits
 from mlcompare.errors import InvalidValueError
-from mlcompare.evaluation.inputs import prepare
+from mlcompare.evaluation.inputs import normalized_samples
 from mlcompare.evaluation.roc import PairCounts, threshold_at_far
 from mlcompare.evaluation.verification import all_pairs
 from mlcompare.export.standardized import Standardized, embed_samples
@@ -38,7 +38,7 @@ def measure_threshold(
 def _pairs(model: Standardized, dataset: Dataset, rows: np.ndarray) -> PairCounts | None:
     """All pairs of these samples; None where they have one class, or no two of one class."""
     try:
-        return all_pairs(prepare(embed_samples(model, dataset.samples[rows]), dataset.labels[rows]))
+        return all_pairs(normalized_samples(embed_samples(model, dataset.samples[rows]), dataset.labels[rows]))
     except InvalidValueError:
         return None
 

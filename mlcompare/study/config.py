@@ -60,6 +60,17 @@ def _mapped(value: Any) -> Any:
     return value
 
 
+class TrainerSection(_Frozen):
+    """``trainer:`` a registered training loop, and its options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
 class HeadSection(_Frozen):
     """``encoder.head:`` what is trained on the features of a frozen encoder: a registered encoder of features."""
 
@@ -158,6 +169,7 @@ class StudyConfig(_Frozen):
     corruption: CorruptionSection = CorruptionSection()
     encoder: Annotated[EncoderSection, BeforeValidator(_named)] = EncoderSection()
     training: TrainingConfig = TrainingConfig()
+    trainer: Annotated[TrainerSection | None, BeforeValidator(_named)] = None
     search: SearchConfig = SearchConfig()
     final: FinalConfig = FinalConfig()
     losses: Annotated[dict[str, Any], BeforeValidator(_mapped)]
@@ -213,6 +225,8 @@ def with_defaults(study: Mapping[str, Any]) -> dict[str, Any]:
     filled = dict(study)
     for name, field in StudyConfig.model_fields.items():
         if not isinstance(field.default, BaseModel):
+            if not field.is_required():
+                filled.setdefault(name, field.default)
             continue
         section, defaults = filled.get(name, {}), field.default.model_dump(mode="json")
         filled[name] = {**defaults, **section} if isinstance(section, Mapping) else section

@@ -8,7 +8,7 @@ from typing import Any
 from mlcompare.errors import InvalidValueError, MLCompareError, StudyFileError, UnknownNameError, did_you_mean
 from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.search.space import TRAINING_NUMBERS, Space, loss_space, training_space
-from mlcompare.training.job import BASELINES
+from mlcompare.training import BASELINES
 
 __all__ = ["parse_entry"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ from mlcompare.training import (
 )
 from mlcompare.training.frozen import frozen_features
 from mlcompare.training.optimizers import OPTIMIZERS, SCHEDULES
+from mlcompare.training.trainers import TRAINERS
 
 __all__ = ["LossPlan", "StudyPlan", "make_plan"]
 
@@ -75,6 +77,7 @@ class StudyPlan:
     device: str = "cpu"
     threads: int = 1
     place: str = "study"
+    scratch: Path | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -150,10 +153,15 @@ class StudyPlan:
     def _job(
         self, kind: str, entry: LossEntry | None, values: Mapping[str, Any], fold: int, random_state: int, **more: Any
     ) -> TrainingJob:
-        return TrainingJob(
+        trainer = self.config.trainer if kind != "baseline" else None
+        if trainer is not None:
+            more |= {"trainer": trainer.name, "trainer_options": trainer.options}
+        job = TrainingJob(
             kind, entry, dict(values), self.encoder, self.training, fold, random_state, device=self.device,
             threads=self.threads, **more,
         )  # fmt: skip
+        own_folder = trainer is not None and self.scratch is not None
+        return replace(job, folder=str(self.scratch / job.key)) if own_folder and self.scratch else job
 
     def count(self) -> dict[str, int]:
         """How many trainings of each kind the study consists of (at most: a selected default is trained once)."""
@@ -208,6 +216,7 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
         StudyFileError: with file and key, rule, value and cure.
     """
     _check_names(config, place)
+    _check_trainer(config, place)
     losses = _plan_losses(config, place)
     with _section(place, "search.objective"):
         _check_metric(config.search.objective, config)
@@ -256,7 +265,17 @@ def _check_names(config: StudyConfig, place: str) -> None:
         name = getattr(config.training, key)
         if name not in known:
             with _section(place, f"training.{key}"):
-                raise UnknownNameError(f"unknown {key} {name!r}", cure=did_you_mean(name, known))
+                raise known.unknown(name)
+
+
+def _check_trainer(config: StudyConfig, place: str) -> None:
+    if config.trainer is None:
+        return
+    with _section(place, "trainer"):
+        spec = TRAINERS.usable(config.trainer.name)
+        for key in config.trainer.options:
+            if key not in spec.options:
+                raise UnknownNameError(f"unknown option {key!r}", cure=did_you_mean(key, spec.options), place=key)
 
 
 def _check_metric(name: str, config: StudyConfig) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,7 @@ def run_study(
     elsewhere = executor == "ray" and gpus_per_job and device == "auto"  # this machine may have no GPU of its own
     plan = make_plan(config, place=place, device="cuda" if elsewhere else resolve_device(device))
     path = Path(store) if store is not None else default_store(config.name)
+    plan = replace(plan, scratch=(path / ".cache" / "checkpoints").resolve())
     jobs = create_executor(
         executor, plan.data, workers=workers, folder=path / ".cache", device=plan.device, threads=plan.threads,
         timeout=timeout, ray_address=ray_address, gpus_per_job=gpus_per_job,

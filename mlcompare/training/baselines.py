@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,17 +14,65 @@ from torch import Tensor
 
 from mlcompare.data import Dataset
 from mlcompare.encoders.hog import MIN_SIDE, HistogramOfGradients
+from mlcompare.registry import Record, Registry
 from mlcompare.training.descriptors import local_binary_patterns
-from mlcompare.training.job import BASELINES, TrainingData, TrainingJob, TrainingResult, derive_seed
+from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult, derive_seed
 from mlcompare.training.prepare import Standardizer, build_encoder
-from mlcompare.training.record import failures_recorded
+from mlcompare.training.record import failures_recorded, torch_threads
 from mlcompare.training.scoring import EmbedRows, class_scores, embed, evaluation_rows, score
 
-__all__ = ["baselines_of", "run_baseline"]
+__all__ = ["BASELINES", "BaselineSpec", "baselines_of", "is_fitted", "register_baseline", "run_baseline"]
 
 CHUNK = 512
 SVM_SAMPLES = 10_000
 SVM_CLASSES = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineSpec(Record):
+    """A registered baseline: ``factory(job, data)`` returns a function of rows ``(N,)`` that embeds them.
+
+    ``fitted`` says whether it learns from a fold's training samples; ``suits(dataset)`` whether a dataset can have it;
+    ``decides`` that its columns are scores of the training classes.
+    """
+
+    fitted: bool = True
+    decides: bool = False
+    suits: Callable[[Dataset], bool] = bool
+
+
+BASELINES = Registry("baseline", "baselines", BaselineSpec, homes=["mlcompare.training"])
+Baseline = TypeVar("Baseline", bound=Callable[[TrainingJob, TrainingData], EmbedRows])
+
+
+def register_baseline(
+    name: str, *, fitted: bool = True, decides: bool = False, suits: Callable[[Dataset], bool] = bool,
+    reference: str = "", replace: bool = False,
+) -> Callable[[Baseline], Baseline]:  # fmt: skip
+    """File a baseline under ``name``; see :class:`BaselineSpec` for what it is called with and returns.
+
+    Raises:
+        InvalidValueError: the name is taken, and ``replace`` is not said.
+    """
+
+    def decorate(embedder: Baseline) -> Baseline:
+        spec = BaselineSpec(
+            name=name, factory=embedder, doc=embedder.__doc__ or "", fitted=fitted, decides=decides, suits=suits,
+            reference=reference,
+        )  # fmt: skip
+        BASELINES.register(spec, replace=replace)
+        return embedder
+
+    return decorate
+
+
+def is_fitted(baseline: str, metrics: Sequence[str]) -> bool:
+    """Say whether a baseline's scores depend on what a fold trains on; accuracy always does (class means).
+
+    >>> is_fitted("pca", ["map_at_r"]), is_fitted("raw_pixels", ["map_at_r"]), is_fitted("raw_pixels", ["accuracy"])
+    (True, False, True)
+    """
+    return BASELINES[baseline].fitted or "accuracy" in metrics
 
 
 def baselines_of(dataset: Dataset) -> tuple[str, ...]:
@@ -29,12 +80,9 @@ def baselines_of(dataset: Dataset) -> tuple[str, ...]:
 
     >>> features = Dataset("x", np.zeros((2, 3), np.float32), np.array([0, 1]), ("a", "b"))
     >>> baselines_of(features)
-    ('raw_pixels', 'pca', 'linear_svm', 'untrained_encoder')
+    ('linear_svm', 'pca', 'raw_pixels', 'untrained_encoder')
     """
-    left_out = set() if _has_descriptors(dataset) else {"hog", "lbp"}
-    if len(dataset.class_names) > SVM_CLASSES:
-        left_out.add("linear_svm")
-    return tuple(name for name in BASELINES if name not in left_out)
+    return tuple(spec.name for spec in BASELINES.records() if spec.broken is None and spec.suits(dataset))
 
 
 def run_baseline(job: TrainingJob, data: TrainingData) -> TrainingResult:
@@ -43,9 +91,8 @@ def run_baseline(job: TrainingJob, data: TrainingData) -> TrainingResult:
     Accuracy is that of class means, or of the SVM's decisions.
     """
     started = time.perf_counter()
-    torch.set_num_threads(job.threads)
     result = TrainingResult(job.key, device=job.device)
-    with failures_recorded([result]):
+    with torch_threads(job.threads), failures_recorded([result]):
         _score_baseline(job, data, result)
     result.seconds = time.perf_counter() - started
     return result
@@ -53,11 +100,12 @@ def run_baseline(job: TrainingJob, data: TrainingData) -> TrainingResult:
 
 def _score_baseline(job: TrainingJob, data: TrainingData, result: TrainingResult) -> None:
     rows = evaluation_rows(job, data)
-    embed_rows = _BASELINES[job.baseline](job, data)
+    spec = BASELINES.usable(str(job.baseline))
+    embed_rows = spec.factory(job, data)
     embeddings = embed_rows(rows)
 
     def scores() -> Tensor:
-        return embeddings if job.baseline == "linear_svm" else class_scores(job, data, None, embeddings, embed_rows)
+        return embeddings if spec.decides else class_scores(job, data, None, embeddings, embed_rows)
 
     score(job, data, rows, embeddings, result, scores)
 
@@ -66,14 +114,21 @@ def _has_descriptors(dataset: Dataset) -> bool:
     return dataset.is_images and min(dataset.sample_shape[1:]) >= MIN_SIDE
 
 
+def _has_few_classes(dataset: Dataset) -> bool:
+    return len(dataset.class_names) <= SVM_CLASSES
+
+
 def _flat(data: TrainingData, rows: np.ndarray) -> np.ndarray:
     return data.dataset.samples[rows].reshape(len(rows), -1).astype(np.float32)
 
 
+@register_baseline("raw_pixels", fitted=False)
 def _raw(job: TrainingJob, data: TrainingData) -> EmbedRows:
+    """Pixels, or features, as they are."""
     return lambda rows: torch.as_tensor(_flat(data, rows))
 
 
+@register_baseline("pca")
 def _pca(job: TrainingJob, data: TrainingData) -> EmbedRows:
     """The first principal components of the training samples: as many as the embedding has dimensions, at most."""
     train = torch.as_tensor(_flat(data, data.splits.folds[job.fold].train))
@@ -82,6 +137,7 @@ def _pca(job: TrainingJob, data: TrainingData) -> EmbedRows:
     return lambda rows: (torch.as_tensor(_flat(data, rows)) - mean) @ axes.T
 
 
+@register_baseline("hog", fitted=False, suits=_has_descriptors, reference="Dalal & Triggs 2005")
 def _hog(job: TrainingJob, data: TrainingData) -> EmbedRows:
     """Histograms of oriented gradients, as they are."""
     describe = HistogramOfGradients(data.dataset.sample_shape)
@@ -94,11 +150,13 @@ def _hog(job: TrainingJob, data: TrainingData) -> EmbedRows:
     return embed_rows
 
 
+@register_baseline("lbp", fitted=False, suits=_has_descriptors, reference="Ahonen et al. 2006")
 def _lbp(job: TrainingJob, data: TrainingData) -> EmbedRows:
     """Local binary patterns, as they are."""
     return lambda rows: torch.as_tensor(local_binary_patterns(data.dataset.samples[rows]))
 
 
+@register_baseline("linear_svm", decides=True, suits=_has_few_classes, reference="Kumar et al. 2009")
 def _linear_svm(job: TrainingJob, data: TrainingData) -> EmbedRows:
     """Decision values of one linear SVM for each training class, on HOG or on standardised features.
 
@@ -137,17 +195,9 @@ def _some(rows: np.ndarray, labels: np.ndarray, generator: np.random.Generator) 
     return rows[kept], labels[kept]
 
 
+@register_baseline("untrained_encoder")
 def _untrained(job: TrainingJob, data: TrainingData) -> EmbedRows:
+    """The encoder with its first weights."""
     standardize = Standardizer.measure(data.dataset, data.splits.folds[job.fold].train, job.device)
     encoder = build_encoder(job, data.dataset)
     return lambda rows: embed(encoder, standardize, data.dataset.samples[rows])
-
-
-_BASELINES = {
-    "raw_pixels": _raw,
-    "pca": _pca,
-    "hog": _hog,
-    "lbp": _lbp,
-    "linear_svm": _linear_svm,
-    "untrained_encoder": _untrained,
-}

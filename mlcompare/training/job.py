@@ -9,25 +9,25 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
+from torch import Tensor, nn
 
 from mlcompare.data import Dataset, Splits
 from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.training.config import TrainingConfig
 
 __all__ = [
-    "BASELINES",
+    "LOSS_STATE",
     "EncoderConfig",
     "TrainingData",
     "TrainingJob",
     "TrainingResult",
     "artifact_path",
     "derive_seed",
-    "is_fitted",
     "job_key",
 ]
 
-BASELINES = ("raw_pixels", "pca", "hog", "lbp", "linear_svm", "untrained_encoder")
-UNFITTED = ("raw_pixels", "hog", "lbp")
+
+LOSS_STATE = "loss."  # before the names of a kept loss's own weights and running state
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class TrainingJob:
     ``kind`` is ``trial``, ``final`` or ``baseline``. ``fold`` is trained on; ``split`` is scored: the fold's validation
     samples, or the sealed test samples. ``random_state`` decides everything that is drawn; ``seed`` counts the
     repetitions of a final training. ``hyperparameters`` holds the loss's values and whatever of
-    :class:`TrainingConfig` the study searches.
+    :class:`TrainingConfig` the study searches. ``trainer`` names a registered training loop (the built-in one where
+    None), and ``folder`` is where that loop may keep checkpoints.
     """
 
     kind: str
@@ -91,6 +92,9 @@ class TrainingJob:
     device: str = "cpu"
     threads: int = 1
     keep: bool = False
+    trainer: str | None = None
+    trainer_options: Mapping[str, Any] = field(default_factory=dict)
+    folder: str | None = None
 
     @property
     def name(self) -> str:
@@ -145,14 +149,18 @@ class TrainingResult:
     device: str = "cpu"
     artifacts: dict[str, Any] | None = None
 
+    def keep(self, encoder: nn.Module, loss: nn.Module, class_counts: Tensor) -> None:
+        """Add the weights of what was trained to the artifacts, as arrays: they travel between processes by value."""
+        self.artifacts = {
+            **(self.artifacts or {}),
+            "weights": {name: _array(tensor) for name, tensor in encoder.state_dict().items()},
+            "class_counts": class_counts.cpu().numpy(),
+            **{f"{LOSS_STATE}{name}": _array(tensor) for name, tensor in loss.state_dict().items()},
+        }
 
-def is_fitted(baseline: str, metrics: Sequence[str]) -> bool:
-    """Say whether a baseline's scores depend on what a fold trains on; accuracy always does (class means).
 
-    >>> is_fitted("pca", ["map_at_r"]), is_fitted("raw_pixels", ["map_at_r"]), is_fitted("raw_pixels", ["accuracy"])
-    (True, False, True)
-    """
-    return baseline not in UNFITTED or "accuracy" in metrics
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().contiguous().numpy()
 
 
 def derive_seed(*parts: object) -> int:

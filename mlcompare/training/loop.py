@@ -19,8 +19,10 @@ from mlcompare.training.record import (
     record_losses,
     restart_peak_memory,
     score_encoder,
+    torch_threads,
     watch,
 )
+from mlcompare.training.trainers import run_trainer
 
 __all__ = ["train"]
 
@@ -32,20 +34,26 @@ def train(job: TrainingJob, data: TrainingData) -> TrainingResult:
     """
     started = time.perf_counter()
     restart_peak_memory(job.device)
-    torch.set_num_threads(job.threads)
     result = TrainingResult(job.key, device=job.device)
-    with failures_recorded([result]):
+    with torch_threads(job.threads), failures_recorded([result]):
         prepared = prepare(job, data)
-        samples = torch.as_tensor(np.asarray(data.dataset.samples), device=job.device)
-        for stage in prepared.stages:
-            _run_stage(job, prepared, stage, samples, result)
-            if result.status != "ok":
-                break
+        if job.trainer is None:
+            _run_stages(job, data, prepared, result)
         else:
-            score_encoder(job, data, prepared, prepared.encoder, result)
+            run_trainer(job, data, prepared, result)
     result.seconds = time.perf_counter() - started
     result.peak_memory = peak_memory(job.device)
     return result
+
+
+def _run_stages(job: TrainingJob, data: TrainingData, prepared: Prepared, result: TrainingResult) -> None:
+    """Train stage after stage, and score the encoder where all of them went well."""
+    samples = torch.as_tensor(np.asarray(data.dataset.samples), device=job.device)
+    for stage in prepared.stages:
+        _run_stage(job, prepared, stage, samples, result)
+        if result.status != "ok":
+            return
+    score_encoder(job, data, prepared, prepared.encoder, result)
 
 
 def _run_stage(job: TrainingJob, prepared: Prepared, stage: Stage, samples: Tensor, result: TrainingResult) -> None:

@@ -23,6 +23,7 @@ from mlcompare.training.record import (
     record_losses,
     restart_peak_memory,
     score_encoder,
+    torch_threads,
     watch,
 )
 from mlcompare.training.stacked_optimizers import StackedOptimizer, StackedWeights
@@ -36,7 +37,8 @@ def population_key(job: TrainingJob) -> Hashable | None:
 
     Numbers (hyperparameters, learning rate, fold, seed) may differ; whatever shapes the program may not.
     """
-    if job.loss is None or not job.loss.batched or not get_encoder_spec(job.encoder.name).batched:
+    batched = job.loss is not None and job.loss.batched and get_encoder_spec(job.encoder.name).batched
+    if not batched or job.loss is None or job.trainer is not None:
         return None
     options = tuple((name, job.hyperparameters.get(name)) for name in sorted(job.loss.options))
     encoder = (job.encoder.name, job.encoder.embedding_dim, repr(sorted(job.encoder.options.items())))
@@ -57,10 +59,9 @@ def train_population(jobs: Sequence[TrainingJob], data: TrainingData) -> list[Tr
         raise InvalidValueError("a population shares loss, options, encoder and training", value=got)
     started = time.perf_counter()
     restart_peak_memory(jobs[0].device)
-    torch.set_num_threads(jobs[0].threads)
     results = [TrainingResult(job.key, device=job.device) for job in jobs]
     members: list[Prepared] = []
-    with failures_recorded(results):
+    with torch_threads(jobs[0].threads), failures_recorded(results):
         members = [prepare(job, data) for job in jobs]
         encoder = _train_stages(jobs, members, data, results)
         for number, (job, member, result) in enumerate(zip(jobs, members, results)):

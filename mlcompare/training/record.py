@@ -16,15 +16,25 @@ from mlcompare.errors import MLCompareError
 from mlcompare.training.health import divergence, embedding_fault, spread
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.prepare import Prepared, Stage
-from mlcompare.training.scoring import class_scores, embed, evaluation_rows, score
+from mlcompare.training.scoring import EmbedRows, class_scores, embed, evaluation_rows, score
 
 __all__ = [
-    "LOSS_STATE", "WATCH_EVERY", "fail", "failures_recorded", "peak_memory", "record_losses", "restart_peak_memory",
-    "score_encoder", "watch",
+    "WATCH_EVERY", "fail", "failures_recorded", "peak_memory", "record_losses", "restart_peak_memory",
+    "score_embeddings", "score_encoder", "torch_threads", "watch",
 ]  # fmt: skip
 
-LOSS_STATE = "loss."  # before the names of a kept loss's own weights and running state
 WATCH_EVERY = 25  # steps between looks at the loss: each look waits for the device
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Pin torch's threads, which change results, and give back what the caller had."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
@@ -91,26 +101,27 @@ def score_encoder(
     job: TrainingJob, data: TrainingData, prepared: Prepared, encoder: nn.Module, result: TrainingResult
 ) -> None:
     """Embed the job's evaluation samples and fill the result; accuracy is that of the last stage's loss."""
+    loss = prepared.stages[-1].loss
+
+    def embed_rows(chosen: np.ndarray) -> Tensor:
+        return embed(encoder, prepared.standardize, data.dataset.samples[chosen])
+
+    score_embeddings(job, data, loss, embed_rows, result)
+    if job.keep and result.status == "ok":
+        result.keep(encoder, loss, prepared.class_counts)
+
+
+def score_embeddings(
+    job: TrainingJob, data: TrainingData, loss: nn.Module, embed_rows: EmbedRows, result: TrainingResult
+) -> None:
+    """Fill the result with the scores of the job's evaluation samples, or with the reason why there are none."""
     rows = evaluation_rows(job, data)
-    embeddings = embed(encoder, prepared.standardize, data.dataset.samples[rows])
+    embeddings = embed_rows(rows)
     reason = embedding_fault(embeddings)
     if reason:
         fail(result, reason)
         return
     result.health["spread"] = spread(embeddings)
-
-    def embed_rows(chosen: np.ndarray) -> Tensor:
-        return embed(encoder, prepared.standardize, data.dataset.samples[chosen])
-
-    loss = prepared.stages[-1].loss
     score(job, data, rows, embeddings, result, lambda: class_scores(job, data, loss, embeddings, embed_rows))
     if job.split == "validation" and not np.isfinite(result.metrics[job.metrics[0]]):
         fail(result, f"{job.metrics[0]} is not defined on the {len(rows)} validation samples of fold {job.fold}")
-        return
-    if job.keep:
-        # arrays, not tensors: they travel between processes by value
-        weights = {name: tensor.detach().cpu().contiguous().numpy() for name, tensor in encoder.state_dict().items()}
-        result.artifacts |= {"weights": weights, "class_counts": prepared.class_counts.cpu().numpy()}
-        result.artifacts |= {
-            f"{LOSS_STATE}{name}": tensor.detach().cpu().numpy() for name, tensor in loss.state_dict().items()
-        }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from mlcompare.evaluation import (
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.prepare import Standardizer
 
-__all__ = ["ACCURACY", "EmbedRows", "class_scores", "embed", "evaluation_rows", "score"]
+__all__ = ["ACCURACY", "EmbedRows", "class_scores", "embed", "evaluation_rows", "score", "validation_score"]
 
 ACCURACY = "accuracy"
 ClassScores = Callable[[], Tensor]
@@ -78,6 +79,17 @@ def score(
         result.per_class = {objective: {names[int(c)]: float(v) for c, v in by_class.items()}}
     if job.keep:
         result.artifacts = {"embeddings": embeddings.cpu().numpy(), "labels": labels, "rows": rows}
+
+
+def validation_score(job: TrainingJob, data: TrainingData, loss: nn.Module, embed_rows: EmbedRows) -> float:
+    """Return the job's objective on its fold's validation samples, whatever the job is scored on in the end."""
+    looked_at = replace(job, split="validation", metrics=job.metrics[:1], keep=False)
+    rows, result = evaluation_rows(looked_at, data), TrainingResult(job.key)
+    embeddings = embed_rows(rows)
+    score(
+        looked_at, data, rows, embeddings, result, lambda: class_scores(looked_at, data, loss, embeddings, embed_rows)
+    )
+    return result.metrics.get(job.metrics[0], float("nan"))
 
 
 def class_scores(

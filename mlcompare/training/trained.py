@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss
-from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
+from mlcompare.training.job import LOSS_STATE, TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.prepare import Standardizer, prepare
-from mlcompare.training.record import LOSS_STATE
 from mlcompare.training.scoring import embed
 
 __all__ = ["Trained", "restore"]

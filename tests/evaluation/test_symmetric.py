@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mlcompare.evaluation import evaluate_embeddings, per_class_scores, symmetric
-from mlcompare.evaluation.inputs import prepare
+from mlcompare.evaluation.inputs import normalized_samples
 
 from .samples import make
 
@@ -63,7 +63,7 @@ def test_leaves_the_thread_count_alone(small_blocks):
 
 
 def test_takes_only_what_it_is_good_at():
-    samples = prepare(*make(n=100))
+    samples = normalized_samples(*make(n=100))
     assert not symmetric.pays(samples, 5)  # too few
 
 

@@ -12,7 +12,7 @@ from sklearn.svm import LinearSVC
 
 from mlcompare.data import Dataset, draw_splits
 from mlcompare.training import BASELINES, EncoderConfig, TrainingData, baselines_of, run_baseline
-from mlcompare.training.baselines import _BASELINES, _some
+from mlcompare.training.baselines import _some
 from mlcompare.training.descriptors import local_binary_patterns
 
 
@@ -66,7 +66,7 @@ def test_the_svm_is_one_on_hog_of_the_training_classes(images, make_job) -> None
     cells = {"pixels_per_cell": (2, 2), "cells_per_block": (2, 2), "block_norm": "L2-Hys"}
     described = np.stack([hog(image[0].astype(float), **cells) for image in images.dataset.samples])
     svm = LinearSVC(dual="auto", tol=1e-6, max_iter=100_000).fit(described[train], images.dataset.labels[train])
-    found = _BASELINES["linear_svm"](job, images)(test).numpy()
+    found = BASELINES["linear_svm"](job, images)(test).numpy()
     assert found.shape == (len(test), len(np.unique(images.dataset.labels[train])))
     np.testing.assert_allclose(found, svm.decision_function(described[test]), atol=5e-3)
 
@@ -74,7 +74,7 @@ def test_the_svm_is_one_on_hog_of_the_training_classes(images, make_job) -> None
 def test_principal_components_are_scikit_learns(images, make_job) -> None:
     train, test = images.splits.folds[0].train, images.splits.test
     flat = images.dataset.samples.reshape(80, -1).astype(np.float64)
-    found = _BASELINES["pca"](baseline(make_job, "pca"), images)(test).numpy()
+    found = BASELINES["pca"](baseline(make_job, "pca"), images)(test).numpy()
     expected = PCA(4).fit(flat[train]).transform(flat[test])
     assert found.shape == expected.shape
     np.testing.assert_allclose(found @ found.T, expected @ expected.T, rtol=1e-3, atol=2)  # whatever their signs
