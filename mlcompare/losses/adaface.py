@@ -68,6 +68,6 @@ class AdaFace(MarginHead):
     @torch.no_grad()
     def _update(self, norms: Tensor) -> None:
         keep = torch.where(self.initialised, self.momentum, 0.0)  # the first batch replaces the start
-        blend(self.mean_norm, norms.mean(), keep)
-        blend(self.norm_deviation, norms.std(correction=1 if len(norms) > 1 else 0), keep)
+        blend(self, "mean_norm", norms.mean(), keep)
+        blend(self, "norm_deviation", norms.std(correction=1 if len(norms) > 1 else 0), keep)
         self.initialised.fill_(True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from mlcompare.losses.base import Loss
 from mlcompare.losses.citation import cite
 from mlcompare.losses.compose import register_sum
+from mlcompare.losses.running import write
 from mlcompare.losses.softmax import Softmax
 from mlcompare.registry import Hyperparameter, register_loss
 
@@ -52,7 +54,8 @@ class CenterTerm(Loss):
         self.register_buffer("centers", torch.zeros(self.num_classes, self.embedding_dim))  # (C, D)
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        offset = embeddings - self.centers.to(embeddings.dtype)[labels]  # (B, D)
+        # compiled code would take centers[labels] again for the gradient, after they moved; a look-up it keeps
+        offset = embeddings - F.embedding(labels, self.centers).to(embeddings.dtype)  # (B, D)
         if self.training:
             self._update(offset.detach(), labels)
         return 0.5 * self.weight * offset.square().sum(1).mean()
@@ -61,7 +64,8 @@ class CenterTerm(Loss):
     def _update(self, offset: Tensor, labels: Tensor) -> None:
         count = (labels[:, None] == labels[None, :]).sum(1, keepdim=True)  # (B, 1): Σ_i δ(y_i = y)
         step = self.alpha * offset / (1 + count)  # Wen et al. 2016, eq. 4, one share for each sample
-        self.centers.index_add_(0, labels, step.to(self.centers.dtype))
+        moved = self.centers.index_add(0, labels, step.to(self.centers.dtype))  # (C, D)
+        write(self, "centers", moved)
 
 
 register_sum(
