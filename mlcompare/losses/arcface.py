@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from mlcompare.losses.angular import add_angle, monotone_angle
+from mlcompare.losses.angular import add_angle, eased_angle, monotone_angle
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import MarginHead
 from mlcompare.registry import Hyperparameter, Option, register_loss
@@ -61,8 +60,5 @@ class ArcFace(MarginHead):
         return add_angle(cosine, self.margin)
 
     def target_cosine(self, cosine: Tensor) -> Tensor:
-        if self.easy_margin:
-            target = torch.where(cosine > 0, self.moved(cosine), cosine)
-        else:
-            target = monotone_angle(cosine, self.margin)
+        target = (eased_angle if self.easy_margin else monotone_angle)(cosine, self.margin)
         return cosine + (target - cosine).detach() if self.gradient == "detached" else target

@@ -80,4 +80,5 @@ class MarginBased(SampledLoss):
             push = (self.margin - (negative - beta)).relu()  # (B, B)
             pulls = pushes = pairs.positives & pairs.negatives.any(1, keepdim=True)
         active = (pulls * (pull > 0)).sum() + (pushes * (push > 0)).sum()
-        return (pulls * pull + pushes * push).sum() / active.clamp_min(1) + self.nu * boundary.mean()
+        pressed = self.nu * (pulls * beta).sum()  # ν·Σβ over the triplets
+        return ((pulls * pull + pushes * push).sum() + pressed) / active.clamp_min(1)
