@@ -74,7 +74,8 @@ class _Distances(torch.autograd.Function):
         embeddings, distances = ctx.saved_tensors
         pull = (grad + grad.T).div_(distances)  # (N, N): how hard each pair pulls on its rows
         pull.masked_fill_(distances <= 1.000001 * SQUARED_DISTANCE_FLOOR**0.5, 0.0)  # at the floor nothing pulls
-        return torch.addcmul(-(pull @ embeddings), pull.sum(1, keepdim=True), embeddings)  # (N, D): Σ_j (x_i − x_j)·pull
+        total = pull.sum(1, keepdim=True)  # (N, 1)
+        return torch.addcmul(-(pull @ embeddings), total, embeddings)  # (N, D): Σ_j pull_ij·(x_i − x_j)
 
 
 def euclidean_distances(embeddings: Tensor, normalized: bool = False) -> Tensor:

@@ -33,7 +33,7 @@ NORMS = (1e-3, 100.0)
     ),
 )
 class AdaFace(MarginHead):
-    """AdaFace: the target cosine is ``cos(clip(θ_y − m·z)) − (m + m·z)`` with ``z = clip(h·(‖x‖ − μ)/(σ + .001), −1, 1)``.
+    """AdaFace: the target cosine is ``cos(clip(θ_y − m·z)) − (m + m·z)``, ``z = clip(h(‖x‖ − μ)/(σ + .001), −1, 1)``.
 
     z, the quality, carries no gradient: low-quality samples (z = −1) meet ArcFace's margin, high-quality ones (z = 1)
     a cosine margin that spares them. The moved angle is clipped to [.001, π − .001] and the gradient goes through the

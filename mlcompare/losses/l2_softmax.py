@@ -45,6 +45,7 @@ class L2Softmax(LinearHead):
     alpha: float = Hyperparameter(
         16.0, low=4.0, high=64.0, log=True, positive=True, symbol="α", description="radius of the sphere: a scale"
     )
+    fixed = ("learn_alpha",)
     learn_alpha: bool = Option(False, choices=(False, True), description="learn α, from `alpha` on")
 
     def setup(self, generator: torch.Generator | None) -> None:

@@ -52,7 +52,9 @@ class MagFace(MarginHead):
     lower_margin: float = Hyperparameter(0.45, low=0.0, high=0.6, minimum=0.0, maximum=3.1415, symbol="m", unit="rad")
     upper_margin: float = Hyperparameter(0.8, low=0.6, high=1.0, minimum=0.0, maximum=3.1415, symbol="m", unit="rad")
     scale: float = Hyperparameter(64.0, low=4.0, high=128.0, log=True, positive=True, symbol="s")
-    weight: float = Hyperparameter(35.0, low=1.0, high=100.0, log=True, minimum=0.0, symbol="λ", description="λ_g, at D = 512")
+    weight: float = Hyperparameter(
+        35.0, low=1.0, high=100.0, log=True, minimum=0.0, symbol="λ", description="λ_g, at D = 512"
+    )
     easy_margin: bool = Option(True, choices=(True, False), description="add the margin only where cos θ > 0")
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:

@@ -50,6 +50,7 @@ class MarginBased(SampledLoss):
     """
 
     kind = "pair"
+    fixed = ("beta", "learn_beta", "per_class")
     margin: float = Hyperparameter(0.2, low=0.05, high=0.4, minimum=0.0, symbol="m", unit="distance")
     beta: float = Hyperparameter(
         1.2, low=0.6, high=1.4, symbol="β", unit="distance", description="where the learned boundary starts"

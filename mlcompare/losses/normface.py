@@ -48,6 +48,7 @@ class NormFace(MarginHead):
 
     kind = "softmax"
     scale: float = Hyperparameter(16.0, low=4.0, high=64.0, log=True, positive=True, symbol="s")
+    fixed = ("learn_scale",)
     learn_scale: bool = Option(False, choices=(False, True), description="learn s, from 10 on, and ignore `scale`")
 
     def setup(self, generator: torch.Generator | None) -> None:

@@ -52,6 +52,7 @@ class SoftTriple(CosineHead):
         0.1, low=0.01, high=1.0, log=True, positive=True, symbol="γ", description="temperature of the pooling"
     )
     margin: float = Hyperparameter(0.01, low=0.0, high=0.4, minimum=0.0, symbol="m", unit="cosine", description="δ")
+    fixed = ("centers",)
     centers: int = Option(10, symbol="K", description="centers for each class")
 
     def setup(self, generator: torch.Generator | None) -> None:

@@ -39,9 +39,9 @@ class SphereFace2(Head):
     as if g had slope 1, so that samples far from their class are pulled back. ``exact`` differentiates g, whose slope
     ``t((z+1)/2)^{t−1}`` vanishes there: at θ_y = 150° with the defaults dL/dθ is 14.0 detached and .19 exact.
 
-    Value and gradient were compared with opensphere (ydwen/opensphere, SphereFace2-C), which also multiplies the loss by
-    a weight lw/r = 50/40; here the sum runs over the classes and the mean over the batch, without it: a factor that
-    only rescales the learning rate.
+    Value and gradient were compared with opensphere (ydwen/opensphere, SphereFace2-C), which multiplies the loss by
+    lw/r = 50/40 as well: a factor that only rescales the learning rate, left out here. The sum runs over the classes,
+    the mean over the batch.
 
     >>> loss = SphereFace2(num_classes=2, embedding_dim=2, margin=0.0, scale=1.0, alpha=0.5, t=1.0)
     >>> _ = loss.class_weights.data.copy_(torch.eye(2))

@@ -52,7 +52,7 @@ class UPTerm(Loss):
         self, embeddings: Tensor, labels: Tensor, noise: Tensor | None = None, class_weights: Tensor | None = None
     ) -> Tensor:
         """Return the term; ``class_weights (C, D)`` are passed by the sum."""
-        self._check_shapes(embeddings, labels)
+        self._checked_labels(embeddings, labels)
         if class_weights is None:
             cure = "put it in a sum after a head, such as {sum: [{loss: softmax}, {loss: up_term}]}"
             raise InvalidValueError("`up_term` needs the class weights of a head", cure=cure, place="up_term")

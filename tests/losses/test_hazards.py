@@ -140,7 +140,9 @@ def test_near_pairs_in_single_precision(gap):
     assert (approximate - gradient).norm() < 2e-7 / gap * gradient.norm() + 1e-6
 
 
-@pytest.mark.parametrize("name", ["trihard", "triplet", "contrastive", "lifted_structure", "generalized_lifted_structure"])
+@pytest.mark.parametrize(
+    "name", ["trihard", "triplet", "contrastive", "lifted_structure", "generalized_lifted_structure"]
+)
 def test_losses_of_a_near_pair_in_single_precision(name):
     values = {"margin": 0.05} if name == "contrastive" else {"normalize": False} if name == "trihard" else {}
     results = []

@@ -55,7 +55,11 @@ def test_every_reference_reads_the_option(name, option):
     noise = loss.draw_noise(8)
     owner.__class__ = Watched
     NAIVE[name](loss, embeddings.numpy(), labels.numpy(), None if noise is None else noise.numpy())
-    stored = {"subcenters": "class_weights", "centers": "class_weights", "learn_beta": "boundary"}  # in a shape or a flag
+    stored = {
+        "subcenters": "class_weights",
+        "centers": "class_weights",
+        "learn_beta": "boundary",
+    }
     gradient_only = option == "gradient"
     assert gradient_only or option in seen or stored.get(option) in seen
 
