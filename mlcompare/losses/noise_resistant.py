@@ -30,10 +30,11 @@ class NoiseResistantSoftmax(ArcFace):
 
     Both cross-entropies see the same logits, with the margin on the label y. The predicted class, which carries no
     gradient, is that of the logits after the margin (``pseudo_label="after_margin"``: train_NR.py of the authors'
-    repository, whose values this was compared with, up to its constant factor of ½) or of the plain cosines
+    repository, whose formula this was compared with, up to a constant factor) or of the plain cosines
     (``"before_margin"``), which disagrees with the label less often. β = 1 is ArcFace; .9 is the official script's. The
     second stream of the official training, on classes with few images, is :class:`DispersionTerm`.
 
+    >>> import torch
     >>> loss = NoiseResistantSoftmax(num_classes=2, embedding_dim=2, margin=0.0, scale=1.0, beta=0.75)
     >>> _ = loss.class_weights.data.copy_(torch.eye(2))
     >>> x, y = torch.tensor([[3.0, 0.0]]), torch.tensor([1])  # predicted: class 0
@@ -62,10 +63,11 @@ class DispersionTerm(Loss):
 
     m_j is the mean of the normalised embeddings ``(B, D)`` of class j, normalised again: classes are pushed towards
     right angles. Nothing inside a class is pulled, which suits classes with a few noisy images: the official code
-    (train_debug_soft_gs.py, whose values this was compared with) feeds it three images each of the rare classes while
+    (train_debug_soft_gs.py, whose formula this was compared with) feeds it three images each of the rare classes while
     the noise-resistant softmax sees the frequent ones; here both see the same batch. The means are of embeddings, not
     class weights. λ = 1 is the first stage of the official commands, 5 the second.
 
+    >>> import torch
     >>> x = torch.tensor([[2.0, 0.0], [3.0, 0.0], [0.6, 0.8]])
     >>> round(DispersionTerm()(x, torch.tensor([0, 0, 1])).item(), 4)  # 2·.6²/2²
     0.18
