@@ -52,7 +52,13 @@ class ArcFace(MarginHead):
 
     margin: float = Hyperparameter(0.5, low=0.0, high=0.8, minimum=0.0, maximum=3.1415, symbol="m", unit="rad")
     scale: float = Hyperparameter(
-        64.0, low=4.0, high=256.0, log=True, positive=True, symbol="s", description="published up to 220"
+        64.0,
+        low=4.0,
+        high=256.0,
+        log=True,
+        positive=True,
+        symbol="s",
+        description="ArcFace's optima reach 220",
     )
     easy_margin: bool = Option(False, choices=(False, True), description="add the margin only where cos θ > 0")
     gradient: str = Option("exact", choices=("exact", "detached"), description="of the formula, or straight through")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch._C._functorch import is_functorch_wrapped_tensor
+from torch._C._functorch import is_functorch_wrapped_tensor  # torch.func has no public way to ask
 
 from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
 from mlcompare.registry import Hyperparameter, LossSpec, Option, declared
@@ -228,10 +229,9 @@ def _signature(cls: type[Loss]) -> inspect.Signature:
 
 
 def refuse_typo(name: str, known: Mapping[str, Any], place: str) -> None:
-    """Raise where an unknown ``name`` is nearly a known one; other attributes are the user's business."""
-    cure = did_you_mean(name, known)
-    if cure.startswith("did you mean"):
-        raise UnknownNameError(f"unknown hyperparameter {name!r}", cure=cure, place=place)
+    """Raise where an unknown ``name`` is a known one misspelled; other attributes are the user's business."""
+    if difflib.get_close_matches(name, known, n=1, cutoff=0.8):
+        raise UnknownNameError(f"unknown hyperparameter {name!r}", cure=did_you_mean(name, known), place=place)
 
 
 def _merged(cls: type, attribute: str) -> dict[str, Any]:

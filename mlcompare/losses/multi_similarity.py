@@ -65,13 +65,19 @@ class MultiSimilarity(Loss):
         2.0, low=0.1, high=20.0, log=True, positive=True, symbol="α", description="sharpness for positives"
     )
     beta: float = Hyperparameter(
-        50.0, low=10.0, high=160.0, log=True, positive=True, symbol="β", description="sharpness for negatives"
+        50.0,
+        low=10.0,
+        high=160.0,
+        log=True,
+        positive=True,
+        symbol="β",
+        description="sharpness for negatives; published up to 157",
     )
     base: float = Hyperparameter(
         0.5, low=0.0, high=1.0, minimum=-1.0, maximum=1.0, unit="cosine", description="the paper's λ, a similarity"
     )
     epsilon: float = Hyperparameter(
-        0.1, low=0.0, high=0.8, minimum=0.0, symbol="ε", unit="cosine", description="slack of the mining"
+        0.1, low=0.0, high=0.8, minimum=0.0, symbol="ε", unit="cosine", description="slack of the mining; up to .72"
     )
     mining: bool = Option(True, choices=(True, False), description="drop easy pairs first")
 

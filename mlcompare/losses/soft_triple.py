@@ -53,7 +53,9 @@ class SoftTriple(CosineHead):
     gamma: float = Hyperparameter(
         0.1, low=0.01, high=60.0, log=True, positive=True, symbol="γ", description="temperature; published up to 59"
     )
-    margin: float = Hyperparameter(0.01, low=0.0, high=0.7, minimum=0.0, symbol="m", unit="cosine", description="δ")
+    margin: float = Hyperparameter(
+        0.01, low=0.0, high=0.7, minimum=0.0, symbol="m", unit="cosine", description="δ; up to .7 published"
+    )
     fixed = ("centers",)
     centers: int = Option(10, symbol="K", description="centers for each class")
 

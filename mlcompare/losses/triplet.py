@@ -78,7 +78,9 @@ class Triplet(SampledLoss):
     """
 
     kind = "triplet"
-    margin: float = Hyperparameter(0.2, low=0.04, high=0.5, minimum=0.0, symbol="m", unit="distance")
+    margin: float = Hyperparameter(
+        0.2, low=0.04, high=0.5, minimum=0.0, symbol="m", unit="distance", description="published down to .045"
+    )
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
         pairs = self.pairs(embeddings, labels)

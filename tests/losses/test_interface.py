@@ -99,7 +99,7 @@ def test_what_weights_were_built_from_is_fixed(name, key, value):
 
 def test_other_attributes_and_tensors_are_the_users_business():
     loss = create_loss("arcface", **SIZES)
-    loss.note, loss.training = "mine", False
+    loss.note, loss.training, loss.margin_of_error = "mine", False, 0.5
     loss.margin = torch.tensor(0.1, dtype=torch.float64)
     assert (loss.note, float(loss.margin)) == ("mine", 0.1)
     with pytest.raises(InvalidValueError, match="`easy_margin` must be one of"):
