@@ -151,7 +151,9 @@ def test_combined_margin_may_ease_the_angle():
 @pytest.mark.parametrize("per_class", [False, True])
 def test_margin_based_presses_beta_inside_the_division(per_class):
     x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.6, 0.8]])
-    loss = create_loss("margin_based", num_classes=2, nu=0.5, margin=0.2, beta=1.2, sampling="all", per_class=per_class)
-    # triplets (0, 1, 2) and (1, 0, 2): no positive hinge is active, both negative ones are; ν·Σβ = .5·(1.2 + 1.2)
-    hinge = 0.2 - (math.sqrt(0.8) - 1.2)
-    assert loss(x, torch.tensor([0, 0, 1])).item() == pytest.approx((2 * hinge + 0.5 * 2.4) / 2, rel=1e-6)
+    for beta, hinges, active in ((1.2, 2 * (0.2 - (math.sqrt(0.8) - 1.2)), 2), (0.1, 2 * 0.1, 2), (0.6, 0.0, 0)):
+        values = {"nu": 0.5, "margin": 0.2, "beta": beta, "sampling": "all", "per_class": per_class}
+        loss = create_loss("margin_based", num_classes=2, **values)
+        # triplets (0, 1, 2) and (1, 0, 2) with d_ap = 0 and d_an = √.8: ν·Σβ = .5·2β
+        expected = (hinges + beta) / max(active, 1)
+        assert loss(x, torch.tensor([0, 0, 1])).item() == pytest.approx(expected, abs=1e-5)
