@@ -42,6 +42,7 @@ NAMES = [
     "center_term",
     "ring_term",
     "up_term",
+    "dispersion_term",
     "contrastive",
     "deepid2",
     "triplet",

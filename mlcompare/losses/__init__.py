@@ -37,21 +37,99 @@ from mlcompare.losses import (
     triplet,
     up,
 )
+from mlcompare.losses.adacos import AdaCos
+from mlcompare.losses.adaface import AdaFace
+from mlcompare.losses.arcface import ArcFace
 from mlcompare.losses.base import Loss
+from mlcompare.losses.ccl import CCL
+from mlcompare.losses.center import CenterTerm
+from mlcompare.losses.circle import Circle
+from mlcompare.losses.combined_margin import CombinedMargin
 from mlcompare.losses.compose import LossEntry, SumLoss, Term
+from mlcompare.losses.contrastive import Contrastive
+from mlcompare.losses.cosface import CosFace
+from mlcompare.losses.curricularface import CurricularFace
+from mlcompare.losses.deepvisage import DeepVisage
+from mlcompare.losses.focal import Focal
 from mlcompare.losses.head import CosineHead, Head, MarginHead
+from mlcompare.losses.heated_up import HeatedUpSoftmax
+from mlcompare.losses.l2_softmax import L2Softmax
+from mlcompare.losses.l_softmax import AnnealedHead, LSoftmax
+from mlcompare.losses.lifted_structure import GeneralizedLiftedStructure, LiftedStructure
+from mlcompare.losses.magface import MagFace
+from mlcompare.losses.margin_based import MarginBased
+from mlcompare.losses.multi_similarity import MultiSimilarity
+from mlcompare.losses.n_pair import NPair
+from mlcompare.losses.noise_resistant import DispersionTerm, NoiseResistantSoftmax
+from mlcompare.losses.normface import NormFace
+from mlcompare.losses.nt_xent import NTXent, SupCon
 from mlcompare.losses.pair import PairLoss, SampledLoss
+from mlcompare.losses.proxy import ProxyAnchor, ProxyNCA
+from mlcompare.losses.ring import RingTerm
+from mlcompare.losses.semihard import TripletSemiHard
+from mlcompare.losses.soft_triple import SoftTriple
+from mlcompare.losses.softmax import LinearHead, ModifiedSoftmax, Softmax
+from mlcompare.losses.sphereface import SphereFace, SphereFaceFNorm
+from mlcompare.losses.sphereface2 import SphereFace2
+from mlcompare.losses.sphereface_r import SphereFaceR
+from mlcompare.losses.subcenter_arcface import SubcenterArcFace
+from mlcompare.losses.trihard import TriHard
+from mlcompare.losses.triplet import Triplet
+from mlcompare.losses.up import UPTerm
 
 __all__ = [
+    "CCL",
+    "AdaCos",
+    "AdaFace",
+    "AnnealedHead",
+    "ArcFace",
+    "CenterTerm",
+    "Circle",
+    "CombinedMargin",
+    "Contrastive",
+    "CosFace",
     "CosineHead",
+    "CurricularFace",
+    "DeepVisage",
+    "DispersionTerm",
+    "Focal",
+    "GeneralizedLiftedStructure",
     "Head",
+    "HeatedUpSoftmax",
+    "L2Softmax",
+    "LSoftmax",
+    "LiftedStructure",
+    "LinearHead",
     "Loss",
     "LossEntry",
+    "MagFace",
+    "MarginBased",
     "MarginHead",
+    "ModifiedSoftmax",
+    "MultiSimilarity",
+    "NPair",
+    "NTXent",
+    "NoiseResistantSoftmax",
+    "NormFace",
     "PairLoss",
+    "ProxyAnchor",
+    "ProxyNCA",
+    "RingTerm",
     "SampledLoss",
+    "SoftTriple",
+    "Softmax",
+    "SphereFace",
+    "SphereFace2",
+    "SphereFaceFNorm",
+    "SphereFaceR",
+    "SubcenterArcFace",
     "SumLoss",
+    "SupCon",
     "Term",
+    "TriHard",
+    "Triplet",
+    "TripletSemiHard",
+    "UPTerm",
     "adacos",
     "adaface",
     "arcface",

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from mlcompare.losses.angular import angle
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import Head
+from mlcompare.losses.running import write
 from mlcompare.registry import register_loss
 
 __all__ = ["AdaCos"]
@@ -47,7 +48,7 @@ class AdaCos(Head):
     def setup(self, generator: torch.Generator | None) -> None:
         super().setup(generator)
         start = max(math.sqrt(2) * math.log(max(self.num_classes - 1, 1)), SCALE_FLOOR)
-        self.register_buffer("scale", torch.tensor(start, dtype=torch.float64))
+        self.register_buffer("scale", torch.tensor(start, dtype=torch.float32))
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
         cosine = self.cosines(embeddings)  # (B, C)
@@ -61,4 +62,4 @@ class AdaCos(Head):
         log_average = others.flatten().logsumexp(0) - math.log(len(cosine))  # log B_avg
         median = angle(cosine.gather(1, target)).flatten().median()  # θ_med
         scale = log_average / median.clamp_max(math.pi / 4).cos()
-        self.scale.copy_(scale.clamp_min(SCALE_FLOOR))
+        write(self, "scale", scale.clamp_min(SCALE_FLOOR))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlcompare.losses.angular import add_angle
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import MarginHead
 from mlcompare.losses.running import blend
@@ -14,7 +15,8 @@ from mlcompare.registry import Hyperparameter, register_loss
 
 __all__ = ["AdaFace"]
 
-DEVIATION_FLOOR = 1e-3
+EPSILON = 1e-3  # the official code's one floor: of cosines, angles and the deviation
+NORMS = (1e-3, 100.0)
 
 
 @register_loss(
@@ -31,17 +33,23 @@ DEVIATION_FLOOR = 1e-3
     ),
 )
 class AdaFace(MarginHead):
-    """AdaFace: the target cosine is ``cos(θ_y − m·z) − (m + m·z)`` with ``z = clip(h·(‖x‖ − μ)/(σ + .001), −1, 1)``.
+    """AdaFace: the target cosine is ``cos(clip(θ_y − m·z)) − (m + m·z)``, ``z = clip(h(‖x‖ − μ)/(σ + .001), −1, 1)``.
 
     z, the quality, carries no gradient: low-quality samples (z = −1) meet ArcFace's margin, high-quality ones (z = 1)
-    a cosine margin that spares them. μ and σ are moving averages of the batches' mean and standard deviation of
-    ``‖x‖`` (1 % of each train-mode batch, updated before use); they start at the first train-mode batch, where the
-    official code starts at 20 and 100, numbers made for 512 dimensions. ``(B, D)`` embeddings, ``(C, D)`` weights.
+    a cosine margin that spares them. The moved angle is clipped to [.001, π − .001] and the gradient goes through the
+    clip: where θ_y < m·z the target has none, since a gradient of cos(θ_y − m·z) would push a good sample away. Norms
+    are clipped to [.001, 100] first. μ and σ are moving averages of the batches' mean and standard deviation of ``‖x‖``
+    (1 % of each train-mode batch, updated before use).
+
+    Values and gradients were compared with head.py of the authors' repository (mk-minchul/AdaFace) at the same μ and σ,
+    wherever no cosine of another class lies outside ±.999, where that code clips it. Its μ and σ start at 20 and 100,
+    numbers made for 512 dimensions; here they start at the first train-mode batch. ``(B, D)`` embeddings, ``(C, D)``
+    weights.
 
     >>> loss = AdaFace(num_classes=2, embedding_dim=2, margin=0.25, scale=1.0).eval()
     >>> _ = loss.class_weights.data.copy_(torch.eye(2)), loss.mean_norm.fill_(3.0)
-    >>> round(loss(torch.tensor([[3.0, 0.0]]), torch.tensor([0])).item(), 4)  # z = 0: log(1 + e^{−(1 − .25)})
-    0.3869
+    >>> round(loss(torch.tensor([[0.0, 3.0]]), torch.tensor([0])).item(), 4)  # z = 0: log(1 + e^{1 − (0 − .25)})
+    1.5019
     """
 
     exact_gradient = False
@@ -57,17 +65,19 @@ class AdaFace(MarginHead):
         self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        norms = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True).detach()  # (B, 1)
+        norms = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True).detach().clamp(*NORMS)  # (B, 1)
         if self.training:
             self._update(norms)
-        quality = (self.h * (norms - self.mean_norm) / (self.norm_deviation + DEVIATION_FLOOR)).clamp(-1, 1)  # z
+        quality = (self.h * (norms - self.mean_norm) / (self.norm_deviation + EPSILON)).clamp(-1, 1)  # z, (B, 1)
         logits, mine = self.scaled_cosines(embeddings, labels, self.scale)  # (B, C), (B, 1)
-        changed = add_angle(mine / self.scale, -self.margin * quality) - (self.margin + self.margin * quality)
+        theta = (mine / self.scale).clamp(EPSILON - 1, 1 - EPSILON).acos()  # (B, 1)
+        moved = (theta - self.margin * quality).clamp(EPSILON, math.pi - EPSILON)
+        changed = moved.cos() - (self.margin + self.margin * quality)  # Kim et al. 2022, eq. 13 and 14
         return F.cross_entropy(logits.scatter(1, labels[:, None], self.scale * changed), labels)
 
     @torch.no_grad()
     def _update(self, norms: Tensor) -> None:
         keep = torch.where(self.initialised, self.momentum, 0.0)  # the first batch replaces the start
-        blend(self.mean_norm, norms.mean(), keep)
-        blend(self.norm_deviation, norms.std(correction=1 if len(norms) > 1 else 0), keep)
+        blend(self, "mean_norm", norms.mean(), keep)
+        blend(self, "norm_deviation", norms.std(correction=1 if len(norms) > 1 else 0), keep)
         self.initialised.fill_(True)

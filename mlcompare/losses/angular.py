@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["add_angle", "angle", "monotone_angle", "monotone_cosine"]
+__all__ = ["add_angle", "angle", "eased_angle", "monotone_angle", "monotone_cosine"]
 
 COSINE_LIMIT = 1 - 1e-7  # acos has an infinite gradient at ±1
 SQUARED_SINE_FLOOR = 1e-12
@@ -29,6 +29,11 @@ def monotone_angle(cosine: Tensor, margin: Tensor) -> Tensor:
     The two pieces don't meet: at m = .5 the value jumps from −1 to −1.117 (Deng et al.'s code has it so).
     """
     return torch.where(cosine > -margin.cos(), add_angle(cosine, margin), cosine - margin * margin.sin())
+
+
+def eased_angle(cosine: Tensor, margin: Tensor) -> Tensor:
+    """Return cos(θ + m) where cos θ > 0 and cos θ elsewhere: ArcFace's "easy margin"."""
+    return torch.where(cosine > 0, add_angle(cosine, margin), cosine)
 
 
 def angle(cosine: Tensor) -> Tensor:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from mlcompare.losses.angular import add_angle, monotone_angle
+from mlcompare.losses.angular import add_angle, eased_angle, monotone_angle
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import MarginHead
 from mlcompare.registry import Hyperparameter, Option, register_loss
@@ -52,7 +51,15 @@ class ArcFace(MarginHead):
     """
 
     margin: float = Hyperparameter(0.5, low=0.0, high=0.8, minimum=0.0, maximum=3.1415, symbol="m", unit="rad")
-    scale: float = Hyperparameter(64.0, low=4.0, high=128.0, log=True, positive=True, symbol="s")
+    scale: float = Hyperparameter(
+        64.0,
+        low=4.0,
+        high=256.0,
+        log=True,
+        positive=True,
+        symbol="s",
+        description="ArcFace's optima reach 220",
+    )
     easy_margin: bool = Option(False, choices=(False, True), description="add the margin only where cos θ > 0")
     gradient: str = Option("exact", choices=("exact", "detached"), description="of the formula, or straight through")
 
@@ -61,8 +68,5 @@ class ArcFace(MarginHead):
         return add_angle(cosine, self.margin)
 
     def target_cosine(self, cosine: Tensor) -> Tensor:
-        if self.easy_margin:
-            target = torch.where(cosine > 0, self.moved(cosine), cosine)
-        else:
-            target = monotone_angle(cosine, self.margin)
+        target = (eased_angle if self.easy_margin else monotone_angle)(cosine, self.margin)
         return cosine + (target - cosine).detach() if self.gradient == "detached" else target

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor  # torch.func has no public way to ask
 
-from mlcompare.errors import InvalidValueError
+from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
 from mlcompare.registry import Hyperparameter, LossSpec, Option, declared
 
-__all__ = ["Loss"]
+__all__ = ["Loss", "refuse_typo"]
 
 
 class Loss(nn.Module):
@@ -20,12 +23,18 @@ class Loss(nn.Module):
     A subclass declares :class:`~mlcompare.registry.Hyperparameter` s and :class:`~mlcompare.registry.Option` s in its
     body, builds weights and buffers in :meth:`setup`, and computes a scalar in :meth:`compute`. Inside, each
     hyperparameter is a 0-dim float64 buffer (a float32 embedding stays float32) and each option a plain attribute.
+    Both can be set on a built loss: ``loss.margin = 0.2`` is checked as at construction and fills the buffer. Running
+    state belongs in float32 buffers, written through :func:`~mlcompare.losses.running.write`.
 
     Args:
         num_classes, embedding_dim: sizes; demanded where ``needs`` names them.
         class_counts: ``(C,)`` training samples of each class; ``None`` means uniform.
         generator: initialises the loss's own weights.
-        **values: hyperparameters and options, checked by the registry.
+        **values: hyperparameters and options.
+
+    Raises:
+        UnknownNameError: there is no such hyperparameter or option.
+        InvalidValueError: a value lies outside its domain, or a size that the loss needs is missing.
     """
 
     hyperparameters: ClassVar[Mapping[str, Hyperparameter]] = {}
@@ -33,6 +42,7 @@ class Loss(nn.Module):
     needs: ClassVar[tuple[str, ...]] = ()
     kind: ClassVar[str] = ""
     exact_gradient: ClassVar[bool] = True  # False where the method stops gradients on purpose
+    fixed: ClassVar[tuple[str, ...]] = ()  # what `setup` builds weights from: it can't be set afterwards
     uses_class_weights: ClassVar[bool] = False  # a term that a sum hands its head's class weights
     spec: ClassVar[LossSpec | None] = None
 
@@ -43,6 +53,7 @@ class Loss(nn.Module):
         for name in (*declared(cls, Hyperparameter), *declared(cls, Option)):
             if name in vars(cls):
                 delattr(cls, name)  # the instance's buffer or attribute takes the name
+        cls.__signature__ = _signature(cls) if cls.__init__ is Loss.__init__ else None  # None: that of its own __init__
 
     def __init__(
         self,
@@ -54,9 +65,15 @@ class Loss(nn.Module):
         **values: Any,
     ) -> None:
         super().__init__()
+        known, place = {**self.hyperparameters, **self.options}, type(self).__name__
+        for key in values:
+            if key not in known:
+                raise UnknownNameError(f"unknown hyperparameter {key!r}", cure=did_you_mean(key, known), place=place)
         for need, size in (("num_classes", num_classes), ("embedding_dim", embedding_dim)):
             if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
                 raise InvalidValueError(f"`{need}` must be a whole number, 1 or more", value=f"{need}={size!r}")
+            if size is None and need in self.needs:
+                raise InvalidValueError(f"`{need}` is needed", value=f"{need}=None", cure=f"pass {need}=…", place=place)
         self.num_classes, self.embedding_dim = num_classes, embedding_dim
         self.class_counts = _checked_counts(class_counts, num_classes)
         for name, hyperparameter in self.hyperparameters.items():
@@ -66,6 +83,33 @@ class Loss(nn.Module):
             setattr(self, name, option.check(name, values.get(name, option.default)))
         self.register_buffer("progress", torch.ones((), dtype=torch.float64))
         self.setup(generator)
+        self._built = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check what is set on a built loss: ``loss.margin = 0.2`` fills the buffer, ``loss.margn = …`` is an error."""
+        if not self.__dict__.get("_built") or isinstance(value, Tensor | nn.Module):
+            super().__setattr__(name, value)
+            return
+        declared_ = {**self.hyperparameters, **self.options}
+        if name in declared_:
+            value = self._checked(name, declared_[name], value)
+        elif not hasattr(self, name) and isinstance(value, int | float | str) and not name.startswith("_"):
+            refuse_typo(name, declared_, type(self).__name__)
+        if name in self.hyperparameters:
+            self._buffers[name].fill_(value)
+        else:
+            super().__setattr__(name, value)
+
+    def _checked(self, name: str, declaration: Hyperparameter | Option, value: Any) -> Any:
+        """Return ``value`` where the loss can take it, now that it is built."""
+        place = type(self).__name__
+        if name in self.fixed:
+            cure = f"build the loss with {name}={value!r}"
+            raise InvalidValueError(f"`{name}` can't be set once the loss is built", cure=cure, place=place)
+        try:
+            return declaration.check(name, value)
+        except InvalidValueError as error:
+            raise error.at(place) from None
 
     def setup(self, generator: torch.Generator | None) -> None:
         """Build weights (``nn.Parameter``) and running state (buffers); ``generator`` draws what is random."""
@@ -95,19 +139,33 @@ class Loss(nn.Module):
 
         Args:
             embeddings: ``(B, D)``, floating point; half precisions are raised to float32 first.
-            labels: ``(B,)``, integers in [0, num_classes).
+            labels: ``(B,)``, integers of any width in [0, num_classes).
             noise: ``(B, B)`` uniform in [0, 1), for stochastic losses; drawn here when left out.
 
         Raises:
-            InvalidValueError: a shape or type is wrong (values are checked by :meth:`validate`).
+            InvalidValueError: a shape or type is wrong, or, on a CPU, a label is out of range (embeddings' values are
+                checked by :meth:`validate`).
         """
-        self._check_shapes(embeddings, labels)
+        labels = self._checked_labels(embeddings, labels)
         with torch.autocast(device_type=embeddings.device.type, enabled=False):
             if embeddings.dtype in (torch.float16, torch.bfloat16):
                 embeddings = embeddings.float()
             if noise is None:
                 noise = self.draw_noise(embeddings.shape[0], device=embeddings.device)
             return self.compute(embeddings, labels, noise).to(embeddings.dtype)
+
+    def _checked_labels(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Return the labels as int64, after every check that is cheap here.
+
+        Values are looked at on a CPU alone (elsewhere it would wait for the device) and never in traced code: neither
+        in ``torch.compile`` nor under ``vmap``, where a program can't depend on them.
+        """
+        self._check_shapes(embeddings, labels)
+        labels = labels.to(torch.int64)
+        traced = torch.compiler.is_compiling() or type(labels) is not Tensor or is_functorch_wrapped_tensor(labels)
+        if self.num_classes is not None and labels.device.type == "cpu" and not traced:
+            self._check_range(labels)
+        return labels
 
     def _check_shapes(self, embeddings: Tensor, labels: Tensor) -> None:
         place = type(self).__name__
@@ -135,15 +193,45 @@ class Loss(nn.Module):
             got = f"{int(bad.sum())} rows with NaN or inf, the first at {int(bad.nonzero()[0])}"
             cure = "lower the learning rate, or check the encoder's input"
             raise InvalidValueError("`embeddings` must be finite", value=got, cure=cure, place=place)
-        low, high = int(labels.min()), int(labels.max())
-        top = f" < {self.num_classes}" if self.num_classes is not None else ""
+        self._check_range(labels)
+
+    def _check_range(self, labels: Tensor) -> None:
+        low, high = (int(bound) for bound in labels.to(torch.int64).aminmax())
         if low < 0 or (self.num_classes is not None and high >= self.num_classes):
-            cure = "encode the labels as 0 … num_classes − 1"
-            raise InvalidValueError(f"`0 <= labels{top}` must hold", value=f"{low} … {high}", cure=cure, place=place)
+            top = f" < {self.num_classes}" if self.num_classes is not None else ""
+            rule, cure = f"`0 <= labels{top}` must hold", "encode the labels as 0 … num_classes − 1"
+            raise InvalidValueError(rule, value=f"{low} … {high}", cure=cure, place=type(self).__name__)
 
     def extra_repr(self) -> str:
         numbers = [f"{name}={float(getattr(self, name)):g}" for name in self.hyperparameters]
         return ", ".join([*numbers, *(f"{name}={getattr(self, name)!r}" for name in self.options)])
+
+
+def _signature(cls: type[Loss]) -> inspect.Signature:
+    """Return what a loss is built with, hyperparameters and options with their defaults: what ``help`` shows."""
+    sizes = ("num_classes", "embedding_dim")
+    numbers = {name: int(h.default) if h.integer else h.default for name, h in cls.hyperparameters.items()}
+    given = {**numbers, **{name: option.default for name, option in cls.options.items()}}
+    of = inspect.Parameter
+    parameters = [
+        of(name, of.KEYWORD_ONLY, annotation=int) if name in cls.needs
+        else of(name, of.KEYWORD_ONLY, default=None, annotation=int | None)
+        for name in sizes
+    ]  # fmt: skip
+    parameters += [
+        of(name, of.KEYWORD_ONLY, default=default, annotation=type(default)) for name, default in given.items()
+    ]
+    parameters += [
+        of(name, of.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in (("class_counts", Tensor | None), ("generator", torch.Generator | None))
+    ]
+    return inspect.Signature(parameters)
+
+
+def refuse_typo(name: str, known: Mapping[str, Any], place: str) -> None:
+    """Raise where an unknown ``name`` is a known one misspelled; other attributes are the user's business."""
+    if difflib.get_close_matches(name, known, n=1, cutoff=0.8):
+        raise UnknownNameError(f"unknown hyperparameter {name!r}", cure=did_you_mean(name, known), place=place)
 
 
 def _merged(cls: type, attribute: str) -> dict[str, Any]:

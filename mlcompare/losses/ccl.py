@@ -35,7 +35,8 @@ class CCL(Head):
     o and σ are moving averages of the batches' mean and standard deviation (``momentum`` is the share that stays),
     updated in train mode before they are used, and constants to the gradient: batch norm, by contrast
     (:class:`~mlcompare.losses.deepvisage.DeepVisage`), normalises by the batch's own statistics in training. Class
-    weights ``(C, D)`` are normalised, no bias. As commonly stated; the paper's additional angular margin is left out.
+    weights ``(C, D)`` are normalised, no bias. Not checked against the paper, whose additional angular margin is
+    left out.
 
     >>> loss = CCL(num_classes=2, embedding_dim=2).eval()
     >>> _ = loss.class_weights.data.copy_(torch.eye(2))

@@ -5,8 +5,17 @@ from __future__ import annotations
 __all__ = ["cite"]
 
 
-def cite(key: str, authors: str, title: str, *, year: int, venue: str | None = None, arxiv: str | None = None) -> str:
-    """Return one BibTeX entry: ``@inproceedings`` where there is a venue, ``@article`` on arXiv otherwise.
+def cite(
+    key: str,
+    authors: str,
+    title: str,
+    *,
+    year: int,
+    venue: str | None = None,
+    journal: str | None = None,
+    arxiv: str | None = None,
+) -> str:
+    """Return one BibTeX entry: ``@inproceedings`` with a ``venue`` (proceedings), else ``@article``, or ``@misc``.
 
     >>> print(cite("doe2020loss", "Doe, Jane", "A Loss", year=2020, arxiv="2001.00001"))
     @article{doe2020loss,
@@ -19,13 +28,14 @@ def cite(key: str, authors: str, title: str, *, year: int, venue: str | None = N
     }
     """
     fields = {"author": authors, "title": "{" + title + "}"}
+    journal = journal or (f"arXiv preprint arXiv:{arxiv}" if arxiv and not venue else None)
     if venue:
         fields["booktitle"] = venue
-    elif arxiv:
-        fields["journal"] = f"arXiv preprint arXiv:{arxiv}"
+    if journal:
+        fields["journal"] = journal
     fields["year"] = str(year)
     if arxiv:
         fields |= {"eprint": arxiv, "archivePrefix": "arXiv"}
-    kind = "inproceedings" if venue else "article" if arxiv else "misc"
+    kind = "inproceedings" if venue else "article" if journal else "misc"
     body = ",\n".join(f"  {name} = {{{text}}}" for name, text in fields.items())
     return f"@{kind}{{{key},\n{body}\n}}"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mlcompare.errors import InvalidValueError
-from mlcompare.losses.base import Loss
+from mlcompare.losses.base import Loss, refuse_typo
 from mlcompare.registry import Hyperparameter, LossSpec, Option, get_spec, register
 
 __all__ = ["LossEntry", "Slot", "SumLoss", "Term", "register_sum", "slots"]
@@ -88,6 +88,34 @@ class SumLoss(Loss):
             self.register_buffer(f"term_weight_{number}", torch.tensor(float(weight), dtype=torch.float64))
             terms.append(get_spec(loss).create(**context, generator=generator, **part))
         self.terms = nn.ModuleList(terms)
+        self._layout = dict(layout)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a hyperparameter or option of a term by its flat name: ``loss.weight = 0.01``."""
+        slot = self.__dict__.get("_layout", {}).get(name)
+        if slot is None or isinstance(value, Tensor):
+            if "_layout" in self.__dict__ and not hasattr(self, name) and isinstance(value, int | float | str):
+                refuse_typo(name, self._layout, type(self).__name__)
+            super().__setattr__(name, value)
+            return
+        try:
+            value = slot.declaration.check(name, value)
+        except InvalidValueError as error:
+            raise error.at(type(self).__name__) from None
+        if slot.of_sum:
+            getattr(self, f"term_weight_{slot.term}").fill_(value)
+        else:
+            setattr(self.terms[slot.term], slot.name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        slot = self.__dict__.get("_layout", {}).get(name)
+        if slot is None:
+            return super().__getattr__(name)
+        return (
+            super().__getattr__(f"term_weight_{slot.term}")
+            if slot.of_sum
+            else getattr(self.terms[slot.term], slot.name)
+        )
 
     @property
     def stochastic(self) -> bool:

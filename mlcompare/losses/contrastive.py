@@ -19,11 +19,6 @@ __all__ = ["Contrastive"]
     "contrastive",
     family="metric",
     reference="Hadsell et al. 2006, Dimensionality Reduction by Learning an Invariant Mapping, CVPR",
-    published=(
-        {"margin": 0.54, "positive_margin": 0.27},
-        {"margin": 0.51, "positive_margin": 0.29},
-        {"margin": 0.77, "positive_margin": 0.22},
-    ),
     bibtex=cite(
         "hadsell2006dimensionality",
         "Hadsell, Raia and Chopra, Sumit and LeCun, Yann",
@@ -38,7 +33,8 @@ class Contrastive(SampledLoss):
     d is the Euclidean distance of the normalised embeddings ``(B, D)``; with m_p = 0 the hinges are Hadsell et al.'s
     (and DeepID2's). Both means are over all pairs of their side, zeros included: not the unsquared hinges with
     separate non-zero means of pytorch-metric-learning. With ``sampling`` other than ``all``, the negative pairs are
-    those chosen for the positive ones, one each.
+    those chosen for the positive ones, one each. The default margin is a choice of this package's; Musgrave et al.'s
+    (2020) optima belong to pytorch-metric-learning's formula, which none of these settings is, and are not tried.
 
     >>> x = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6]])  # d² = .8 in P; .4 and .08 in N
     >>> loss = Contrastive(margin=0.4)(x, torch.tensor([0, 0, 1]))
@@ -90,6 +86,6 @@ register_sum(
     ),
     doc="""DeepID2: softmax (identification) plus λ times the contrastive loss (verification).
 
-    The verification term is ``contrastive`` with its hyperparameters; λ as commonly stated.
+    The verification term is ``contrastive`` with its hyperparameters; λ = .05 was not checked against the paper.
     """,
 )

@@ -47,13 +47,13 @@ class CurricularFace(ArcFace):
 
     def setup(self, generator: torch.Generator | None) -> None:
         super().setup(generator)
-        self.register_buffer("curriculum", torch.zeros((), dtype=torch.float64))  # t
+        self.register_buffer("curriculum", torch.zeros(()))  # t
 
     def margin_logits(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         cosine, target = self.cosines(embeddings), labels[:, None]  # (B, C), (B, 1)
         mine = cosine.gather(1, target)  # (B, 1)
         if self.training:
-            blend(self.curriculum, mine.detach().mean(), MOMENTUM)
+            blend(self, "curriculum", mine.detach().mean(), MOMENTUM)
         changed = self.target_cosine(mine)  # (B, 1)
         hard = cosine > self.moved(mine)  # (B, C)
         cosine = torch.where(hard, cosine * (self.curriculum.clone() + cosine), cosine)

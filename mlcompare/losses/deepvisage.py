@@ -33,8 +33,8 @@ class DeepVisage(LinearHead):
     """DeepVisage: ``CE(Wᵀ·BN(x) + b)``, batch norm without learned scale and shift before plain softmax.
 
     In train mode embeddings ``(B, D)`` are normalised, in each coordinate, by the batch's own mean and (biased)
-    variance, through which gradients flow; in eval mode by the running ones. As commonly stated. A batch of one sample
-    normalises to zero. It is not CCL, which uses moving averages in both modes and normalises class weights.
+    variance, through which gradients flow; in eval mode by the running ones. Not checked against the paper. A batch of
+    one sample normalises to zero. It is not CCL, which uses moving averages in both modes and normalises class weights.
 
     >>> loss = DeepVisage(num_classes=2, embedding_dim=2)
     >>> _ = loss.class_weights.data.copy_(torch.eye(2))

@@ -30,6 +30,7 @@ class HeatedUpSoftmax(CosineHead):
     α is ``start`` until the last ``tail`` of training, and ``start · factor`` in it: by default 16, then 4. A large
     scale lets the boundary samples shape the embedding first; the small one (a hot softmax) then moves the well
     classified samples as well. The paper also lowers the learning rate by ten there, which belongs to the optimiser.
+    A training says how far it is by ``loss.set_progress(done / total)`` before each step; until then it is at its end.
     Embeddings ``(B, D)`` and class weights ``(C, D)`` are normalised; with ``factor=1`` this is NormFace at s = start.
 
     >>> loss = HeatedUpSoftmax(num_classes=2, embedding_dim=2)

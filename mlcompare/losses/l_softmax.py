@@ -35,6 +35,7 @@ class AnnealedHead(Head):
     "l_softmax",
     family="margin",
     reference="Liu et al. 2016, arXiv:1612.02295, eq. 4–6",
+    published=({"margin": 4},),
     bibtex=cite(
         "liu2016large",
         "Liu, Weiyang and Wen, Yandong and Yu, Zhiding and Yang, Meng",
@@ -48,8 +49,11 @@ class LSoftmax(AnnealedHead):
     """L-Softmax: the target logit is ``‖W_y‖‖x‖(λ·cos θ_y + ψ(θ_y)) / (1 + λ)``, no bias, nothing normalised.
 
     ψ is cos(mθ) made monotone (:func:`monotone_cosine`), m a whole number, θ the angle of embeddings ``(B, D)`` to
-    class weights ``(C, D)``. λ falls from 1000 to ``lambda_min`` over training; the preset is the paper's MNIST
-    schedule (421, 16.2 and .41 at 1k, 5k and 10k of 30k iterations). SphereFace differs by normalised class weights.
+    class weights ``(C, D)``. λ falls from 1000 to ``lambda_min`` over training: it is a function of the training's
+    progress, which a training sets by ``loss.set_progress(done / total)`` before each step and which is 1 (λ at its
+    end) until then. The preset is that of the authors' MNIST prototxt (wy1iu/LargeMargin_Softmax_Loss: 421, 16.2 and
+    .41 at 1k, 5k and 10k of 30k iterations), which has m = 4, the published setting; the default m = 2 is that of their
+    CIFAR-10 prototxt, whose λ falls alike (γ 2e-5, power 45). SphereFace differs by normalised class weights.
 
     >>> loss = LSoftmax(num_classes=2, embedding_dim=2, margin=2, annealing="none")
     >>> _ = loss.class_weights.data.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))

@@ -31,9 +31,9 @@ class LiftedStructure(PairLoss):
     """Lifted structured loss: ``1/(2|P|) Σ_{(i,j)∈P} [log(Σ_{k∈N_i} e^{m−D_ik} + Σ_{l∈N_j} e^{m−D_jl}) + D_ij]₊²``.
 
     P are the positive pairs, N_i the negatives of i, D the Euclidean distances ``(B, B)`` of the normalised embeddings
-    (the paper's code has raw ones: ``normalize=False``). This is the smooth upper bound that the paper trains (its
-    eq. 4, as commonly stated), not the max form it starts from, and not the generalised one
-    (:class:`GeneralizedLiftedStructure`).
+    (the paper's code has raw ones: ``normalize=False``). This is the smooth upper bound that is trained, not the max
+    form it starts from, and not the generalised one (:class:`GeneralizedLiftedStructure`). Value and gradient were
+    compared with pytorch-metric-learning's; the equation was not checked against the paper.
 
     >>> import torch
     >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]])
@@ -61,7 +61,8 @@ class GeneralizedLiftedStructure(PairLoss):
     """Generalised lifted structured loss: the mean over anchors of ``[log Σ_p e^{D_ap} + log Σ_n e^{m−D_an}]₊``.
 
     All positives of an anchor pull as well, not one pair at a time as in :class:`LiftedStructure`. Anchors that lack
-    a positive or a negative are dropped; zeros count in the mean. D as there; as commonly stated.
+    a positive or a negative are dropped; zeros count in the mean. D as there. Value
+    and gradient were compared with pytorch-metric-learning's; not checked against the paper.
 
     >>> import torch
     >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]])

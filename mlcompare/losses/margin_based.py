@@ -34,13 +34,15 @@ __all__ = ["MarginBased"]
     ),
 )
 class MarginBased(SampledLoss):
-    """Margin-based loss: ``Σ ([m + (d_ap − β)]₊ + [m − (d_an − β)]₊) / #active hinges + ν·mean β``.
+    """Margin-based loss: ``(Σ ([m + (d_ap − β)]₊ + [m − (d_an − β)]₊) + ν·Σβ) / #active hinges``.
 
-    The sum runs over sampled (a, p, n); by default one negative for each positive pair, drawn by distance-weighted
+    The sums run over sampled (a, p, n); by default one negative for each positive pair, drawn by distance-weighted
     sampling. β, the boundary between "same" and "different", is learned from ``beta`` on, one for all or one for each
-    class (``per_class``); ``nu`` presses it down, outside the division. m, β and d are Euclidean distances of the
-    normalised embeddings ``(B, D)``. Source: Wu et al. 2017, section 4, and the official code for the division by the
-    number of active hinges. It is not the triplet loss: d_ap is held against β, never against d_an.
+    class (``per_class``); ``nu`` presses it down, once for each triplet. m, β and d are Euclidean distances of the
+    normalised embeddings ``(B, D)``. The division and the place of ν are those of the authors' code (MXNet's
+    example/gluon/embedding_learning/model.py), which presses β only where it is learned for each class. The published
+    settings are Musgrave et al.'s (2020), for pytorch-metric-learning's loss, whose default is all triplets. It is not
+    the triplet loss: d_ap is held against β, never against d_an.
 
     >>> import torch
     >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.6, 0.8]])  # d_ap = 0, d_an = √.8
@@ -50,6 +52,7 @@ class MarginBased(SampledLoss):
     """
 
     kind = "pair"
+    fixed = ("beta", "learn_beta", "per_class")
     margin: float = Hyperparameter(0.2, low=0.05, high=0.4, minimum=0.0, symbol="m", unit="distance")
     beta: float = Hyperparameter(
         1.2, low=0.6, high=1.4, symbol="β", unit="distance", description="where the learned boundary starts"
@@ -80,4 +83,5 @@ class MarginBased(SampledLoss):
             push = (self.margin - (negative - beta)).relu()  # (B, B)
             pulls = pushes = pairs.positives & pairs.negatives.any(1, keepdim=True)
         active = (pulls * (pull > 0)).sum() + (pushes * (push > 0)).sum()
-        return (pulls * pull + pushes * push).sum() / active.clamp_min(1) + self.nu * boundary.mean()
+        pressed = self.nu * (pulls * beta).sum()  # ν·Σβ over the triplets
+        return ((pulls * pull + pushes * push).sum() + pressed) / active.clamp_min(1)

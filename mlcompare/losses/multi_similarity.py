@@ -28,10 +28,11 @@ EXACT = 50.0  # softplus turns linear only where it can't be told apart
     kind="pair",
     reference="Wang et al. 2019, arXiv:1904.06627",
     published=(
-        {"alpha": 0.01, "beta": 50.6, "base": 0.56},
-        {"alpha": 14.4, "beta": 75.8, "base": 0.66},
-        {"alpha": 8.5, "beta": 57.4, "base": 0.41},
-        {"alpha": 0.01, "beta": 46.9, "base": 0.82},
+        {"alpha": 2.0, "beta": 40.0, "base": 0.5, "epsilon": 0.1},  # the authors' code
+        {"alpha": 17.97, "beta": 75.66, "base": 0.77, "epsilon": 0.39},
+        {"alpha": 7.49, "beta": 47.99, "base": 0.63, "epsilon": 0.72},
+        {"alpha": 15.94, "beta": 156.61, "base": 0.72, "epsilon": 0.34},
+        {"alpha": 11.63, "beta": 55.2, "base": 0.85, "epsilon": 0.42},
     ),
     bibtex=cite(
         "wang2019multi",
@@ -49,6 +50,9 @@ class MultiSimilarity(Loss):
     negative stays if ``s_an + ε > min_p s_ap``, a positive if ``s_ap − ε < max_n s_an`` (``mining=False`` keeps
     all). The mean is over all anchors, those without a mined pair included as 0.
 
+    The defaults are pytorch-metric-learning's; the authors' code (msight-tech/research-ms-loss) has β = 40, the first
+    published setting. The others are Musgrave et al.'s (2020) optima with the miner.
+
     >>> import torch
     >>> loss = MultiSimilarity(alpha=1.0, beta=1.0, base=0.0)
     >>> x, y = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 0, 1])
@@ -61,12 +65,20 @@ class MultiSimilarity(Loss):
         2.0, low=0.1, high=20.0, log=True, positive=True, symbol="α", description="sharpness for positives"
     )
     beta: float = Hyperparameter(
-        50.0, low=10.0, high=100.0, log=True, positive=True, symbol="β", description="sharpness for negatives"
+        50.0,
+        low=10.0,
+        high=160.0,
+        log=True,
+        positive=True,
+        symbol="β",
+        description="sharpness for negatives; published up to 157",
     )
     base: float = Hyperparameter(
         0.5, low=0.0, high=1.0, minimum=-1.0, maximum=1.0, unit="cosine", description="the paper's λ, a similarity"
     )
-    epsilon: float = Hyperparameter(0.1, minimum=0.0, symbol="ε", unit="cosine", description="slack of the mining")
+    epsilon: float = Hyperparameter(
+        0.1, low=0.0, high=0.8, minimum=0.0, symbol="ε", unit="cosine", description="slack of the mining; up to .72"
+    )
     mining: bool = Option(True, choices=(True, False), description="drop easy pairs first")
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:

@@ -21,7 +21,10 @@ LEARNED_START = 10.0
     kind="softmax",
     reference="Wang et al. 2017, arXiv:1704.06369",
     aliases=("normalized_softmax",),
-    published=({"scale": 1 / 0.109}, {"scale": 1 / 0.089}, {"scale": 1 / 0.063}, {"scale": 1 / 0.071}),
+    published=(
+        *({"scale": 1 / temperature} for temperature in (0.109, 0.089, 0.063, 0.071)),
+        *({"scale": 2 * scale} for scale in (14.0, 10.7, 10.0)),  # Proxy-NCA's, see there; 2·8 is the default
+    ),
     bibtex=cite(
         "wang2017normface",
         "Wang, Feng and Xiang, Xiang and Cheng, Jian and Yuille, Alan L.",
@@ -35,8 +38,9 @@ class NormFace(MarginHead):
     """NormFace (normalised softmax): ``CE(s · cos θ_j)``, embeddings and class weights both normalised.
 
     With C classes the loss can't fall below ``log(1 + (C−1)·e^{−sC/(C−1)})`` (the paper's bound for balanced classes),
-    which is why a scale is needed at all. ``scale`` s is fixed by default (the form later papers compare with);
-    ``learn_scale`` learns it, from 10 and never below .01 as in the official code, and then ignores ``scale``.
+    which is why a scale is needed at all. ``scale`` s is fixed by default, at 16, a choice of this package's: the form
+    later papers compare with. The official code (happynear/NormFace, scaled_cosine_softmax.prototxt) learns it, from 10
+    and never below .01: so does ``learn_scale``, which then ignores ``scale``.
     It is not :class:`~mlcompare.losses.l2_softmax.L2Softmax`, which normalises the embedding alone.
 
     >>> import torch
@@ -48,6 +52,7 @@ class NormFace(MarginHead):
 
     kind = "softmax"
     scale: float = Hyperparameter(16.0, low=4.0, high=64.0, log=True, positive=True, symbol="s")
+    fixed = ("learn_scale",)
     learn_scale: bool = Option(False, choices=(False, True), description="learn s, from 10 on, and ignore `scale`")
 
     def setup(self, generator: torch.Generator | None) -> None:

@@ -40,7 +40,9 @@ class NTXent(Loss):
     """
 
     kind = "pair"
-    temperature: float = Hyperparameter(0.1, low=0.005, high=1.0, log=True, positive=True, symbol="τ")
+    temperature: float = Hyperparameter(
+        0.1, low=1e-4, high=1.0, log=True, positive=True, symbol="τ", description="published down to .0002"
+    )
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
         scaled = cosine_similarities(embeddings, embeddings) / self.temperature  # (B, B)

@@ -34,7 +34,7 @@ class PairLoss(Loss):
     def pairs(self, embeddings: Tensor, labels: Tensor) -> Pairs:
         """Return Euclidean distances and both masks."""
         embeddings = normalize(embeddings) if self.normalize else embeddings
-        distances = euclidean_distances(embeddings, normalized=self.normalize)  # (B, B)
+        distances = euclidean_distances(embeddings)  # (B, B)
         return Pairs(distances, positive_mask(labels), negative_mask(labels))
 
 

@@ -32,7 +32,6 @@ def log_sum_by_class(values: Tensor, labels: Tensor, num_classes: int) -> tuple[
     "proxy_nca",
     family="metric",
     reference="Movshovitz-Attias et al. 2017, arXiv:1703.07464, eq. 4",
-    published=({"scale": 14.0}, {"scale": 8.0}, {"scale": 10.7}, {"scale": 10.0}),
     bibtex=cite(
         "movshovitz2017no",
         "Movshovitz-Attias, Yair and Toshev, Alexander and Leung, Thomas K. and Ioffe, Sergey and Singh, Saurabh",
@@ -46,8 +45,10 @@ class ProxyNCA(Head):
     """Proxy-NCA: the batch mean of ``−log(e^{−s·d²(x,p_y)} / Σ_{j≠y} e^{−s·d²(x,p_j)})``.
 
     One proxy for each class (``class_weights (C, D)``); embeddings and proxies are normalised, d² is their squared
-    Euclidean distance. The denominator leaves the own proxy out, as in the paper, so the loss may be negative; with
-    it included (many ports) this would be NormFace at scale 2s.
+    Euclidean distance. The denominator leaves the own proxy out, as in the paper, so the loss may be negative; with it
+    included (many ports) this would be NormFace at scale 2s. The paper has no scale (s = 1); the default 8 is a choice
+    of this package's. Musgrave et al.'s (2020) optima, 14, 8, 10.7 and 10, belong to that other formula: they are
+    published settings of ``normface``, at 2s.
 
     >>> loss = ProxyNCA(num_classes=2, embedding_dim=2, scale=1.0)
     >>> _ = loss.class_weights.data.copy_(torch.eye(2))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mlcompare.losses.base import Loss
 from mlcompare.losses.citation import cite
 from mlcompare.losses.compose import register_sum
+from mlcompare.losses.running import write
 from mlcompare.losses.softmax import Softmax
 from mlcompare.registry import Hyperparameter, register_loss
 
@@ -59,7 +60,8 @@ class RingTerm(Loss):
 
     @torch.no_grad()
     def _initialise(self, mean_norm: Tensor) -> None:
-        self.start.copy_(torch.where(self.initialised, self.start, mean_norm.to(self.start.dtype)))
+        start = torch.where(self.initialised, self.start, mean_norm.to(self.start.dtype))
+        write(self, "start", start)
         self.initialised.fill_(True)
 
 

@@ -37,8 +37,10 @@ class SoftTriple(CosineHead):
     """SoftTriple: ``CE`` over ``λ(S_y − δ)`` and ``λ·S_j`` with ``S_j = Σ_k softmax_k(cos θ_jk / γ)·cos θ_jk``.
 
     Each class has K centers (``class_weights (C, K, D)``, normalised), pooled softly by γ; embeddings ``(B, D)`` are
-    normalised. ``scale`` is the paper's λ. With K = 1 it is CosFace. The paper's regulariser that merges centers is
-    left out.
+    normalised. ``scale`` is the paper's λ. With K = 1 it is CosFace. The regulariser that merges centers is left out:
+    without it value and gradient are those of the authors' code (idstcv/SoftTriple), whose γ has this unit. So has the
+    argument of pytorch-metric-learning, which keeps 1/γ inside: Musgrave et al.'s (2020) optima, γ from 19 to 59, pool
+    by a plain mean in effect. Their version of the loss had the regulariser, at .2 by default.
 
     >>> loss = SoftTriple(num_classes=2, embedding_dim=2, centers=1, scale=1.0, margin=0.0)
     >>> _ = loss.class_weights.data.copy_(torch.eye(2)[:, None])
@@ -49,9 +51,12 @@ class SoftTriple(CosineHead):
     kind = "proxy"
     scale: float = Hyperparameter(20.0, low=5.0, high=100.0, log=True, positive=True, symbol="s", description="λ")
     gamma: float = Hyperparameter(
-        0.1, low=0.01, high=1.0, log=True, positive=True, symbol="γ", description="temperature of the pooling"
+        0.1, low=0.01, high=60.0, log=True, positive=True, symbol="γ", description="temperature; published up to 59"
     )
-    margin: float = Hyperparameter(0.01, low=0.0, high=0.4, minimum=0.0, symbol="m", unit="cosine", description="δ")
+    margin: float = Hyperparameter(
+        0.01, low=0.0, high=0.7, minimum=0.0, symbol="m", unit="cosine", description="δ; up to .7 published"
+    )
+    fixed = ("centers",)
     centers: int = Option(10, symbol="K", description="centers for each class")
 
     def setup(self, generator: torch.Generator | None) -> None:

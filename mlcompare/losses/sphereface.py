@@ -27,11 +27,12 @@ __all__ = ["SphereFace", "SphereFaceFNorm"]
 class SphereFace(AnnealedHead):
     """SphereFace (A-Softmax): the target logit is ``‖x‖(λ·cos θ_y + ψ(θ_y)) / (1 + λ)``, class weights normalised.
 
-    ψ as in :class:`~mlcompare.losses.l_softmax.LSoftmax`. λ follows the SphereFace-20 schedule down to ``lambda_min``
-    = 5, so that m = 4 runs heavily softened: that is the official setting. m ≥ 2 + √3 (two classes) or m ≥ 3 (more)
-    makes every angle inside a class smaller than every angle between classes. The gradient is that of the formula;
-    the official Caffe layer's is normalised in scale, so its learning rate and λ don't carry over. As λ → ∞ this is
-    ``modified_softmax``.
+    ψ as in :class:`~mlcompare.losses.l_softmax.LSoftmax`. λ follows the SphereFace-20 schedule down to ``lambda_min`` =
+    5, so that m = 4 runs heavily softened: that is the official setting. A training sets its progress, which λ is a
+    function of, by ``loss.set_progress(done / total)`` before each step; until then it is 1 (λ at its end). m ≥ 2 + √3
+    (two classes) or m ≥ 3 (more) makes every angle inside a class smaller than every angle between classes. The
+    gradient is that of the formula; the official Caffe layer's is normalised in scale, so its learning rate and λ don't
+    carry over. As λ → ∞ this is ``modified_softmax``.
 
     >>> loss = SphereFace(num_classes=2, embedding_dim=2, margin=2, lambda_min=0.0, annealing="none")
     >>> _ = loss.class_weights.data.copy_(torch.tensor([[5.0, 0.0], [0.0, 1.0]]))
@@ -66,7 +67,8 @@ class SphereFace(AnnealedHead):
 class SphereFaceFNorm(AnnealedHead, MarginHead):
     """SphereFace with feature normalisation: ``s·(λ·cos θ_y + ψ(θ_y)) / (1 + λ)``, embeddings normalised too.
 
-    m may be any real number from 1 up; λ is ``lambda_min`` (0) throughout unless ``annealing`` names a schedule.
+    m may be any real number from 1 up; λ is ``lambda_min`` (0) throughout unless ``annealing`` names a schedule, along
+    which ``loss.set_progress(done / total)`` moves it.
     ψ as in :class:`~mlcompare.losses.l_softmax.LSoftmax`; not :class:`~mlcompare.losses.sphereface_r.SphereFaceR`,
     whose margin carries no gradient.
 

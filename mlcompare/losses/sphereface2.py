@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import Head
-from mlcompare.registry import Hyperparameter, register_loss
+from mlcompare.registry import Hyperparameter, Option, register_loss
 
 __all__ = ["SphereFace2"]
 
@@ -33,8 +33,15 @@ class SphereFace2(Head):
 
     ``a_j = r·(g(cos θ_j) − m·(2·1[j=y] − 1)) + b`` with ``g(z) = 2((z+1)/2)^t − 1``, which widens the range that
     similarities use. The bias b (one for all classes, learned) starts where positives and negatives pull equally hard
-    at cos θ = 0. The sum runs over the classes, the mean over the batch; the paper divides by r as well, which only
-    rescales the learning rate. There is no softmax: classes don't compete.
+    at cos θ = 0. There is no softmax: classes don't compete.
+
+    ``gradient="detached"`` is the official code's: the value is that of a_j, and the gradient goes through cos θ alone,
+    as if g had slope 1, so that samples far from their class are pulled back. ``exact`` differentiates g, whose slope
+    ``t((z+1)/2)^{t−1}`` vanishes there: at θ_y = 150° with the defaults dL/dθ is 14.0 detached and .19 exact.
+
+    Value and gradient were compared with opensphere (ydwen/opensphere, SphereFace2-C), which multiplies the loss by
+    lw/r = 50/40 as well: a factor that only rescales the learning rate, left out here. The sum runs over the classes,
+    the mean over the batch.
 
     >>> loss = SphereFace2(num_classes=2, embedding_dim=2, margin=0.0, scale=1.0, alpha=0.5, t=1.0)
     >>> _ = loss.class_weights.data.copy_(torch.eye(2))
@@ -49,6 +56,11 @@ class SphereFace2(Head):
         0.7, low=0.5, high=0.95, minimum=0.01, maximum=0.99, symbol="α", description="weight of positives"
     )
     t: float = Hyperparameter(3.0, minimum=1.0, symbol="t", description="exponent that stretches similarities")
+    gradient: str = Option("detached", choices=("detached", "exact"), description="through cos θ alone, or through g")
+
+    @property
+    def exact_gradient(self) -> bool:
+        return self.gradient == "exact"
 
     def setup(self, generator: torch.Generator | None) -> None:
         super().setup(generator)
@@ -66,10 +78,13 @@ class SphereFace2(Head):
         return math.log((ratio - 1 + root) / 2) - own
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        base = (0.5 * (self.cosines(embeddings) + 1)).clamp_min(1e-6)  # (B, C)
-        similarity = 2 * base**self.t - 1  # g(cos θ)
+        cosine = self.cosines(embeddings)  # (B, C)
+        stretched = 2 * (0.5 * (cosine + 1)).clamp_min(1e-6) ** self.t - 1  # g(cos θ)
+        if self.gradient == "detached":
+            stretched = cosine + (stretched - cosine).detach()
         own = torch.arange(self.num_classes, device=labels.device) == labels[:, None]  # (B, C)
-        sign = torch.where(own, -1.0, 1.0).to(base.dtype)
-        logits = self.scale * (similarity + self.margin * sign) + self.bias.to(embeddings.dtype)
-        weight = torch.where(own, self.alpha, 1 - self.alpha)  # (B, C)
+        sign = torch.where(own, -1.0, 1.0).to(cosine.dtype)
+        logits = self.scale * (stretched + self.margin * sign) + self.bias.to(cosine.dtype)
+        alpha = self.alpha.to(cosine.dtype)
+        weight = torch.where(own, alpha, 1 - alpha)  # (B, C)
         return (weight * F.softplus(sign * logits, threshold=50.0)).sum(1).mean()

@@ -20,7 +20,7 @@ __all__ = ["SphereFaceR"]
         "liu2022sphereface",
         "Liu, Weiyang and Wen, Yandong and Raj, Bhiksha and Singh, Rita and Weller, Adrian",
         "SphereFace Revived: Unifying Hyperspherical Face Recognition",
-        venue="IEEE Transactions on Pattern Analysis and Machine Intelligence",
+        journal="IEEE Transactions on Pattern Analysis and Machine Intelligence",
         year=2022,
         arxiv="2109.05565",
     ),

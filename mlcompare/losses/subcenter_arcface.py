@@ -38,6 +38,7 @@ class SubcenterArcFace(ArcFace):
     0.3133
     """
 
+    fixed = ("subcenters",)
     subcenters: int = Option(3, symbol="K", description="centers for each class")
 
     def setup(self, generator: torch.Generator | None) -> None:

@@ -24,9 +24,13 @@ class TriHard(PairLoss):
     """TriHard (batch-hard triplet): the mean over anchors of ``[m + max_p d_ap − min_n d_an]₊``.
 
     Each of the P·K samples of a batch is an anchor that meets its farthest positive and its nearest negative; zeros
-    count in the mean. Anchors that lack a positive or a negative are dropped. Distances are Euclidean, not squared,
-    as the paper recommends; ``soft_margin`` replaces the hinge by softplus, without m (the paper's soft margin). The
-    paper uses K = 4 samples of each class. It is not :class:`~mlcompare.losses.triplet.Triplet` with
+    count in the mean. Anchors that lack a positive or a negative are dropped. Distances are Euclidean, not squared;
+    ``soft_margin`` replaces the hinge by softplus, without m.
+
+    The defaults, a hinge at m = .2 on normalised embeddings, are this package's, so that it compares with the other
+    triplet losses. The authors' training of Market-1501 (VisualComputingInstitute/triplet-reid, market1501_train.sh) is
+    ``soft_margin=True, normalize=False`` with 18 classes of 4 samples in a batch; values were compared with the formula
+    of its loss.py. It is not :class:`~mlcompare.losses.triplet.Triplet` with
     ``sampling="hard"``, which keeps every positive and averages over the active triplets only.
 
     >>> import torch

@@ -19,6 +19,13 @@ HERMANS_BIBTEX = cite(
     year=2017,
     arxiv="1703.07737",
 )
+WEINBERGER_BIBTEX = cite(
+    "weinberger2009distance",
+    "Weinberger, Kilian Q. and Saul, Lawrence K.",
+    "Distance Metric Learning for Large Margin Nearest Neighbor Classification",
+    journal="Journal of Machine Learning Research",
+    year=2009,
+)
 
 
 def batch_all_triplet(pairs: Pairs, margin: Tensor) -> Tensor:
@@ -49,14 +56,16 @@ def batch_all_triplet(pairs: Pairs, margin: Tensor) -> Tensor:
     family="metric",
     reference="Weinberger & Saul 2009; batch-all form of Hermans et al. 2017, arXiv:1703.07737",
     published=({"margin": 0.096}, {"margin": 0.119}, {"margin": 0.045}, {"margin": 0.137}),
-    bibtex=HERMANS_BIBTEX,
+    bibtex=WEINBERGER_BIBTEX + "\n\n" + HERMANS_BIBTEX,
 )
 class Triplet(SampledLoss):
     """Triplet loss, batch-all: the mean of the active ``[d_ap − d_an + m]₊`` over all triplets.
 
     d is the Euclidean distance of the normalised embeddings ``(B, D)``, so that it lies in [0, 2] and so does the unit
-    of m. Source: the batch-all form of Hermans et al. 2017 with their non-zero mean, as commonly stated; the hinge is
-    Weinberger & Saul's, on distances.
+    of m. The batch-all form is that of the authors' code of Hermans et al. 2017
+    (VisualComputingInstitute/triplet-reid), on normalised embeddings and with the mean over the active triplets, which
+    Musgrave et al.'s optima are for as well; the hinge is Weinberger & Saul's, on distances, not checked against their
+    paper. m = .2 is a choice of this package's.
 
     It is not FaceNet's (:class:`~mlcompare.losses.semihard.TripletSemiHard`: squared distances, one negative for each
     pair), nor batch-hard (:class:`~mlcompare.losses.trihard.TriHard`). With ``sampling`` other than ``all``, one
@@ -69,7 +78,9 @@ class Triplet(SampledLoss):
     """
 
     kind = "triplet"
-    margin: float = Hyperparameter(0.2, low=0.05, high=0.5, minimum=0.0, symbol="m", unit="distance")
+    margin: float = Hyperparameter(
+        0.2, low=0.04, high=0.5, minimum=0.0, symbol="m", unit="distance", description="published down to .045"
+    )
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
         pairs = self.pairs(embeddings, labels)

@@ -29,9 +29,10 @@ class UPTerm(Loss):
     """UP term: ``(λ/|C_l|) · Σ_{k∈C_l} (‖w_k‖² − ᾱ)²`` on the class weights of the head that stands beside it.
 
     C_l are the under-represented classes: those with fewer than half the median of ``class_counts``. ᾱ is the mean
-    ``‖w‖²`` over the other classes, held constant. Each class's own difference is squared, as commonly stated; some
-    texts square the difference of the two means instead, which lets single classes stay short. Without ``class_counts``
-    (uniform) the term is 0. It only means something in a sum, whose first head gives it ``class_weights (C, D)``.
+    ``‖w‖²`` over the other classes, held constant. Each class's own difference is squared; some texts square the
+    difference of the two means instead, which lets single classes stay short. Not checked against the paper. Without
+    ``class_counts`` (uniform) the term is 0. It only means something in a sum, whose first head gives it
+    ``class_weights (C, D)``.
 
     >>> term = UPTerm(num_classes=3, class_counts=[10, 10, 2], weight=1.0)
     >>> weights = torch.tensor([[2.0, 0.0], [0.0, 2.0], [1.0, 0.0]])
@@ -52,7 +53,7 @@ class UPTerm(Loss):
         self, embeddings: Tensor, labels: Tensor, noise: Tensor | None = None, class_weights: Tensor | None = None
     ) -> Tensor:
         """Return the term; ``class_weights (C, D)`` are passed by the sum."""
-        self._check_shapes(embeddings, labels)
+        self._checked_labels(embeddings, labels)
         if class_weights is None:
             cure = "put it in a sum after a head, such as {sum: [{loss: softmax}, {loss: up_term}]}"
             raise InvalidValueError("`up_term` needs the class weights of a head", cure=cure, place="up_term")

@@ -14,7 +14,16 @@ from optuna.trial import TrialState, create_trial
 from mlcompare.search.space import Choice, Range, Space
 from mlcompare.training import derive_seed
 
-__all__ = ["Proposal", "Told", "default_values", "distributions", "fixed_values", "optuna_study", "propose"]
+__all__ = [
+    "Proposal",
+    "Told",
+    "default_values",
+    "distributions",
+    "fixed_values",
+    "optuna_study",
+    "propose",
+    "published_trials",
+]
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -68,19 +77,50 @@ def default_values(space: Space) -> dict[str, Any]:
     return {name: value.default if _searched(value) else value for name, value in space.items()}
 
 
-def _first_trials(space: Space, published: Sequence[Mapping[str, Any]], trials: int) -> list[tuple[dict, str]]:
-    """The default, then published settings that lie in range, for at most a third of the budget."""
-    first = [(default_values(space), "default")]
-    for setting in published[: max(0, trials // 3)]:
-        known = all(name in space for name in setting)
-        inside = known and all(
-            space[name].contains(value) if _searched(space[name]) else space[name] == value
-            for name, value in setting.items()
-        )
+def published_trials(
+    space: Space, published: Sequence[Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], list[tuple[Mapping[str, Any], str]]]:
+    """Return the published settings that a study tries, whole and in order, and those it can't, each with the reason.
+
+    The rule: a loss declares ranges that hold its published settings, so that a study which says nothing tries them
+    all. One that fixes or narrows a dimension has its way, and a setting outside is left out for that reason.
+    """
+    tried: list[dict[str, Any]] = []
+    left_out: list[tuple[Mapping[str, Any], str]] = []
+    for setting in published:
+        reasons = [reason for name, value in setting.items() if (reason := _outside(space, name, value))]
         values = {**default_values(space), **setting}
-        if inside and all(values != earlier for earlier, _ in first):
-            first.append((values, "published"))
-    return first
+        if reasons:
+            left_out.append((setting, "; ".join(reasons)))
+        elif values == default_values(space) or values in tried:
+            left_out.append((setting, "the same as the default or an earlier setting"))
+        else:
+            tried.append(values)
+    return tried, left_out
+
+
+def _outside(space: Space, name: str, value: Any) -> str:
+    """Return why ``value`` can't be tried, or nothing."""
+    if name not in space:
+        return f"{name} is not a hyperparameter of this entry"
+    dimension = space[name]
+    if not _searched(dimension):
+        return "" if dimension == value else f"{name}={value}, and the study fixes {name}={dimension}"
+    if dimension.contains(value):
+        return ""
+    if isinstance(dimension, Choice):
+        return f"{name}={value} is none of {', '.join(map(str, dimension.values))}"
+    return f"{name}={value} lies outside {dimension.low:g} – {dimension.high:g}"
+
+
+def _waiting(space: Space, told: Sequence[Told], published: Sequence[Mapping], trials: int) -> list[tuple[dict, str]]:
+    """Return what is to be tried before any sampling, in order: the default, then published settings that can be.
+
+    They take a third of the budget at most. What was tried is out: when the budget grows, the rest has its turn.
+    """
+    tried, _ = published_trials(space, published)
+    waiting = [(v, "published") for v in tried[: max(0, trials // 3)] if all(v != trial.values for trial in told)]
+    return waiting if any(trial.number == 0 for trial in told) else [(default_values(space), "default"), *waiting]
 
 
 def propose(
@@ -99,13 +139,13 @@ def propose(
     Each number has its own sampler, seeded by ``seed_parts`` and the number, and sees the numbers before it as running:
     a resumed study that asks for the whole round gets the same again.
     """
-    first = _first_trials(space, published, trials)
+    first = _waiting(space, told, published, trials)
     searched = distributions(space)
     study = None
     proposals = []
     for number in numbers:
-        if number < len(first) or not searched:
-            values, source = first[number] if number < len(first) else (default_values(space), "default")
+        if first or not searched:
+            values, source = first.pop(0) if first else (default_values(space), "default")
         else:
             study = study or optuna_study(space, told, maximize=maximize)
             startup = startup_trials if startup_trials is not None else max(1, math.ceil(trials / 3))

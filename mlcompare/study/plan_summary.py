@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mlcompare.search.proposals import published_trials
 from mlcompare.study.plan import StudyPlan
 
 __all__ = ["print_outline"]
@@ -26,6 +27,12 @@ def print_outline(plan: StudyPlan, console: Console) -> None:
     for name, loss in plan.losses.items():
         table.add_row(name, loss.entry.family, escape(_searched(loss.space)))
     console.print(table)
+    for name, loss in plan.losses.items():
+        for setting, reason in published_trials(loss.space, loss.entry.published)[1]:
+            told = ", ".join(f"{key}={value:g}" for key, value in setting.items())
+            console.print(
+                f"{escape(name)}: the published {escape(told)} is not tried: {escape(reason)}", soft_wrap=True
+            )
     console.print(
         f"{counts['trial']} trainings in the search, at most {counts['final']} at the end, "
         f"{counts['baseline']} baselines"

@@ -79,26 +79,40 @@ def modified_softmax(loss, x, y, noise):
     return over_batch(x, y, lambda v, t: [norm(v) * cosine(v, w) for w in weights(loss)])
 
 
+def eased_or_arc(loss):
+    """Return the target's similarity as a function of (θ, m)."""
+    easy = lambda theta, m: math.cos(theta + m) if theta < math.pi / 2 else math.cos(theta)  # noqa: E731 - one formula
+    return easy if loss.easy_margin else arc
+
+
 @naive("normface")
 def normface(loss, x, y, noise):
-    return cosine_margin(loss, x, y, values(loss)["scale"], math.cos)
+    learned = loss.learn_scale and max(float(loss.learned_scale.detach()), 0.01)
+    return cosine_margin(loss, x, y, learned or values(loss)["scale"], math.cos)
 
 
 @naive("l2_softmax")
 def l2_softmax(loss, x, y, noise):
-    alpha = values(loss)["alpha"]
+    alpha = max(float(loss.learned_alpha.detach()), 0.01) if loss.learn_alpha else values(loss)["alpha"]
     pairs = list(zip(weights(loss), bias(loss)))
     return over_batch(x, y, lambda v, t: [float(np.dot(alpha * v / norm(v), w)) + float(b) for w, b in pairs])
 
 
-def annealed_lambda(base, gamma, power, iterations, minimum, progress):
+def annealed_lambda(loss):
+    """Return λ of the schedule that the option names, at the loss's progress."""
+    minimum, progress = float(loss.lambda_min), float(loss.progress)
+    if loss.annealing == "none":
+        return minimum
+    base, gamma, power, iterations = {
+        "l_softmax_mnist": (1000, 2.5e-5, 35, 30_000),
+        "sphereface20": (1000, 0.12, 1, 28_000),
+    }[loss.annealing]
     return max(minimum, base * (1 + gamma * iterations * progress) ** -power)
 
 
 @naive("l_softmax")
 def l_softmax(loss, x, y, noise):
-    h, progress = values(loss), float(loss.progress)
-    lam = annealed_lambda(1000, 2.5e-5, 35, 30_000, h["lambda_min"], progress)
+    h, lam = values(loss), annealed_lambda(loss)
 
     def logits(v, t):
         out = []
@@ -113,8 +127,7 @@ def l_softmax(loss, x, y, noise):
 
 @naive("sphereface")
 def sphereface(loss, x, y, noise):
-    h, progress = values(loss), float(loss.progress)
-    lam = annealed_lambda(1000, 0.12, 1, 28_000, h["lambda_min"], progress)
+    h, lam = values(loss), annealed_lambda(loss)
 
     def logits(v, t):
         out = []
@@ -129,8 +142,7 @@ def sphereface(loss, x, y, noise):
 
 @naive("sphereface_fnorm")
 def sphereface_fnorm(loss, x, y, noise):
-    h = values(loss)
-    lam = h["lambda_min"]
+    h, lam = values(loss), annealed_lambda(loss)
     change = lambda theta: (lam * math.cos(theta) + psi(theta, h["margin"])) / (1 + lam)  # noqa: E731 - one formula
     return cosine_margin(loss, x, y, h["scale"], change)
 
@@ -163,8 +175,8 @@ def cosface(loss, x, y, noise):
 
 @naive("arcface")
 def arcface(loss, x, y, noise):
-    h = values(loss)
-    return cosine_margin(loss, x, y, h["scale"], lambda theta: arc(theta, h["margin"]))
+    h, moved = values(loss), eased_or_arc(loss)
+    return cosine_margin(loss, x, y, h["scale"], lambda theta: moved(theta, h["margin"]))
 
 
 @naive("combined_margin")
@@ -211,22 +223,33 @@ def deepvisage(loss, x, y, noise):
 
 @naive("noise_resistant_softmax")
 def noise_resistant_softmax(loss, x, y, noise):
-    h, each = values(loss), []
+    h, moved, each = values(loss), eased_or_arc(loss), []
     for v, t in zip(x, y):
         cosines = [cosine(v, w) for w in weights(loss)]
-        logits = [h["scale"] * (arc(math.acos(c), h["margin"]) if j == t else c) for j, c in enumerate(cosines)]
-        guess = max(range(len(cosines)), key=cosines.__getitem__)
+        logits = [h["scale"] * (moved(math.acos(c), h["margin"]) if j == t else c) for j, c in enumerate(cosines)]
+        seen = logits if loss.pseudo_label == "after_margin" else cosines
+        guess = max(range(len(seen)), key=seen.__getitem__)
         each.append(h["beta"] * cross_entropy(logits, int(t)) + (1 - h["beta"]) * cross_entropy(logits, guess))
     return mean(each)
 
 
+@naive("dispersion_term")
+def dispersion_term(loss, x, y, noise):
+    present, means = sorted(set(y.tolist())), []
+    for c in present:
+        rows = [v / norm(v) for v, t in zip(x, y) if t == c]
+        means.append(sum(rows) / len(rows))
+    squares = [cosine(a, b) ** 2 for i, a in enumerate(means) for j, b in enumerate(means) if i != j]
+    return values(loss)["weight"] * math.fsum(squares) / len(present) ** 2
+
+
 @naive("subcenter_arcface")
 def subcenter_arcface(loss, x, y, noise):
-    h = values(loss)
+    h, moved = values(loss), eased_or_arc(loss)
 
     def logits(v, t):
         best = [max(cosine(v, center) for center in centers) for centers in weights(loss)]
-        return [h["scale"] * (arc(math.acos(c), h["margin"]) if j == t else c) for j, c in enumerate(best)]
+        return [h["scale"] * (moved(math.acos(c), h["margin"]) if j == t else c) for j, c in enumerate(best)]
 
     return over_batch(x, y, logits)
 
@@ -238,13 +261,13 @@ def adacos(loss, x, y, noise):
 
 @naive("curricularface")
 def curricularface(loss, x, y, noise):
-    h, curriculum = values(loss), float(loss.curriculum)
+    h, curriculum, moved = values(loss), float(loss.curriculum), eased_or_arc(loss)
 
     def logits(v, t):
         cosines = [cosine(v, w) for w in weights(loss)]
         limit = math.cos(math.acos(cosines[t]) + h["margin"])
         out = [c * (curriculum + c) if c > limit else c for c in cosines]
-        out[t] = arc(math.acos(cosines[t]), h["margin"])
+        out[t] = moved(math.acos(cosines[t]), h["margin"])
         return [h["scale"] * c for c in out]
 
     return over_batch(x, y, logits)
@@ -252,14 +275,15 @@ def curricularface(loss, x, y, noise):
 
 @naive("magface")
 def magface(loss, x, y, noise):
-    h, each = values(loss), []
-    low, high = (a * math.sqrt(loss.embedding_dim / 512) for a in (10, 110))
+    h, moved, each = values(loss), eased_or_arc(loss), []
+    shrunk = math.sqrt(loss.embedding_dim / 512)
+    low, high = 10 * shrunk, 110 * shrunk
     for v, t in zip(x, y):
         a = min(max(norm(v), low), high)
         m = h["lower_margin"] + (h["upper_margin"] - h["lower_margin"]) * (a - low) / (high - low)
         cosines = [cosine(v, w) for w in weights(loss)]
-        logits = [h["scale"] * (arc(math.acos(c), m) if j == t else c) for j, c in enumerate(cosines)]
-        each.append(cross_entropy(logits, int(t)) + h["weight"] * (a / high**2 + 1 / a))
+        logits = [h["scale"] * (moved(math.acos(c), m) if j == t else c) for j, c in enumerate(cosines)]
+        each.append(cross_entropy(logits, int(t)) + h["weight"] * shrunk * (a / high**2 + 1 / a))
     return mean(each)
 
 
@@ -268,9 +292,11 @@ def adaface(loss, x, y, noise):
     h, each = values(loss), []
     mu, sigma = float(loss.mean_norm), float(loss.norm_deviation)
     for v, t in zip(x, y):
-        z = min(max(h["h"] * (norm(v) - mu) / (sigma + 1e-3), -1), 1)
+        size = min(max(norm(v), 0.001), 100)
+        z = min(max(h["h"] * (size - mu) / (sigma + 1e-3), -1), 1)
         cosines = [cosine(v, w) for w in weights(loss)]
-        target = math.cos(math.acos(cosines[int(t)]) - h["margin"] * z) - (h["margin"] + h["margin"] * z)
+        theta = math.acos(min(max(cosines[int(t)], -0.999), 0.999)) - h["margin"] * z
+        target = math.cos(min(max(theta, 0.001), math.pi - 0.001)) - (h["margin"] + h["margin"] * z)
         each.append(cross_entropy([h["scale"] * (target if j == t else c) for j, c in enumerate(cosines)], int(t)))
     return mean(each)
 

@@ -158,11 +158,12 @@ def generalized_lifted_structure(loss, x, y, noise):
 def margin_based(loss, x, y, noise):
     h, b = values(loss), Batch(loss, x, y)
     beta = loss.boundary.detach().tolist()
-    hinges = []
+    hinges, boundaries = [], []
     for a, p, n in chosen_triplets(loss, b, x.shape[1], noise, h["margin"]):
-        mine = beta[y[a]] if loss.per_class else beta[0]
-        hinges += [max(h["margin"] + b.d[a][p] - mine, 0), max(h["margin"] - (b.d[a][n] - mine), 0)]
-    return active_mean(hinges) + h["nu"] * mean(beta)
+        boundaries.append(beta[y[a]] if loss.per_class else beta[0])
+        hinges += [max(h["margin"] + b.d[a][p] - boundaries[-1], 0), max(h["margin"] - (b.d[a][n] - boundaries[-1]), 0)]
+    active = len([v for v in hinges if v > 0])
+    return (math.fsum(hinges) + h["nu"] * math.fsum(boundaries)) / max(active, 1)
 
 
 @naive("n_pair")

@@ -29,3 +29,49 @@ def test_one_graph_for_all_values(name):
         loss.load_state_dict({**loss.state_dict(), **state})
         torch.testing.assert_close(value, loss(embeddings, labels, noise))
     assert counter.frame_count == 1
+
+
+STATEFUL = ["adacos", "adaface", "ccl", "center", "curricularface", "deepvisage", "ring"]
+DEFAULT = {*STATEFUL, "softmax", "arcface", "l_softmax", "trihard", "margin_based", "multi_similarity", "proxy_anchor"}
+INDUCTOR = [pytest.param(name, marks=() if name in DEFAULT else pytest.mark.slow) for name in NAMES]
+
+
+def built(name, dtype):
+    generator = torch.Generator().manual_seed(1)
+    loss = create_loss(name, num_classes=4, embedding_dim=6, class_counts=[9, 9, 9, 1], generator=generator)
+    return loss.double() if dtype == torch.float64 else loss
+
+
+def step(call, loss, number, dtype):
+    """Return the value and all gradients of one step; state moves as it goes."""
+    generator = torch.Generator().manual_seed(number)
+    embeddings = (2 * torch.randn(12, 6, generator=generator)).to(dtype).requires_grad_()
+    noise = loss.draw_noise(12, generator=generator)
+    loss.zero_grad()
+    loss.set_progress(number / 5)
+    value = call(embeddings, torch.arange(12) % 4, noise)
+    value.backward()
+    return [value.detach(), embeddings.grad, *(p.grad for p in loss.parameters() if p.grad is not None)]
+
+
+def same_under_inductor(name, dtype, tolerance):
+    torch._dynamo.reset()
+    eager, other = built(name, dtype), built(name, dtype)
+    compiled = torch.compile(other, fullgraph=True)
+    for number in range(4):
+        expected, found = step(eager, eager, number, dtype), step(compiled, other, number, dtype)
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+        states = dict(eager.named_buffers())
+        for key, state in other.named_buffers():
+            torch.testing.assert_close(state, states[key], rtol=tolerance, atol=tolerance, msg=f"{key}, step {number}")
+
+
+@pytest.mark.parametrize("name", INDUCTOR)
+def test_values_gradients_and_state_under_inductor(name):
+    same_under_inductor(name, torch.float32, 2e-5)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in STATEFUL])
+def test_state_in_double_precision_under_inductor(name):
+    same_under_inductor(name, torch.float64, 1e-10)

@@ -14,13 +14,54 @@ from . import naive_heads, naive_pairs
 NAIVE = {**naive_heads.NAIVE, **naive_pairs.NAIVE}
 NAMES = [spec.name for spec in list_losses(provider="native") if spec.name != "up_term"]  # part of up_softmax
 CLASSES, DIM = 5, 6
+WHOLE = (1, 2, 5)  # what an open whole-number option is tried with
+
+
+def choices(option):
+    """Return every choice of an option; of an open whole number a few."""
+    return option.choices if option.choices is not None else WHOLE if isinstance(option.default, int) else ()
+
+
 OPTIONS = [
-    (name, option, choice)
+    (name, key, choice)
     for name in NAMES
-    for option, declared in get_spec(name).options.items()
-    for choice in declared.choices or ()
-    if choice != declared.default and option in ("sampling", "normalize", "soft_margin", "per_class", "mining")
+    for key, option in get_spec(name).options.items()
+    for choice in choices(option)
+    if choice != option.default
 ]
+
+
+def test_every_option_has_a_choice_to_try():
+    for name in NAMES:
+        for key, option in get_spec(name).options.items():
+            assert choices(option), f"{name}.{key}: no choices and no whole number: say here what it is tried with"
+
+
+@pytest.mark.parametrize(("name", "option"), sorted({(name, option) for name, option, _ in OPTIONS}))
+def test_every_reference_reads_the_option(name, option):
+    """A reference that never looks at an option can't be a reference of it."""
+    loss = build(name, random.Random(0))
+    terms = getattr(loss, "terms", [loss])
+    owner = next(term for term in terms if option in term.options)
+    seen, kind = set(), type(owner)
+
+    class Watched(kind):
+        def __getattribute__(self, key):
+            seen.add(key)
+            return super().__getattribute__(key)
+
+    embeddings = torch.randn(8, DIM, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(8) % CLASSES
+    noise = loss.draw_noise(8)
+    owner.__class__ = Watched
+    NAIVE[name](loss, embeddings.numpy(), labels.numpy(), None if noise is None else noise.numpy())
+    stored = {
+        "subcenters": "class_weights",
+        "centers": "class_weights",
+        "learn_beta": "boundary",
+    }
+    gradient_only = option == "gradient"
+    assert gradient_only or option in seen or stored.get(option) in seen
 
 
 def test_every_loss_has_a_reference():
@@ -35,6 +76,9 @@ def build(name, draw, **options):
             settings_[key] = (
                 draw.choice(range(int(h.low), int(h.high) + 1)) if h.integer else draw.uniform(h.low, h.high)
             )
+        else:
+            near = h.default * draw.uniform(0.5, 1.5) if h.default else draw.random()
+            settings_[key] = min(max(near, h.minimum or 0.0), h.maximum or near)
     generator = torch.Generator().manual_seed(draw.randrange(2**31))
     counts = [10, 8, 9, 2, 1]
     loss = create_loss(
@@ -46,8 +90,11 @@ def build(name, draw, **options):
             state.copy_(torch.randn(state.shape, generator=generator))
         if key.endswith(("variance", "mean_norm", "norm_deviation", "curriculum")):
             state.copy_(0.5 + torch.rand(state.shape, generator=generator))
-    if hasattr(loss, "bias"):
-        loss.bias.data.copy_(torch.randn(loss.bias.shape, generator=generator))
+    for key, weight in loss.named_parameters():
+        if key == "bias":
+            weight.data.copy_(torch.randn(weight.shape, generator=generator))
+        if key in ("learned_scale", "learned_alpha"):
+            weight.data.copy_(5 + 20 * torch.rand(weight.shape, generator=generator))
     return loss.double().eval()
 
 
