@@ -6,47 +6,81 @@ The public names; each is imported on first use, so that light commands stay lig
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 _homes = {
+    "Assignment": "training",
+    "Dataset": "data",
     "Hyperparameter": "registry",
     "LossSpec": "registry",
-    "Option": "registry",
-    "create_loss": "registry",
-    "list_losses": "registry",
-    "register_loss": "registry",
     "MLCompareError": "errors",
-    "evaluate_embeddings": "evaluation",
-    "run_study": "study",
-    "load_results": "comparison",
+    "Option": "registry",
+    "as_dataset": "data",
     "compare": "comparison",
+    "create_loss": "registry",
+    "evaluate_embeddings": "evaluation",
+    "list_losses": "registry",
+    "load_results": "comparison",
+    "register_augmentation": "data",
+    "register_baseline": "training",
+    "register_dataset": "data",
+    "register_encoder": "encoders",
+    "register_loss": "registry",
+    "register_metric": "metrics",
+    "register_optimizer": "training",
+    "register_sampler": "data",
+    "register_schedule": "training",
+    "register_trainer": "training",
+    "run_study": "study",
 }
 __all__ = [
+    "Assignment",
+    "Dataset",
     "Hyperparameter",
     "LossSpec",
     "MLCompareError",
     "Option",
     "__version__",
+    "as_dataset",
     "compare",
     "create_loss",
     "evaluate_embeddings",
     "list_losses",
     "load_results",
+    "register_augmentation",
+    "register_baseline",
+    "register_dataset",
+    "register_encoder",
     "register_loss",
+    "register_metric",
+    "register_optimizer",
+    "register_sampler",
+    "register_schedule",
+    "register_trainer",
     "run_study",
 ]
 
 if TYPE_CHECKING:
     from mlcompare.comparison import compare, load_results
+    from mlcompare.data import Dataset, as_dataset, register_augmentation, register_dataset, register_sampler
+    from mlcompare.encoders import register_encoder
     from mlcompare.errors import MLCompareError
     from mlcompare.evaluation import evaluate_embeddings
+    from mlcompare.metrics import register_metric
     from mlcompare.registry import Hyperparameter, LossSpec, Option, create_loss, list_losses, register_loss
     from mlcompare.study import run_study
+    from mlcompare.training import (
+        Assignment,
+        register_baseline,
+        register_optimizer,
+        register_schedule,
+        register_trainer,
+    )
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _homes:
         value = getattr(importlib.import_module(f"{__name__}.{_homes[name]}"), name)
         globals()[name] = value

@@ -1,5 +1,5 @@
 """``python -m mlcompare.cli``."""
 
-from mlcompare.cli.app import main
+from mlcompare.cli import main
 
 main()

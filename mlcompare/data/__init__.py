@@ -1,6 +1,7 @@
 """Datasets, splits and batches."""
 
 from mlcompare.data import cars196, cub200, digits, faces, features, folder, glyphs, idx, image_list, omniglot, sop
+from mlcompare.data.adapt import as_dataset
 from mlcompare.data.augment import (
     AUGMENTATIONS,
     PRESETS,
@@ -29,6 +30,7 @@ __all__ = [
     "Pairs",
     "Splits",
     "apply_augmentation",
+    "as_dataset",
     "augment",
     "cars196",
     "check_augmentation",

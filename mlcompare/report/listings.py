@@ -10,7 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["dataset_records", "datasets_table", "loss_page", "loss_records", "losses_table"]
+__all__ = [
+    "dataset_records", "datasets_table", "loss_page", "loss_records", "losses_table", "record_page", "record_rows",
+    "records_table",
+]  # fmt: skip
 
 
 def loss_records(specs: list[Any]) -> list[dict[str, Any]]:
@@ -98,3 +101,61 @@ def datasets_table(records: list[dict[str, Any]]) -> Table:
         shown = "  ".join(f"{k}={'needed' if v is None else v}" for k, v in record["options"].items())
         table.add_row(record["name"], record["summary"], escape(shown))
     return table
+
+
+FACTS = ("takes", "embedding_dim", "batched", "group", "number", "unit", "low", "high", "higher_is_better", "fitted")
+
+
+def _facts(record: Any) -> dict[str, Any]:
+    """What a record says beyond what all have."""
+    facts = {name: getattr(record, name) for name in FACTS if getattr(record, name, None) not in (None, "")}
+    return {name: str(value) if value in (float("inf"), float("-inf")) else value for name, value in facts.items()}
+
+
+def _default(option: Any) -> str:
+    value = getattr(option, "default", option)
+    return "needed" if value is inspect.Parameter.empty else str(value)
+
+
+def record_rows(records: list[Any]) -> list[dict[str, Any]]:
+    """Return one plain record for each registered thing, whatever its kind."""
+    return [
+        {
+            "name": record.name,
+            "provider": record.provider,
+            "summary": record.summary,
+            "reference": record.reference,
+            "options": {name: _default(option) for name, option in record.options.items()},
+            "broken": record.broken,
+            **_facts(record),
+        }
+        for record in records
+    ]
+
+
+def records_table(kind: str, records: list[Any]) -> Table:
+    """Return the listing of a kind: name, what it is, options with defaults, facts, provider."""
+    table = Table(kind, "what it is", "options", "provider")
+    for record in records:
+        shown = {**_facts(record), **{name: _default(option) for name, option in record.options.items()}}
+        what = f"broken: {record.broken}" if record.broken else record.summary
+        options = "  ".join(f"{name}={value}" for name, value in shown.items())
+        table.add_row(escape(record.name), escape(what), escape(options), record.provider)
+    return table
+
+
+def record_page(kind: str, record: Any) -> Group:
+    """Return everything about one registered thing."""
+    parts: list[Any] = [Text(f"{record.name}  ({kind}, {record.provider})", style="bold")]
+    parts.append(Text(inspect.cleandoc(record.doc) if record.doc else "no description"))
+    if record.broken:
+        parts.append(Text(f"broken: {record.broken}", style="red"))
+    rows = {**_facts(record), **{name: _default(option) for name, option in record.options.items()}}
+    if rows:
+        table = Table("option or fact", "value")
+        for name, value in rows.items():
+            table.add_row(escape(name), escape(str(value)))
+        parts.append(table)
+    if record.reference:
+        parts.append(Text(f"source: {record.reference}"))
+    return Group(*parts)

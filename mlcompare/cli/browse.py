@@ -1,0 +1,88 @@
+"""Commands that show what a store holds: results, report, dashboard and doctor."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mlcompare.cli.app import app
+from mlcompare.cli.options import Format, StoreArgument
+from mlcompare.cli.ranking import compared, print_ranking
+from mlcompare.errors import InvalidValueError
+
+__all__ = ["dashboard", "doctor", "report", "results"]
+
+
+@app.command()
+def results(store: StoreArgument, format: Annotated[Format, typer.Option("--format", "-f")] = Format.table) -> None:
+    """Print the ranking of a store: table, JSON or CSV."""
+    from mlcompare.report.tables import ranking_csv, ranking_json
+
+    if format is Format.table:
+        print_ranking(store, Console())
+    else:
+        print({Format.json: ranking_json, Format.csv: ranking_csv}[format](compared(store)).rstrip("\n"))
+
+
+@app.command()
+def report(
+    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="One store, or several to compare.")],
+    out: Annotated[Path | None, typer.Option(help="The HTML file (report.html in the first store).")] = None,
+) -> None:
+    """Write one self-contained HTML file about a study, or about several."""
+    from mlcompare.report import write_report
+
+    path = write_report(stores, out)
+    print(f"wrote {path}")
+
+
+@app.command()
+def dashboard(
+    store: StoreArgument,
+    host: Annotated[str, typer.Option(help="The address to serve at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to serve at.")] = 5000,
+) -> None:
+    """Serve the MLflow dashboard of a store until Ctrl-C."""
+    from mlcompare.tracking import server_command
+    from mlcompare.tracking.dashboard import view_links
+
+    command, environment = server_command(store, host, port)
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        print(f"warning: anyone who reaches {host}:{port} can read and change these runs", file=sys.stderr)
+    _check_free(host, port)
+    server = f"http://{host}:{port}"
+    print(f"MLflow dashboard of {store}: {server}  (Ctrl-C ends it)\n{view_links(server)}", flush=True)
+    os.execvpe(command[0], command, environment)  # the server takes this process: whatever ends one ends the other
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuse an address that can't be served at before anything says that it is."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        cure = "stop what serves there, or choose another --port"
+        value = f"{host}:{port}: {error.strerror or error}"
+        raise InvalidValueError("the address must be free", value=value, cure=cure, place="--port") from None
+
+
+@app.command()
+def doctor(
+    store: StoreArgument, rebuild: Annotated[bool, typer.Option("--rebuild", help="Make every view anew.")] = False
+) -> None:
+    """Check a store, and with --rebuild make its tables and databases anew from the journal."""
+    from mlcompare.study.doctor import check_store, rebuild_views
+
+    findings = check_store(store)
+    for finding in findings:
+        print(finding)
+    if rebuild:
+        print(rebuild_views(store))
+    elif any(finding.startswith("fault") for finding in findings):
+        raise typer.Exit(1)

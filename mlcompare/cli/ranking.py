@@ -1,0 +1,59 @@
+"""What `run` and `results` print when a study stands: the ranking, failures, and a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from mlcompare.comparison import Comparison
+
+__all__ = ["compared", "leave_report", "print_failures", "print_ranking"]
+
+
+def print_failures(store: Path, console: Console) -> None:
+    """Say how many trainings failed, where the reasons are, and how to have them run again."""
+    from mlcompare.study import read_journal
+
+    failed = sum(r["type"] == "job" and r["status"] != "ok" for r in read_journal(store / "journal.jsonl"))
+    if failed:
+        told = f"{failed} trainings failed, and stay so in this store: `mlcompare doctor {quote(str(store))}` says why"
+        console.print(f"{told}; once the cause is fixed, run with another --store", style="yellow", soft_wrap=True)
+
+
+def leave_report(store: Path, tracking_uri: str | None, console: Console) -> Path:
+    """Write the report of a finished study and log it with its tables, where that isn't done yet."""
+    from mlcompare.report import write_report
+    from mlcompare.report.tables import ranking_csv
+    from mlcompare.report.verdict import leader_sentence
+    from mlcompare.tracking.comparison_run import log_comparison
+
+    path, results = store / "report.html", store / "results.parquet"
+    if path.is_file() and path.stat().st_mtime > results.stat().st_mtime:
+        return path
+    with console.status("writing the report"):
+        comparison = compared(store)
+        (store / "ranking.csv").write_text(ranking_csv(comparison), encoding="utf-8")
+        write_report([store])
+        family, best = comparison.family, next((r for r in comparison.records() if r["loss"] == comparison.best), None)
+        fault = log_comparison(store, best, family.sentence if family else leader_sentence(comparison), tracking_uri)
+    if fault:
+        console.print(f"MLflow could not log the comparison ({fault})", style="yellow")
+    return path
+
+
+def compared(store: Path) -> Comparison:
+    """Return the comparison of a store."""
+    from mlcompare.comparison import compare
+
+    return compare(store)
+
+
+def print_ranking(store: Path, console: Console) -> None:
+    """Print the ranking of a store."""
+    from mlcompare.report import tables
+
+    tables.print_ranking(compared(store), console)

@@ -1,0 +1,93 @@
+"""Commands that show what is registered: list, show, losses, datasets and cite."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mlcompare.cli.app import app
+from mlcompare.cli.options import Family, Format, PluginOption, print_records
+from mlcompare.errors import InvalidValueError
+
+__all__ = ["cite", "datasets", "list_kind", "losses", "show"]
+
+
+@app.command()
+def losses(
+    name: Annotated[str | None, typer.Argument(help="One loss: its formula, hyperparameters and source.")] = None,
+    family: Annotated[Family | None, typer.Option(help="Only metric or only margin losses.")] = None,
+    provider: Annotated[str | None, typer.Option(help="native, plugin, or pml (pytorch-metric-learning's).")] = None,
+    format: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
+) -> None:
+    """List the losses, or show one."""
+    from mlcompare.registry import get_spec, list_losses
+    from mlcompare.report.listings import loss_page, loss_records, losses_table
+
+    specs = list_losses(family, provider=provider) if name is None else [get_spec(name)]
+    if format is Format.table:
+        Console().print(losses_table(specs) if name is None else loss_page(specs[0]))
+    else:
+        print_records(loss_records(specs), format)
+
+
+@app.command()
+def cite(name: Annotated[str, typer.Argument(help="A loss.")]) -> None:
+    """Print the BibTeX entry of a loss."""
+    from mlcompare.registry import get_spec
+
+    spec = get_spec(name)
+    if not spec.bibtex:
+        raise InvalidValueError("this loss has no BibTeX entry", value=spec.reference, place=name)
+    print(spec.bibtex)
+
+
+@app.command()
+def datasets(format: Annotated[Format, typer.Option("--format", "-f")] = Format.table) -> None:
+    """List the datasets and their options."""
+    from mlcompare.data import list_datasets
+    from mlcompare.report.listings import dataset_records, datasets_table
+
+    records = dataset_records(list_datasets())
+    if format is Format.table:
+        Console().print(datasets_table(records))
+    else:
+        print_records(records, format)
+
+
+@app.command("list")
+def list_kind(
+    kind: Annotated[str, typer.Argument(help="losses, datasets, encoders, metrics, samplers, …")],
+    format: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
+    plugin: PluginOption = None,
+) -> None:
+    """List what is registered of a kind, with options and who provides it."""
+    from mlcompare.kinds import registry_of
+    from mlcompare.report.listings import record_rows, records_table
+
+    registry = registry_of(kind)
+    if format is Format.table:
+        Console().print(records_table(registry.kind, registry.records()))
+    else:
+        print_records(record_rows(registry.records()), format)
+
+
+@app.command()
+def show(
+    kind: Annotated[str, typer.Argument(help="losses, datasets, encoders, metrics, samplers, …")],
+    name: Annotated[str, typer.Argument(help="Its name.")],
+    format: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
+    plugin: PluginOption = None,
+) -> None:
+    """Show everything about one registered thing."""
+    from mlcompare.kinds import registry_of
+    from mlcompare.registry import get_spec
+    from mlcompare.report.listings import loss_page, record_page, record_rows
+
+    registry = registry_of(kind)
+    record = get_spec(name) if registry.kind == "loss" else registry[name]
+    if format is not Format.table:
+        print_records(record_rows([record]), format)
+    else:
+        Console().print(loss_page(record) if registry.kind == "loss" else record_page(registry.kind, record))

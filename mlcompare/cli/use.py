@@ -1,0 +1,45 @@
+"""Commands that use a winner: export and embed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlcompare.cli.app import app
+from mlcompare.cli.options import PluginOption, StoreArgument
+
+__all__ = ["embed", "export"]
+
+
+@app.command()
+def export(
+    store: StoreArgument,
+    loss: Annotated[str, typer.Argument(help="A loss of the study.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder to make.")],
+    far: Annotated[float, typer.Option(help="The false accept rate that the card's threshold keeps.")] = 1e-3,
+    fold: Annotated[int, typer.Option(help="Whose encoder: each fold has one.")] = 0,
+    plugin: PluginOption = None,
+) -> None:
+    """Write the encoder of a loss's selected setting: weights, program and card."""
+    from mlcompare.export import export_model
+
+    exported = export_model(store, loss, out, far=far, fold=fold)
+    for note in exported.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(f"wrote {', '.join(exported.card['files'])} to {out}")
+
+
+@app.command()
+def embed(
+    model: Annotated[Path, typer.Argument(help="A folder that `export` made.")],
+    input: Annotated[Path, typer.Argument(help="A folder of images, or a table: .npz or .parquet.")],
+    out: Annotated[Path, typer.Option("--out", help="The embeddings: .npz or .parquet.")],
+    plugin: PluginOption = None,
+) -> None:
+    """Turn a folder of images or a table of features into embeddings."""
+    from mlcompare.export import embed_file
+
+    print(f"wrote {embed_file(model, input, out)} embeddings to {out}")
