@@ -2,6 +2,7 @@
 
 from mlcompare.encoders import conv, features, hog, l_softmax_net, lenetpp, resnet, timm_models, transformers_models
 from mlcompare.encoders.base import (
+    ENCODERS,
     EncoderSpec,
     create_encoder,
     get_encoder_spec,
@@ -11,6 +12,7 @@ from mlcompare.encoders.base import (
 )
 
 __all__ = [
+    "ENCODERS",
     "EncoderSpec",
     "conv",
     "create_encoder",

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import StoreError
 from mlcompare.search.proposals import default_values
 from mlcompare.study.plan import LossPlan, StudyPlan
@@ -43,6 +42,8 @@ def settle_engine(executor: str, plan: StudyPlan, store: Store, *, populations: 
     """
     known = next((r for r in store.records if r["type"] == "engine"), None)
     wanted = {"population": True, "auto": None}.get(executor, False) if populations is None else populations
+    alone = f"single trainings: {plan.alone}" if wanted and plan.alone else None  # whatever is asked for
+    wanted = False if alone else wanted
     if known is not None:
         if wanted is not None and wanted != known["populations"]:
             begun = "populations" if known["populations"] else "single trainings"
@@ -50,7 +51,7 @@ def settle_engine(executor: str, plan: StudyPlan, store: Store, *, populations: 
             raise StoreError("a store keeps its engine", value=f"begun with {begun}", cure=cure, place=str(store.path))
         return Engine(known["populations"], known["why"])
     if wanted is not None:
-        engine = Engine(wanted, "populations as asked" if wanted else "single trainings as asked")
+        engine = Engine(wanted, alone or ("populations as asked" if wanted else "single trainings as asked"))
     else:
         engine = choose_engine(plan)
     store.append({"type": "engine", "populations": engine.populations, "why": engine.why})
@@ -62,8 +63,8 @@ def choose_engine(plan: StudyPlan) -> Engine:
     batched = [loss for loss in plan.losses.values() if loss.entry.batched]
     if not batched:
         return Engine(False, "single trainings: no loss here runs in a population")
-    if not get_encoder_spec(plan.encoder.name).batched:
-        return Engine(False, "single trainings: the encoder does not run in a population")
+    if plan.alone is not None:
+        return Engine(False, f"single trainings: {plan.alone}")
     try:
         return _measured(plan, batched[0])
     except _ProbeFailed as failure:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from mlcompare.data import (
     SAMPLERS,
@@ -20,7 +21,7 @@ from mlcompare.data import (
     load_dataset,
     resolve_augmentation,
 )
-from mlcompare.encoders import create_encoder
+from mlcompare.encoders import create_encoder, get_encoder_spec
 from mlcompare.errors import (
     DataError,
     InvalidValueError,
@@ -47,6 +48,7 @@ from mlcompare.training import (
 )
 from mlcompare.training.frozen import frozen_features
 from mlcompare.training.optimizers import OPTIMIZERS, SCHEDULES
+from mlcompare.training.population import population_fault
 from mlcompare.training.trainers import TRAINERS
 
 __all__ = ["LossPlan", "StudyPlan", "make_plan"]
@@ -69,7 +71,7 @@ class LossPlan:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """Everything a coordinator needs; made by :func:`make_plan`."""
+    """Everything a coordinator needs; made by :func:`make_plan`. ``alone`` says why populations can't be trained."""
 
     config: StudyConfig
     data: TrainingData
@@ -78,6 +80,7 @@ class StudyPlan:
     threads: int = 1
     place: str = "study"
     scratch: Path | None = None
+    alone: str | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -252,10 +255,20 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
     plan = StudyPlan(config, TrainingData(dataset, splits), losses, device, threads, place)
     with _section(place, "encoder.head" if config.encoder.frozen else "encoder"):
         encoder = plan.encoder
-        create_encoder(
+        built = create_encoder(
             encoder.name, input_shape=dataset.sample_shape, embedding_dim=encoder.embedding_dim, **encoder.options
         )
-    return plan
+    return replace(plan, alone=_alone(config, built, dataset))
+
+
+def _alone(config: StudyConfig, encoder: nn.Module, dataset: Dataset) -> str | None:
+    """Return why this study's trainings can't run in a population, or None."""
+    if config.trainer is not None:
+        return "a trainer of your own trains one encoder at a time"
+    if not get_encoder_spec(config.encoder.trained.name).batched:
+        return "the encoder does not run in a population"
+    fault = population_fault(encoder, dataset.sample_shape)
+    return None if fault is None else f"the encoder does not run in a population ({fault})"
 
 
 def _check_names(config: StudyConfig, place: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Hashable, Sequence
 
@@ -29,7 +30,7 @@ from mlcompare.training.record import (
 from mlcompare.training.stacked_optimizers import StackedOptimizer, StackedWeights
 from mlcompare.training.step import Step, create_step
 
-__all__ = ["population_key", "train_population"]
+__all__ = ["population_fault", "population_key", "train_population"]
 
 
 def population_key(job: TrainingJob) -> Hashable | None:
@@ -43,6 +44,33 @@ def population_key(job: TrainingJob) -> Hashable | None:
     options = tuple((name, job.hyperparameters.get(name)) for name in sorted(job.loss.options))
     encoder = (job.encoder.name, job.encoder.embedding_dim, repr(sorted(job.encoder.options.items())))
     return (job.kind, job.loss, options, encoder, repr(job.training), job.device, job.threads)
+
+
+def population_fault(encoder: nn.Module, sample_shape: tuple[int, ...]) -> str | None:
+    """Return why copies of an encoder can't train as one program (it draws random numbers, say), or None.
+
+    >>> population_fault(nn.Linear(3, 2), (3,)) is None
+    True
+    >>> population_fault(nn.Sequential(nn.Linear(3, 2), nn.Dropout()), (3,))
+    'it draws random numbers in training, as dropout does'
+    """
+    members = [copy.deepcopy(encoder).train() for _ in range(2)]
+    parameters, buffers = stack_module_state(members)
+    inputs = torch.zeros(
+        2,
+        2,
+        *sample_shape,
+    )
+
+    def forward(parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Tensor) -> Tensor:
+        return functional_call(members[0], (parameters, buffers), (batch,))
+
+    try:
+        vmap(forward)(parameters, {name: buffer.clone() for name, buffer in buffers.items()}, inputs)
+    except Exception as error:  # whatever an encoder does that vmap can't
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        return "it draws random numbers in training, as dropout does" if "random" in reason else reason
+    return None
 
 
 def train_population(jobs: Sequence[TrainingJob], data: TrainingData) -> list[TrainingResult]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -198,11 +198,11 @@ def test_the_engine_with_the_cheaper_training_is_chosen(tiny, monkeypatch, costs
     assert not list(measured), "a wide population is measured where it may pay, and only there"
 
 
-def test_models_of_other_libraries_run_one_by_one(tiny: dict, monkeypatch) -> None:
+def test_models_of_other_libraries_run_one_by_one(tiny: dict) -> None:
     from mlcompare.study import engine
 
     plan = make_plan(validated(tiny, "study"))
-    monkeypatch.setattr(engine, "get_encoder_spec", lambda name: SimpleNamespace(batched=False))
+    plan = replace(plan, alone="the encoder does not run in a population")
     chosen = engine.choose_engine(plan)
     assert not chosen.populations
     assert "encoder" in chosen.why
