@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor  # torch.func has no public way to ask
 
 from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
-from mlcompare.registry import Hyperparameter, LossSpec, Option, declared
+from mlcompare.registry import HyperparameterSpec, LossSpec, OptionSpec, declared
 
 __all__ = ["Loss", "refuse_typo"]
 
@@ -37,8 +37,8 @@ class Loss(nn.Module):
         InvalidValueError: a value lies outside its domain, or a size that the loss needs is missing.
     """
 
-    hyperparameters: ClassVar[Mapping[str, Hyperparameter]] = {}
-    options: ClassVar[Mapping[str, Option]] = {}
+    hyperparameters: ClassVar[Mapping[str, HyperparameterSpec]] = {}
+    options: ClassVar[Mapping[str, OptionSpec]] = {}
     needs: ClassVar[tuple[str, ...]] = ()
     kind: ClassVar[str] = ""
     exact_gradient: ClassVar[bool] = True  # False where the method stops gradients on purpose
@@ -48,9 +48,9 @@ class Loss(nn.Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.hyperparameters = {**_merged(cls, "hyperparameters"), **declared(cls, Hyperparameter)}
-        cls.options = {**_merged(cls, "options"), **declared(cls, Option)}
-        for name in (*declared(cls, Hyperparameter), *declared(cls, Option)):
+        cls.hyperparameters = {**_merged(cls, "hyperparameters"), **declared(cls, HyperparameterSpec)}
+        cls.options = {**_merged(cls, "options"), **declared(cls, OptionSpec)}
+        for name in (*declared(cls, HyperparameterSpec), *declared(cls, OptionSpec)):
             if name in vars(cls):
                 delattr(cls, name)  # the instance's buffer or attribute takes the name
         cls.__signature__ = _signature(cls) if cls.__init__ is Loss.__init__ else None  # None: that of its own __init__
@@ -100,7 +100,7 @@ class Loss(nn.Module):
         else:
             super().__setattr__(name, value)
 
-    def _checked(self, name: str, declaration: Hyperparameter | Option, value: Any) -> Any:
+    def _checked(self, name: str, declaration: HyperparameterSpec | OptionSpec, value: Any) -> Any:
         """Return ``value`` where the loss can take it, now that it is built."""
         place = type(self).__name__
         if name in self.fixed:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss, refuse_typo
-from mlcompare.registry import Hyperparameter, LossSpec, Option, get_spec, register
+from mlcompare.registry import Hyperparameter, HyperparameterSpec, LossSpec, OptionSpec, get_spec, register
 
 __all__ = ["LossEntry", "Slot", "SumLoss", "Term", "register_sum", "slots"]
 
@@ -29,7 +29,7 @@ class Slot:
 
     term: int
     name: str
-    declaration: Hyperparameter | Option
+    declaration: HyperparameterSpec | OptionSpec
     of_sum: bool = False
 
 
@@ -154,7 +154,7 @@ def register_sum(
     family: str,
     reference: str,
     doc: str,
-    overrides: Mapping[str, Hyperparameter] | None = None,
+    overrides: Mapping[str, HyperparameterSpec] | None = None,
     published: tuple[Mapping[str, float], ...] = (),
     bibtex: str = "",
 ) -> LossSpec:
@@ -175,8 +175,10 @@ def register_sum(
             kind="sum",
             reference=reference,
             factory=partial(SumLoss, tuple(losses), layout),
-            hyperparameters={k: s.declaration for k, s in layout.items() if isinstance(s.declaration, Hyperparameter)},
-            options={k: s.declaration for k, s in layout.items() if isinstance(s.declaration, Option)},
+            hyperparameters={
+                k: s.declaration for k, s in layout.items() if isinstance(s.declaration, HyperparameterSpec)
+            },
+            options={k: s.declaration for k, s in layout.items() if isinstance(s.declaration, OptionSpec)},
             needs=tuple(sorted({need for spec in specs for need in spec.needs}, reverse=True)),
             batched=all(spec.batched for spec in specs),
             stochastic=any(spec.stochastic for spec in specs),
@@ -217,12 +219,12 @@ class LossEntry:
         return slots([term.loss for term in self.terms], weighted=self.kind == "sum")
 
     @property
-    def hyperparameters(self) -> dict[str, Hyperparameter]:
-        return {k: s.declaration for k, s in self.layout.items() if isinstance(s.declaration, Hyperparameter)}
+    def hyperparameters(self) -> dict[str, HyperparameterSpec]:
+        return {k: s.declaration for k, s in self.layout.items() if isinstance(s.declaration, HyperparameterSpec)}
 
     @property
-    def options(self) -> dict[str, Option]:
-        return {k: s.declaration for k, s in self.layout.items() if isinstance(s.declaration, Option)}
+    def options(self) -> dict[str, OptionSpec]:
+        return {k: s.declaration for k, s in self.layout.items() if isinstance(s.declaration, OptionSpec)}
 
     @property
     def specs(self) -> list[LossSpec]:

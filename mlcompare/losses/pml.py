@@ -23,7 +23,7 @@ from torch import Tensor
 from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
 from mlcompare.losses.base import Loss
 from mlcompare.losses.citation import cite
-from mlcompare.registry import PML_PREFIX, Hyperparameter, LossSpec, Option
+from mlcompare.registry import PML_PREFIX, Hyperparameter, HyperparameterSpec, LossSpec, Option, OptionSpec
 
 __all__ = ["PMLLoss", "spec", "specs"]
 
@@ -78,7 +78,7 @@ def _arguments(cls: type) -> dict[str, inspect.Parameter]:
     return found
 
 
-def _declarations(cls: type) -> Iterator[tuple[str, Hyperparameter | Option]]:
+def _declarations(cls: type) -> Iterator[tuple[str, HyperparameterSpec | OptionSpec]]:
     """Yield what may be set: numbers are hyperparameters, switches, texts and open arguments options."""
     for name, parameter in _arguments(cls).items():
         default = parameter.default
@@ -118,8 +118,8 @@ def _spec(name: str, cls: type) -> LossSpec:
         kind="pml",
         reference=f"pytorch-metric-learning {metadata.version('pytorch-metric-learning')}, {cls.__name__}",
         factory=partial(PMLLoss, name),
-        hyperparameters={k: d for k, d in declared.items() if isinstance(d, Hyperparameter)},
-        options={k: d for k, d in declared.items() if isinstance(d, Option)},
+        hyperparameters={k: d for k, d in declared.items() if isinstance(d, HyperparameterSpec)},
+        options={k: d for k, d in declared.items() if isinstance(d, OptionSpec)},
         needs=tuple(need for need in ("num_classes", "embedding_dim") if need in required),
         batched=False,
         provider="pml",

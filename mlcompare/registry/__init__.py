@@ -14,7 +14,7 @@ from mlcompare.registry.catalogue import (
     register,
     register_loss,
 )
-from mlcompare.registry.declarations import Hyperparameter, Option, declared
+from mlcompare.registry.declarations import Hyperparameter, HyperparameterSpec, Option, OptionSpec, declared
 from mlcompare.registry.registry import REGISTRIES, Record, Registry, install, options_of, written_in_this_process
 from mlcompare.registry.spec import LossSpec
 
@@ -23,8 +23,10 @@ __all__ = [
     "PML_PREFIX",
     "REGISTRIES",
     "Hyperparameter",
+    "HyperparameterSpec",
     "LossSpec",
     "Option",
+    "OptionSpec",
     "Record",
     "Registry",
     "create_loss",

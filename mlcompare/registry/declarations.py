@@ -9,11 +9,11 @@ from typing import Any
 
 from mlcompare.errors import InvalidValueError
 
-__all__ = ["Hyperparameter", "Option", "declared"]
+__all__ = ["Hyperparameter", "HyperparameterSpec", "Option", "OptionSpec", "declared"]
 
 
 @dataclass(frozen=True)
-class Hyperparameter:
+class HyperparameterSpec:
     """A number that may be tuned; inside a loss it is a 0-dim float64 buffer.
 
     Args:
@@ -77,7 +77,7 @@ class Hyperparameter:
 
 
 @dataclass(frozen=True)
-class Option:
+class OptionSpec:
     """A static choice of a loss (a sampling rule, sub-centers K, …): it shapes the program, so populations group by it.
 
     Args:
@@ -110,6 +110,29 @@ class Option:
             wanted = "a whole number, 1 or more" if kind is int else f"a {kind.__name__}"
             raise InvalidValueError(f"`{name}` must be {wanted}", value=f"{name}={value!r}")
         return value
+
+
+def Hyperparameter(
+    default: float, *, low: float | None = None, high: float | None = None, log: bool = False, integer: bool = False,
+    minimum: float | None = None, maximum: float | None = None, positive: bool = False, symbol: str | None = None,
+    unit: str | None = None, description: str = "",
+) -> Any:  # fmt: skip
+    """Declare a number that may be tuned in the body of a loss: ``margin: float = Hyperparameter(0.5, low=0.0, …)``.
+
+    See :class:`HyperparameterSpec`, which is what it returns, for the arguments. Like ``dataclasses.field``, it is
+    typed so that the attribute may say what it is inside a loss: a number.
+    """
+    return HyperparameterSpec(default, low, high, log, integer, minimum, maximum, positive, symbol, unit, description)
+
+
+def Option(
+    default: Any, *, choices: tuple[Any, ...] | None = None, symbol: str | None = None, description: str = ""
+) -> Any:
+    """Declare a static choice in the body of a loss: ``easy_margin: bool = Option(False, choices=(True, False))``.
+
+    See :class:`OptionSpec`, which is what it returns, for the arguments.
+    """
+    return OptionSpec(default, choices, symbol, description)
 
 
 def declared(cls: type, kind: type) -> dict[str, Any]:

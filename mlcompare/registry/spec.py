@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
-from mlcompare.registry.declarations import Hyperparameter
+from mlcompare.registry.declarations import HyperparameterSpec
 from mlcompare.registry.registry import Record
 
 __all__ = ["LossSpec"]
@@ -23,7 +23,7 @@ class LossSpec(Record):
 
     family: str = "metric"
     kind: str = ""
-    hyperparameters: Mapping[str, Hyperparameter] = field(default_factory=dict)
+    hyperparameters: Mapping[str, HyperparameterSpec] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     batched: bool = True
     stochastic: bool = False

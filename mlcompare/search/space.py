@@ -9,7 +9,7 @@ from typing import Any
 
 from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
 from mlcompare.losses.compose import LossEntry
-from mlcompare.registry import Hyperparameter, Option
+from mlcompare.registry import Hyperparameter, HyperparameterSpec, OptionSpec
 
 __all__ = ["TRAINING_NUMBERS", "Choice", "Range", "Space", "loss_space", "training_space"]
 
@@ -59,7 +59,7 @@ def loss_space(entry: LossEntry, given: Mapping[str, Any]) -> Space:
         UnknownNameError: the loss has no such hyperparameter.
         InvalidValueError: a value lies outside its domain, or ``low >= high``.
     """
-    known: dict[str, Hyperparameter | Option] = {**entry.hyperparameters, **entry.options}
+    known: dict[str, HyperparameterSpec | OptionSpec] = {**entry.hyperparameters, **entry.options}
     for name in given:
         if name not in known:
             raise UnknownNameError(
@@ -87,17 +87,19 @@ def training_space(given: Mapping[str, Any], base: Mapping[str, float]) -> Space
     return space
 
 
-def _registered(declaration: Hyperparameter | Option) -> Any:
-    if isinstance(declaration, Option) or not declaration.searched:
+def _registered(declaration: HyperparameterSpec | OptionSpec) -> Any:
+    if isinstance(declaration, OptionSpec) or not declaration.searched:
         return declaration.default
     d = declaration
     return Range(d.low, d.high, min(max(d.default, d.low), d.high), d.log, d.integer)
 
 
-def _overridden(name: str, declaration: Hyperparameter | Option, value: Any, default: float | None = None) -> Any:
+def _overridden(
+    name: str, declaration: HyperparameterSpec | OptionSpec, value: Any, default: float | None = None
+) -> Any:
     if isinstance(value, list | tuple):
         return _choice(name, declaration, value)
-    if isinstance(declaration, Option) or not isinstance(value, Mapping):
+    if isinstance(declaration, OptionSpec) or not isinstance(value, Mapping):
         return _checked(name, declaration, value)
     unknown = [key for key in value if key not in ("low", "high", "log", "default")]
     if unknown:
@@ -106,7 +108,7 @@ def _overridden(name: str, declaration: Hyperparameter | Option, value: Any, def
     return _range(name, declaration, value, default)
 
 
-def _range(name: str, declaration: Hyperparameter, value: Mapping[str, Any], default: float | None) -> Range:
+def _range(name: str, declaration: HyperparameterSpec, value: Mapping[str, Any], default: float | None) -> Range:
     low, high = value.get("low", declaration.low), value.get("high", declaration.high)
     for key, bound in (("low", low), ("high", high)):
         if bound is None:
@@ -132,7 +134,7 @@ def _range(name: str, declaration: Hyperparameter, value: Mapping[str, Any], def
     return Range(float(low), float(high), float(first), log, declaration.integer)
 
 
-def _checked(name: str, declaration: Hyperparameter | Option, value: Any) -> Any:
+def _checked(name: str, declaration: HyperparameterSpec | OptionSpec, value: Any) -> Any:
     try:
         return declaration.check(name, value)
     except InvalidValueError as error:
@@ -147,7 +149,7 @@ def _not_a_number(name: str, key: str, value: object) -> None:
     raise InvalidValueError("must be a number", value=repr(value), place=f"{name}.{key}")
 
 
-def _choice(name: str, declaration: Hyperparameter | Option, values: Any) -> Choice:
+def _choice(name: str, declaration: HyperparameterSpec | OptionSpec, values: Any) -> Choice:
     if len(values) == 0:
         raise InvalidValueError("a list of choices must not be empty", value="[]", place=name)
     checked = tuple(_checked(name, declaration, value) for value in values)

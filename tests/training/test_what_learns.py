@@ -60,7 +60,7 @@ def test_beta_moves_where_it_may(data, make_job, optimizer: str, engine: str, le
     ]  # fmt: skip
     results = train_population(jobs, data) if engine == "population" else [train(job, data) for job in jobs]
     for result in results:
-        moved = abs(float(np.ravel(result.artifacts["loss.beta"])[0]) - 1.2)
+        moved = abs(float(np.ravel(result.artifacts["loss.boundary"])[0]) - 1.2)
         assert (moved > 1e-4) if learn else (moved < 1e-6), moved
 
 
