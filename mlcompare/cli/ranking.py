@@ -20,8 +20,8 @@ def print_failures(store: Path, console: Console) -> None:
 
     failed = sum(r["type"] == "job" and r["status"] != "ok" for r in read_journal(store / "journal.jsonl"))
     if failed:
-        told = f"{failed} trainings failed, and stay so in this store: `mlcompare doctor {quote(str(store))}` says why"
-        console.print(f"{told}; once the cause is fixed, run with another --store", style="yellow", soft_wrap=True)
+        told = f"{failed} trainings failed: `mlcompare doctor {quote(str(store))}` says why"
+        console.print(f"{told}; once the cause is fixed, run again with --retry-failed", style="yellow", soft_wrap=True)
 
 
 def leave_report(store: Path, tracking_uri: str | None, console: Console) -> Path:

@@ -82,7 +82,8 @@ class ClientWriter:
         if key not in self._known and (run.key, None) in self._known:  # logged before runs had an identity
             key = (run.key, None)
         run_id, status, known_source = self._known.get(key, (None, None, None))
-        if status in ENDED:
+        again = status == "FAILED" and run.status != "FAILED"  # a training that was retried
+        if status in ENDED and not again:
             if source != known_source:
                 client.set_tag(run_id, "source", source or "superseded")
                 self._known[key] = (run_id, status, source)
