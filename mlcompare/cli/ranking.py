@@ -53,7 +53,13 @@ def compared(store: Path) -> Comparison:
 
 
 def print_ranking(store: Path, console: Console) -> None:
-    """Print the ranking of a store."""
+    """Print the ranking of a store; of an unfinished one, what is there."""
+    from mlcompare.study.interim import bring_up_to_date
+
+    left = bring_up_to_date(store)
+    if left:
+        told = f"unfinished: {left}; this ranking is of what is there, and `mlcompare run` finishes it"
+        console.print(told, style="yellow", soft_wrap=True, markup=False)
     from mlcompare.report import tables
 
     tables.print_ranking(compared(store), console)

@@ -107,3 +107,15 @@ def test_a_worker_with_a_broken_cuda_context_is_replaced() -> None:
     assert broken_context(TrainingResult("a", "failed", sticky, device="cuda"))
     assert not broken_context(TrainingResult("a", "failed", "out of memory", device="cuda"))
     assert not broken_context(TrainingResult("a", "failed", "a layer says: CUDA error", device="cpu"))
+
+
+def test_tables_follow_the_journal_and_say_what_is_unfinished(tiny: dict, tmp_path: Path) -> None:
+    from mlcompare.study.interim import bring_up_to_date
+
+    run_study(tiny, tmp_path, executor="in-process")
+    assert bring_up_to_date(tmp_path) == ""
+    lines = (tmp_path / "journal.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "journal.jsonl").write_text("".join(lines[: len(lines) // 2]), encoding="utf-8")
+    (tmp_path / "results.parquet").unlink()
+    assert "is being searched" in bring_up_to_date(tmp_path)
+    assert len(table(tmp_path)) > 0
