@@ -136,7 +136,9 @@ def located(root: Path, paths: list[str], place: str) -> list[ImageFile]:
     Raises:
         DataError: with the first offenders.
     """
-    inside, parents, seen, files = str(root), {}, {}, []
+    inside, files = str(root), []
+    parents: dict[str, str] = {}
+    seen: dict[str, int] = {}
     for row, name in enumerate(paths):
         if not name or os.path.isabs(name) or "\0" in name or ".." in Path(name).parts:
             raise _outside(name, row, place)

@@ -151,7 +151,8 @@ def _closed_set(labels, test_share, folds, generator, official):
     if not 0 < test_share < 1:
         raise InvalidValueError("`0 < test_share < 1` must hold", value=f"test_share={test_share}")
     fixed = official is not None and bool((official == "test").any())
-    test, parts = [], [[] for _ in range(folds)]
+    test: list[np.ndarray] = []
+    parts: list[list[np.ndarray]] = [[] for _ in range(folds)]
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         if fixed:
