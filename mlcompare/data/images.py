@@ -44,7 +44,11 @@ def readable_endings() -> frozenset[str]:
 
 
 def read_image(
-    path: Path | BinaryIO, size: tuple[int, int], *, channels: int, resample: Image.Resampling = Image.Resampling.BILINEAR
+    path: Path | BinaryIO,
+    size: tuple[int, int],
+    *,
+    channels: int,
+    resample: Image.Resampling = Image.Resampling.BILINEAR,
 ) -> np.ndarray:
     """Read any format that Pillow knows as ``(channels, height, width)`` uint8, upright as its EXIF tag says.
 

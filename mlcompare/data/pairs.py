@@ -178,10 +178,7 @@ _ALLOWED: dict[tuple[str, str], Callable] = {
     ("_codecs", "encode"): _encode,
     ("numpy", "dtype"): _dtype,
     ("numpy", "ndarray"): np.ndarray,
-} | {
-    (f"numpy.{core}.{module}", name): make
-    for core in ("core", "_core")
-    for module, name, make in _REBUILDERS
+    **{(f"numpy.{core}.{module}", name): make for core in ("core", "_core") for module, name, make in _REBUILDERS},
 }
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 
 from mlcompare.data.pairs import Pairs
 from mlcompare.errors import DataError, InvalidValueError
 
-__all__ = ["PROTOCOLS", "Fold", "Splits", "draw_splits"]
+__all__ = ["PROTOCOLS", "Fold", "ProtocolKind", "Splits", "draw_splits"]
 
-PROTOCOLS = ("class_disjoint", "closed_set", "verification_pairs")
+ProtocolKind = Literal["class_disjoint", "closed_set", "verification_pairs"]
+PROTOCOLS: tuple[str, ...] = get_args(ProtocolKind)
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,8 @@ def frozen_encoder(
     body = body.to(device).eval()
     if statistics is None:
         return body, Standardizer.measure(dataset, rows, device)
-    return body, _standardizer(*statistics, dataset, device)
+    mean, std = statistics
+    return body, _standardizer(mean, std, dataset, device)
 
 
 def body_of(encoder: nn.Module) -> nn.Sequential:
@@ -119,7 +120,7 @@ def _identity(dataset: Dataset, name: str, options, body: nn.Module, standardize
     tensors: dict[str, Tensor] = {**body.state_dict(), "mean": standardize.mean, "inverse": standardize.inverse}
     for key, tensor in tensors.items():
         digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
