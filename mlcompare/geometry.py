@@ -11,6 +11,7 @@ from torch import Tensor
 __all__ = [
     "FAR",
     "NORM_FLOOR",
+    "Number",
     "cosine_similarities",
     "euclidean_distances",
     "masked_logsumexp",
@@ -20,12 +21,20 @@ __all__ = [
     "negative_mask",
     "normalize",
     "positive_mask",
+    "scalar",
     "squared_distances",
 ]
 
 NORM_FLOOR = 1e-3  # a floor of 1e-12 gives gradients of 1e11 for embeddings near zero
 SQUARED_DISTANCE_FLOOR = 1e-12
 FAR = 1e30  # stands for infinity where gradients must stay finite; sums of a few of them still fit float32
+
+Number = Tensor | float  # a hyperparameter: annotated as the number it is to its user, a 0-dim tensor inside a loss
+
+
+def scalar(number: Number) -> Tensor:
+    """Return a hyperparameter as the tensor it is inside a loss, where a tensor's methods are needed; no copy."""
+    return number if isinstance(number, Tensor) else torch.tensor(number, dtype=torch.float64)
 
 
 def normalize(embeddings: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -162,7 +163,7 @@ def resolve_augmentation(given: Mapping[str, float | str]) -> dict[str, float]:
     >>> resolve_augmentation({"preset": "digits", "rotate": 20, "noise": 0.05})
     {'shift': 2, 'rotate': 20, 'scale': 0.1, 'affine': 0.1, 'noise': 0.05}
     """
-    own = {name: strength for name, strength in given.items() if name != "preset"}
+    own: dict[str, Any] = {name: strength for name, strength in given.items() if name != "preset"}
     if "preset" not in given:
         return own
     if given["preset"] not in PRESETS:
@@ -213,6 +214,7 @@ def apply_augmentation(images: Tensor, given: Mapping[str, float], parameters: l
             pending = matrix if pending is None else matrix @ pending
             continue
         images, pending = _moved(images, pending), None
+        assert augmentation.apply is not None  # one of the two is given
         images = augmentation.apply(images, drawn, strength)
     return _moved(images, pending)
 
@@ -223,5 +225,6 @@ def _moved(images: Tensor, matrices: Tensor | None) -> Tensor:
 
 def augment(images: Tensor, given: Mapping[str, float], generator: torch.Generator) -> Tensor:
     """Draw and apply augmentations in the order given."""
-    shape = tuple(images.shape[1:])
+    channels, height, width = images.shape[1:]
+    shape = (channels, height, width)
     return apply_augmentation(images, given, draw_augmentation(len(images), given, generator, shape))

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -153,11 +154,11 @@ def _build(folder, root, files, size, channels, skip_corrupt, place) -> None:
             try:
                 pixels = read_image(root / file.path, size, channels=channels)
             except DataError as error:
-                corrupt.append((file.path, error.value))
+                corrupt.append((file.path, str(error.value)))
                 continue
-            content = np.ascontiguousarray(pixels).tobytes()
-            digest.update(content)
-            out.write(content)
+            encoded = np.ascontiguousarray(pixels).tobytes()
+            digest.update(encoded)
+            out.write(encoded)
             rows.append(row)
         if corrupt and (not skip_corrupt or not rows):
             named = "; ".join(os.fsencode(value).decode("utf-8", "replace") for _path, value in corrupt)
@@ -175,7 +176,7 @@ def _build(folder, root, files, size, channels, skip_corrupt, place) -> None:
     (folder / "entry.json").write_text(json.dumps(entry), encoding="utf-8")
 
 
-def _write_header(out, shape: tuple[int, ...]) -> int:
+def _write_header(out: BinaryIO, shape: tuple[int, ...]) -> int:
     """Write the header (numpy leaves room for its first number to change) and return where the pixels start."""
     np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
     return out.tell()

@@ -65,8 +65,8 @@ class Dataset:
     def _hash(self) -> str:
         digest = hashlib.sha256(repr((self.samples.shape, self.samples.dtype.str)).encode())
         for start in range(0, len(self.samples), 4096):
-            digest.update(np.ascontiguousarray(self.samples[start : start + 4096]))
-        digest.update(np.ascontiguousarray(self.labels))
+            digest.update(np.ascontiguousarray(self.samples[start : start + 4096]).data)
+        digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()
 
     @property

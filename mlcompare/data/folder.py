@@ -96,7 +96,9 @@ def scan(root: Path, *, place: str) -> tuple[list[ImageFile], list[str]]:
     Raises:
         DataError: a folder can't be listed, or contains itself.
     """
-    endings, files, empty = readable_endings(), [], []
+    endings = readable_endings()
+    files: list[ImageFile] = []
+    empty: list[str] = []
 
     def visit(folder: str, relative: str, above: frozenset[tuple[int, int]]) -> bool:
         about = os.stat(folder)

@@ -88,7 +88,7 @@ def _rendered(fonts: dict[Path, list[int]], samples: int, size: int) -> dict[int
         for character in characters:
             carriers[character].append(file)
     wanted = {c for c, files in carriers.items() if len(files) >= samples and unicodedata.category(chr(c)) in KINDS}
-    rendered = defaultdict(dict)
+    rendered: defaultdict[int, dict[Path, bytes]] = defaultdict(dict)
     for file, characters in fonts.items():
         font = ImageFont.truetype(str(file), round(size * 0.7), layout_engine=ImageFont.Layout.BASIC)
         for character in characters:
@@ -96,7 +96,8 @@ def _rendered(fonts: dict[Path, list[int]], samples: int, size: int) -> dict[int
                 image = Image.new("L", (size, size))
                 place = (size / 2, round(size * 0.75))  # centred on one baseline: a comma is no apostrophe
                 ImageDraw.Draw(image).text(place, chr(character), fill=255, font=font, anchor="ms")
-                if image.getextrema()[1] >= INK:
+                brightest = image.getextrema()[1]
+                if isinstance(brightest, int | float) and brightest >= INK:  # one number: the image is grey
                     rendered[character][file] = image.tobytes()
     return rendered
 
@@ -111,7 +112,7 @@ def _merged(rendered: dict[int, dict[Path, bytes]]) -> dict[int, list[int]]:
             character = above[character]
         return character
 
-    seen = {}
+    seen: dict[bytes, int] = {}
     for character in sorted(rendered):
         for image in rendered[character].values():
             one, other = sorted((lowest(character), lowest(seen.setdefault(image, character))))

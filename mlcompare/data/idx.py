@@ -46,16 +46,18 @@ def idx(path: str, samples_per_class: int | None = None, test_samples_per_class:
     if not folder.is_dir():
         got = "a file" if folder.exists() else "nothing there"
         raise DataError("`path` must be a folder", value=got, cure="give the folder of the IDX files", place=place)
-    files = {(part, kind): _find(folder, part, kind) for part in PARTS for kind in ("images", "labels")}
-    missing = [f"{part}-{kind}-idx{_dimensions(kind)}-ubyte" for (part, kind), file in files.items() if file is None]
+    found = {(part, kind): _find(folder, part, kind) for part in PARTS for kind in ("images", "labels")}
+    missing = [f"{part}-{kind}-idx{_dimensions(kind)}-ubyte" for (part, kind), file in found.items() if file is None]
     if missing:
         cure = "put them there, plain or as .gz"
         raise DataError("the folder must hold all four files", value=f"no {', '.join(missing)}", cure=cure, place=place)
+    files = {key: file for key, file in found.items() if file is not None}
     images, labels, split = [], [], []
     for part, name in PARTS.items():
         pixels, marks = _read_part(files[part, "images"], files[part, "labels"])
-        if most[name] is not None:
-            kept = _first_of_each(marks, most[name])
+        count = most[name]
+        if count is not None:
+            kept = _first_of_each(marks, count)
             pixels, marks = pixels[kept], marks[kept]
         images.append(pixels)
         labels.append(marks)

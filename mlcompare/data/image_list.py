@@ -6,6 +6,7 @@ import csv
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def image_list(
     return Dataset("image_list", images.samples, labels, names, split=kept, fingerprint=fingerprint, paths=paths)
 
 
-def _read_csv(file: Path, place: str) -> dict[str, list]:
+def _read_csv(file: Path, place: str) -> dict[str, Any]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
@@ -90,7 +91,7 @@ def _read_csv(file: Path, place: str) -> dict[str, list]:
     return {name: [row[names.index(name)] for row in rows] for name in (*NEEDED, "split") if name in names}
 
 
-def _read_parquet(file: Path, place: str) -> dict[str, list]:
+def _read_parquet(file: Path, place: str) -> dict[str, Any]:
     import pyarrow
     from pyarrow import parquet
 
@@ -136,7 +137,9 @@ def located(root: Path, paths: list[str], place: str) -> list[ImageFile]:
     Raises:
         DataError: with the first offenders.
     """
-    inside, parents, seen, files = str(root), {}, {}, []
+    inside, files = str(root), []
+    parents: dict[str, str] = {}
+    seen: dict[str, int] = {}
     for row, name in enumerate(paths):
         if not name or os.path.isabs(name) or "\0" in name or ".." in Path(name).parts:
             raise _outside(name, row, place)

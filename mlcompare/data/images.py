@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -22,10 +23,11 @@ def checked_size(size: object, *, place: str) -> tuple[int, int]:
     """
     pair = (size, size) if isinstance(size, int) else size
     whole = isinstance(pair, list | tuple) and len(pair) == 2 and all(type(n) is int and 1 <= n <= 8192 for n in pair)
-    if not whole:
+    if not isinstance(pair, list | tuple) or not whole:
         rule = "`size` must be [height, width] in pixels, 1 to 8192"
         raise InvalidValueError(rule, value=f"size={size!r}", place=place)
-    return tuple(pair)
+    height, width = pair
+    return height, width
 
 
 def checked_channels(channels: object, *, place: str) -> int:
@@ -42,7 +44,11 @@ def readable_endings() -> frozenset[str]:
 
 
 def read_image(
-    path: Path, size: tuple[int, int], *, channels: int, resample: Image.Resampling = Image.Resampling.BILINEAR
+    path: Path | BinaryIO,
+    size: tuple[int, int],
+    *,
+    channels: int,
+    resample: Image.Resampling = Image.Resampling.BILINEAR,
 ) -> np.ndarray:
     """Read any format that Pillow knows as ``(channels, height, width)`` uint8, upright as its EXIF tag says.
 

@@ -70,11 +70,11 @@ def with_pairs(dataset: Dataset, path: str) -> Dataset:
     if not dataset.is_images:
         raise DataError("a .bin holds images, so the dataset must too", value="features", place=place)
     encoded, same = _read_bin(file, place)
-    channels, *size = dataset.sample_shape
+    channels, height, width = dataset.sample_shape
     images = np.empty((len(encoded), *dataset.sample_shape), np.uint8)
     for row, content in enumerate(encoded):
         try:
-            images[row] = read_image(io.BytesIO(content), tuple(size), channels=channels)
+            images[row] = read_image(io.BytesIO(content), (height, width), channels=channels)
         except DataError:
             raise DataError(
                 "every image must be readable", value=f"image {row} of {len(encoded)}", place=place
@@ -169,18 +169,16 @@ def _frombuffer(content: Any, dtype: np.dtype, shape: Any, _order: Any, *_axes: 
     return np.frombuffer(bytes(content), dtype).reshape(shape)
 
 
+_REBUILDERS: tuple[tuple[str, str, Callable], ...] = (
+    ("multiarray", "_reconstruct", _reconstruct),
+    ("multiarray", "scalar", _scalar),
+    ("numeric", "_frombuffer", _frombuffer),
+)
 _ALLOWED: dict[tuple[str, str], Callable] = {
     ("_codecs", "encode"): _encode,
     ("numpy", "dtype"): _dtype,
     ("numpy", "ndarray"): np.ndarray,
-} | {
-    (f"numpy.{core}.{module}", name): make
-    for core in ("core", "_core")
-    for module, name, make in (
-        ("multiarray", "_reconstruct", _reconstruct),
-        ("multiarray", "scalar", _scalar),
-        ("numeric", "_frombuffer", _frombuffer),
-    )
+    **{(f"numpy.{core}.{module}", name): make for core in ("core", "_core") for module, name, make in _REBUILDERS},
 }
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 
 from mlcompare.data.pairs import Pairs
 from mlcompare.errors import DataError, InvalidValueError
 
-__all__ = ["PROTOCOLS", "Fold", "Splits", "draw_splits"]
+__all__ = ["PROTOCOLS", "Fold", "ProtocolKind", "Splits", "draw_splits"]
 
-PROTOCOLS = ("class_disjoint", "closed_set", "verification_pairs")
+ProtocolKind = Literal["class_disjoint", "closed_set", "verification_pairs"]
+PROTOCOLS: tuple[str, ...] = get_args(ProtocolKind)
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,8 @@ def _closed_set(labels, test_share, folds, generator, official):
     if not 0 < test_share < 1:
         raise InvalidValueError("`0 < test_share < 1` must hold", value=f"test_share={test_share}")
     fixed = official is not None and bool((official == "test").any())
-    test, parts = [], [[] for _ in range(folds)]
+    test: list[np.ndarray] = []
+    parts: list[list[np.ndarray]] = [[] for _ in range(folds)]
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         if fixed:

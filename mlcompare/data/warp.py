@@ -56,4 +56,6 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
     """Move the pixels of ``images (B, C, H, W)`` as ``matrices (B, 3, 3)`` say: bilinear, edges repeat."""
     from kornia.geometry.transform import warp_affine
 
-    return warp_affine(images, matrices[:, :2], images.shape[-2:], mode="bilinear", padding_mode="border")
+    return warp_affine(
+        images, matrices[:, :2], (images.shape[-2], images.shape[-1]), mode="bilinear", padding_mode="border"
+    )

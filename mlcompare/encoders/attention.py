@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -53,7 +55,7 @@ def _cbam(channels: int) -> nn.Module:
     return nn.Sequential(ChannelAttention(channels, with_max=True), SpatialAttention(channels))
 
 
-ATTENTIONS = {
+ATTENTIONS: dict[str, Callable[[int], nn.Module]] = {
     "none": lambda channels: nn.Identity(),
     "se": ChannelAttention,
     "spatial": SpatialAttention,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -61,4 +63,9 @@ class _Max(nn.Module):
         return x.amax((2, 3))
 
 
-POOLINGS = {"avg": (_Mean, 1), "max": (_Max, 1), "gem": (GeneralizedMean, 1), "spp": (SpatialPyramid, 21)}
+POOLINGS: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "avg": (_Mean, 1),
+    "max": (_Max, 1),
+    "gem": (GeneralizedMean, 1),
+    "spp": (SpatialPyramid, 21),
+}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,7 +17,7 @@ __all__ = ["ResidualBlock", "resnet"]
 
 DEPTHS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}  # blocks of each stage
 LARGE = 96  # pixels a side from which the stem reduces the image
-NORMS = {
+NORMS: dict[str, Callable[[int], nn.Module]] = {
     "bn": nn.BatchNorm2d,
     "ln": lambda channels: nn.GroupNorm(1, channels),
     "in": lambda channels: nn.GroupNorm(channels, channels),
@@ -77,7 +80,12 @@ def resnet(
     torch.Size([2, 5])
     """
     checked_whole("resnet", width=width)
-    choices = {"depth": DEPTHS, "norm": NORMS, "attention": ATTENTIONS, "pooling": POOLINGS}
+    choices: dict[str, Mapping[Any, Any]] = {
+        "depth": DEPTHS,
+        "norm": NORMS,
+        "attention": ATTENTIONS,
+        "pooling": POOLINGS,
+    }
     for key, value in {"depth": depth, "norm": norm, "attention": attention, "pooling": pooling}.items():
         if isinstance(value, bool) or not isinstance(value, int | str) or value not in choices[key]:
             rule = f"`{key}` must be one of {', '.join(map(str, choices[key]))}"

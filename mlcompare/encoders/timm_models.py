@@ -44,5 +44,6 @@ def timm_model(
         body = timm.create_model(model, **options)
     encoder = nn.Sequential(body, nn.Linear(body.num_features, embedding_dim))
     if pretrained:  # frozen, it is shown pixels as it was trained on them
-        encoder.statistics = tuple([255 * x for x in body.pretrained_cfg[key]] for key in ("mean", "std"))
+        mean, std = ([255 * x for x in body.pretrained_cfg[key]] for key in ("mean", "std"))
+        encoder.statistics = (mean, std)  # type: ignore[assignment]  # plain data: torch's stub knows of tensors and modules
     return encoder

@@ -66,7 +66,7 @@ def transformers_model(
     size = getattr(body.config, "hidden_size", None) or body.config.hidden_sizes[-1]
     encoder = nn.Sequential(PooledVision(body), nn.Linear(size, embedding_dim))
     if pretrained:  # frozen, it is shown pixels as it was trained on them
-        encoder.statistics = _statistics(model)
+        encoder.statistics = _statistics(model)  # type: ignore[assignment]  # plain data: torch's stub knows of tensors and modules
     return encoder
 
 

@@ -86,10 +86,10 @@ def enrolment(codes: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, np.ndarr
     order = order[np.argsort(counts[order] < 2, kind="stable")]  # those that can be enrolled come first
     known = order[: (len(order) + 1) // 2]
     known = known[counts[known] >= 2]
-    gallery = [generator.permutation(np.flatnonzero(codes == c))[: counts[c] // 2] for c in known]
-    if not gallery:
+    enrolled = [generator.permutation(np.flatnonzero(codes == c))[: counts[c] // 2] for c in known]
+    if not enrolled:
         raise InvalidValueError("an enrolled gallery needs a class with two samples", place="evaluate_embeddings")
-    gallery = np.sort(np.concatenate(gallery))
+    gallery = np.sort(np.concatenate(enrolled))
     return np.setdiff1d(np.arange(len(codes)), gallery), gallery
 
 
@@ -115,7 +115,7 @@ def identification_scores(
         known = np.isfinite(rank)
         _check(chosen, known, len(np.unique(codes[enrolled])))
         for metric in chosen:
-            if open_set:
+            if metric.far is not None:
                 scores[metric.name] = dir_at_far(rank, best, known, metric.far)
             else:
                 scores[metric.name] = float((rank[known] <= metric.k).mean())

@@ -38,7 +38,7 @@ class Samples:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def take(self, index: torch.Tensor) -> Samples:
+    def take(self, index: torch.Tensor | slice) -> Samples:
         """Return the samples at ``index``; the classes keep their codes."""
         return Samples(self.vectors[index], self.codes[index], self.classes)
 

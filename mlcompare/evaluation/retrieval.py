@@ -103,14 +103,14 @@ def _depth(task: Task, metrics: Sequence[Metric]) -> np.ndarray:
 
 def _score(metric: Metric, ranked: Ranked, positives: torch.Tensor) -> torch.Tensor:
     match metric.kind:
-        case "recall_at":
+        case "recall_at" if metric.k is not None:
             return recall_at_k(ranked.hits, metric.k)
-        case "precision_at":
+        case "precision_at" if metric.k is not None:
             return precision_at_k(ranked.hits, metric.k)
         case "map_at_r":
             return map_at_r(ranked.hits, positives)
         case "r_precision":
             return r_precision(ranked.hits, positives)
-        case "mrr":
+        case "mrr" if ranked.first is not None:
             return 1.0 / ranked.first.double()
     raise AssertionError(metric.kind)

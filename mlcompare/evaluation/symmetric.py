@@ -73,7 +73,8 @@ def symmetric_lists(samples: Samples, depth: np.ndarray) -> Iterator[FinishedLis
                     state.waiting[i].append(mine)
                     state.waiting[j].append(theirs)
                 finishing = pool.submit(_finish, state, i)
-            yield finishing.result()
+            if finishing is not None:
+                yield finishing.result()
         finally:
             torch.set_num_threads(threads)
 

@@ -184,7 +184,7 @@ def score_counts(counts: PairCounts, metric: Metric) -> float:
             return auc(counts)
         case "eer":
             return eer(counts)
-        case "tar_at_far":
+        case "tar_at_far" if metric.far is not None:
             return tar_at_far(counts, metric.far)
     return math.nan
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
 from mlcompare.execution.bundles import ATTEMPTS, Bundle, Finished, failed_bundle
 from mlcompare.execution.data_file import DataFile, lay_out
@@ -109,7 +110,8 @@ class ProcessExecutor:
     def wait(self) -> list[Finished]:
         finished: list[Finished] = []
         while not finished:
-            for pipe in wait(list(self._running), timeout=1.0):
+            ready: list[Any] = wait(list(self._running), timeout=1.0)
+            for pipe in ready:
                 finished += self._receive(self._running.pop(pipe))
             finished += self._stop_hung()
         return finished
@@ -180,8 +182,8 @@ def _signals_wait() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in caught:
-            signal.raise_signal(number)
+        for signalled in caught:
+            signal.raise_signal(signalled)
 
 
 @contextmanager

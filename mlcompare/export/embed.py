@@ -86,7 +86,8 @@ def embed_file(model: str | Path, source: str | Path, out: str | Path) -> int:
 
 def _as_npz(embeddings: np.ndarray, columns: dict[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, embeddings=embeddings, **columns)
+    arrays: dict[str, Any] = {"embeddings": embeddings, **columns}  # Any: numpy's own keyword is no array
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
 

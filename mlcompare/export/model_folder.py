@@ -110,7 +110,7 @@ def _model(winner: Winner, dataset: Dataset, splits: Splits) -> Standardized:
         section.name, input_shape=data.sample_shape, embedding_dim=section.embedding_dim, **section.options
     )
     if section.weights is not None:
-        encoder.statistics = load_weights(encoder, section.weights)  # type: ignore[assignment]  # read by Standardizer.of
+        load_weights(encoder, section.weights)
     try:
         encoder.load_state_dict(torch.load(winner.weights, weights_only=True, map_location="cpu"))
     except Exception as error:  # torch, pickle and zipfile each have errors of their own

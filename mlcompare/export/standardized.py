@@ -18,6 +18,9 @@ __all__ = ["Standardized", "described_encoder", "embed_samples", "on_frozen"]
 class Standardized(nn.Module):
     """An encoder that takes samples as they are (pixels from 0 to 255, or features): ``(B, …) → (B, D)``."""
 
+    mean: Tensor
+    inverse: Tensor
+
     def __init__(self, encoder: nn.Module, mean: Tensor, inverse: Tensor) -> None:
         super().__init__()
         self.encoder = encoder
@@ -35,7 +38,8 @@ def on_frozen(body: nn.Module, head: Standardized) -> nn.Sequential:
 
 def described_encoder(section: Mapping[str, Any], shape: tuple[int, ...]) -> nn.Module:
     """Return the encoder that a card describes, for samples of ``shape``; its weights are still to be loaded."""
-    name, dim, options, head = (section.get(key) for key in ("name", "embedding_dim", "options", "head"))
+    entries: list[Any] = [section.get(key) for key in ("name", "embedding_dim", "options", "head")]
+    name, dim, options, head = entries
     if head is None:
         return create_encoder(name, input_shape=shape, embedding_dim=dim, **options)
     body = body_of(create_encoder(name, input_shape=shape, embedding_dim=1, **options)).eval()

@@ -23,10 +23,14 @@ def measure_threshold(
     """Return the cosine from which two samples count as one class, what it does on the sealed samples, and notes."""
     validation, test = splits.folds[fold].validation, splits.test
     pairs = _pairs(model, dataset, validation)
-    entry = {"far": far, "cosine": None, "measured_on": f"{len(validation)} validation samples of fold {fold}"}
+    entry: dict[str, Any] = {
+        "far": far,
+        "cosine": None,
+        "measured_on": f"{len(validation)} validation samples of fold {fold}",
+    }
     different = int(pairs.different.sum()) if pairs else 0
     cosine = threshold_at_far(pairs, far) if pairs else math.nan
-    if not math.isfinite(cosine):
+    if not pairs or not math.isfinite(cosine):
         need = math.ceil(1 / far)
         note = f"no threshold: a false accept rate of {far:g} needs {need} pairs of different classes among the "
         return entry, [note + f"validation samples, and there are {different}; give a larger --far"]

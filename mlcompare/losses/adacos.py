@@ -45,6 +45,8 @@ class AdaCos(Head):
     3.2563
     """
 
+    scale: Tensor
+
     def setup(self, generator: torch.Generator | None) -> None:
         super().setup(generator)
         start = max(math.sqrt(2) * math.log(max(self.num_classes - 1, 1)), SCALE_FLOOR)

@@ -58,6 +58,10 @@ class AdaFace(MarginHead):
     scale: float = Hyperparameter(64.0, low=4.0, high=128.0, log=True, positive=True, symbol="s")
     momentum: float = Hyperparameter(0.99, minimum=0.0, maximum=1.0, unit="share that stays")
 
+    mean_norm: Tensor
+    norm_deviation: Tensor
+    initialised: Tensor
+
     def setup(self, generator: torch.Generator | None) -> None:
         super().setup(generator)
         self.register_buffer("mean_norm", torch.tensor(20.0))

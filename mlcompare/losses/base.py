@@ -45,6 +45,10 @@ class Loss(nn.Module):
     fixed: ClassVar[tuple[str, ...]] = ()  # what `setup` builds weights from: it can't be set afterwards
     uses_class_weights: ClassVar[bool] = False  # a term that a sum hands its head's class weights
     spec: ClassVar[LossSpec | None] = None
+    __signature__: ClassVar[inspect.Signature | None]
+    num_classes: int | None  # a loss that `needs` a size may say so here: `num_classes: int`
+    embedding_dim: int | None
+    progress: Tensor
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -90,13 +94,13 @@ class Loss(nn.Module):
         if not self.__dict__.get("_built") or isinstance(value, Tensor | nn.Module):
             super().__setattr__(name, value)
             return
-        declared_ = {**self.hyperparameters, **self.options}
+        declared_: dict[str, HyperparameterSpec | OptionSpec] = {**self.hyperparameters, **self.options}
         if name in declared_:
             value = self._checked(name, declared_[name], value)
         elif not hasattr(self, name) and isinstance(value, int | float | str) and not name.startswith("_"):
             refuse_typo(name, declared_, type(self).__name__)
         if name in self.hyperparameters:
-            self._buffers[name].fill_(value)
+            getattr(self, name).fill_(value)
         else:
             super().__setattr__(name, value)
 
@@ -127,7 +131,9 @@ class Loss(nn.Module):
         """Write how far training is, in [0, 1]: schedules (λ annealing, heated-up α) are functions of it."""
         self.progress.fill_(progress) if isinstance(progress, float) else self.progress.copy_(progress)
 
-    def draw_noise(self, batch_size: int, *, generator: torch.Generator | None = None, device=None) -> Tensor | None:
+    def draw_noise(
+        self, batch_size: int, *, generator: torch.Generator | None = None, device: torch.device | str | None = None
+    ) -> Tensor | None:
         """Return uniform noise ``(B, B)`` in [0, 1) for one forward pass of a stochastic loss, else ``None``."""
         if not self.stochastic:
             return None
@@ -242,7 +248,7 @@ def _merged(cls: type, attribute: str) -> dict[str, Any]:
     return found
 
 
-def _checked_counts(counts, num_classes: int | None) -> Tensor | None:
+def _checked_counts(counts: Any, num_classes: int | None) -> Tensor | None:
     if counts is None:
         return None
     counts = torch.as_tensor(counts)

@@ -46,6 +46,9 @@ class CCL(Head):
 
     momentum: float = Hyperparameter(0.99, low=0.9, high=0.995, minimum=0.0, maximum=1.0, unit="share that stays")
 
+    mean: Tensor
+    variance: Tensor
+
     def setup(self, generator: torch.Generator | None) -> None:
         super().setup(generator)
         register_moments(self, self.embedding_dim)

@@ -45,11 +45,15 @@ class CenterTerm(Loss):
     """
 
     needs = ("num_classes", "embedding_dim")
+    num_classes: int  # `needs` demands both
+    embedding_dim: int
     kind = "term"
     weight: float = Hyperparameter(0.003, low=1e-4, high=1.0, log=True, minimum=0.0, symbol="λ")
     alpha: float = Hyperparameter(
         0.5, low=0.05, high=1.0, minimum=0.0, maximum=1.0, symbol="α", description="rate of the center update"
     )
+
+    centers: Tensor
 
     def setup(self, generator: torch.Generator | None) -> None:
         self.register_buffer("centers", torch.zeros(self.num_classes, self.embedding_dim))  # (C, D)
@@ -71,7 +75,7 @@ class CenterTerm(Loss):
 
 register_sum(
     "center",
-    (Softmax.spec.name, CenterTerm.spec.name),
+    (Softmax, CenterTerm),
     family="margin",
     reference=REFERENCE,
     bibtex=BIBTEX,

@@ -45,9 +45,9 @@ def slots(losses: Sequence[str], *, weighted: bool) -> dict[str, Slot]:
     >>> sorted(slots(["softmax", "cosface"], weighted=True))
     ['margin', 'scale', 'weight']
     """
-    for loss, times in Counter(losses).items():
-        if times > 1:
-            raise InvalidValueError("a composed loss names each loss once", value=f"{loss} {times} times")
+    for loss, count in Counter(losses).items():
+        if count > 1:
+            raise InvalidValueError("a composed loss names each loss once", value=f"{loss} {count} times")
     found: list[Slot] = []
     for number, loss in enumerate(losses):
         spec = get_spec(loss)
@@ -75,8 +75,16 @@ class SumLoss(Loss):
     """
 
     kind = "sum"
+    terms: Any  # an nn.ModuleList, whose items are losses
 
-    def __init__(self, losses: Sequence[str], layout: Mapping[str, Slot], *, generator=None, **given: Any) -> None:
+    def __init__(
+        self,
+        losses: Sequence[str],
+        layout: Mapping[str, Slot],
+        *,
+        generator: torch.Generator | None = None,
+        **given: Any,
+    ) -> None:
         context = {key: given.pop(key, None) for key in ("num_classes", "embedding_dim", "class_counts")}
         super().__init__(**context)
         values = {name: given.get(name, slot.declaration.default) for name, slot in layout.items()}
@@ -149,7 +157,7 @@ class SumLoss(Loss):
 
 def register_sum(
     name: str,
-    losses: Sequence[str],
+    losses: Sequence[str | type[Loss]],
     *,
     family: str,
     reference: str,
@@ -158,15 +166,16 @@ def register_sum(
     published: tuple[Mapping[str, float], ...] = (),
     bibtex: str = "",
 ) -> LossSpec:
-    """Register a paper's own sum of registered losses under ``name``.
+    """Register a paper's own sum of registered losses, given by name or class, under ``name``.
 
     ``overrides`` replaces declarations (a default, a range) by their flat names.
     """
-    layout = slots(losses, weighted=True)
+    names = tuple(loss if isinstance(loss, str) else _registered_name(loss) for loss in losses)
+    layout = slots(names, weighted=True)
     for key, hyperparameter in (overrides or {}).items():
         old = layout[key]
         layout[key] = Slot(old.term, old.name, hyperparameter, old.of_sum)
-    specs = [get_spec(loss) for loss in losses]
+    specs = [get_spec(loss) for loss in names]
     caller = str(sys._getframe(1).f_globals.get("__name__", ""))
     return register(
         LossSpec(
@@ -174,7 +183,7 @@ def register_sum(
             family=family,
             kind="sum",
             reference=reference,
-            factory=partial(SumLoss, tuple(losses), layout),
+            factory=partial(SumLoss, names, layout),
             hyperparameters={
                 k: s.declaration for k, s in layout.items() if isinstance(s.declaration, HyperparameterSpec)
             },
@@ -188,6 +197,12 @@ def register_sum(
             provider="native" if caller.startswith("mlcompare.") else "plugin",
         )
     )
+
+
+def _registered_name(loss: type[Loss]) -> str:
+    if loss.spec is None:
+        raise InvalidValueError("a sum is of registered losses", value=loss.__name__, cure="register it first")
+    return loss.spec.name
 
 
 @dataclass(frozen=True)
@@ -244,7 +259,9 @@ class LossEntry:
     def published(self) -> tuple[Mapping[str, float], ...]:
         return tuple(self.specs[0].published) if self.kind == "single" else ()
 
-    def build(self, values: Mapping[str, Any], *, generator=None, **context: Any) -> list[tuple[float, Loss]]:
+    def build(
+        self, values: Mapping[str, Any], *, generator: torch.Generator | None = None, **context: Any
+    ) -> list[tuple[float, Loss]]:
         """Return ``[(share of the steps, loss), …]``: one item unless the entry is staged."""
         losses, layout = [term.loss for term in self.terms], self.layout
         if self.kind == "sum":

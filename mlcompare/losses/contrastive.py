@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mlcompare.geometry import masked_mean
+from mlcompare.geometry import masked_mean, scalar
 from mlcompare.losses.citation import cite
 from mlcompare.losses.compose import register_sum
 from mlcompare.losses.pair import Pairs, SampledLoss
@@ -62,13 +62,13 @@ class Contrastive(SampledLoss):
         roots = [side.sum().clamp_min(1).to(dtype).rsqrt() for side in (positives, negatives)]
         share = torch.where(negatives, -roots[1], roots[0])  # (B, B)
         share.diagonal().fill_(0)
-        margin = torch.where(negatives, self.margin.to(dtype), self.positive_margin.to(dtype))
+        margin = torch.where(negatives, scalar(self.margin).to(dtype), scalar(self.positive_margin).to(dtype))
         return 0.5 * (share * (distances - margin)).relu().square().sum()
 
 
 register_sum(
     "deepid2",
-    (Softmax.spec.name, Contrastive.spec.name),
+    (Softmax, Contrastive),
     family="metric",
     reference="Sun et al. 2014, arXiv:1406.4773",
     overrides={

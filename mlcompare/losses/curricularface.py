@@ -45,6 +45,8 @@ class CurricularFace(ArcFace):
 
     margin: float = Hyperparameter(0.5, low=0.0, high=0.6, minimum=0.0, maximum=3.1415, symbol="m", unit="rad")
 
+    curriculum: Tensor
+
     def setup(self, generator: torch.Generator | None) -> None:
         super().setup(generator)
         self.register_buffer("curriculum", torch.zeros(()))  # t

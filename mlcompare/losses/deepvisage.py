@@ -43,6 +43,9 @@ class DeepVisage(LinearHead):
     0.3133
     """
 
+    mean: Tensor
+    variance: Tensor
+
     def setup(self, generator: torch.Generator | None) -> None:
         super().setup(generator)
         register_moments(self, self.embedding_dim)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mlcompare.geometry import normalize
+from mlcompare.geometry import Number, normalize, scalar
 from mlcompare.losses.base import Loss
 from mlcompare.losses.projection import project
 from mlcompare.registry import Hyperparameter
@@ -18,17 +18,20 @@ class Head(Loss):
     """A loss that owns ``class_weights (C, D)``, drawn from N(0, 1/D)."""
 
     needs = ("num_classes", "embedding_dim")
+    num_classes: int  # `needs` demands both
+    embedding_dim: int
     kind = "softmax"
+    class_weights: nn.Parameter
 
     def setup(self, generator: torch.Generator | None) -> None:
         weights = torch.randn(self.num_classes, self.embedding_dim, generator=generator)
         self.class_weights = nn.Parameter(weights / self.embedding_dim**0.5)  # (C, D)
 
-    def cosines(self, embeddings: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+    def cosines(self, embeddings: Tensor, scale: Number = 1.0) -> Tensor:
         """Return s·cos θ between embeddings and class weights, ``(B, C)``; s goes in before the product (B·D work)."""
         return (scale * normalize(embeddings)) @ normalize(self.class_weights.to(embeddings.dtype)).T
 
-    def scaled_cosines(self, embeddings: Tensor, labels: Tensor, scale: Tensor | float) -> tuple[Tensor, Tensor]:
+    def scaled_cosines(self, embeddings: Tensor, labels: Tensor, scale: Number) -> tuple[Tensor, Tensor]:
         """Return s·cos θ, ``(B, C)``, and those of the targets, ``(B, 1)``."""
         return project(scale * normalize(embeddings), self.class_weights.to(embeddings.dtype), labels)
 
@@ -69,4 +72,4 @@ class MarginHead(CosineHead):
     scale: float = Hyperparameter(30.0, low=4.0, high=128.0, log=True, positive=True, symbol="s")
 
     def current_scale(self) -> Tensor:
-        return self.scale
+        return scalar(self.scale)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mlcompare.geometry import normalize
+from mlcompare.geometry import normalize, scalar
 from mlcompare.losses.citation import cite
 from mlcompare.losses.softmax import LinearHead
 from mlcompare.registry import Hyperparameter, Option, register_loss
@@ -61,7 +61,7 @@ class L2Softmax(LinearHead):
     def setup(self, generator: torch.Generator | None) -> None:
         super().setup(generator)
         if self.learn_alpha:
-            self.learned_alpha = nn.Parameter(self.alpha.float().clone())
+            self.learned_alpha = nn.Parameter(scalar(self.alpha).float().clone())
 
     def logits(self, embeddings: Tensor) -> Tensor:
         alpha = self.learned_alpha.clamp_min(ALPHA_FLOOR) if self.learn_alpha else self.alpha

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlcompare.geometry import NORM_FLOOR, normalize
+from mlcompare.geometry import NORM_FLOOR, Number, normalize
 from mlcompare.losses.angular import monotone_cosine
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import Head
@@ -16,7 +16,7 @@ from mlcompare.registry import Hyperparameter, Option, register_loss
 __all__ = ["AnnealedHead", "LSoftmax", "softened"]
 
 
-def softened(cosine: Tensor, margin: Tensor, weight: Tensor) -> Tensor:
+def softened(cosine: Tensor, margin: Number, weight: Tensor) -> Tensor:
     """Return (λ·cos θ + ψ(θ)) / (1 + λ), the annealed target cosine."""
     return cosine + (monotone_cosine(cosine, margin) - cosine) / (1 + weight)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mlcompare.errors import InvalidValueError
+from mlcompare.geometry import scalar
 from mlcompare.losses.citation import cite
 from mlcompare.losses.pair import SAMPLING, SampledLoss
 from mlcompare.registry import Hyperparameter, Option, register_loss
@@ -63,10 +64,11 @@ class MarginBased(SampledLoss):
     per_class: bool = Option(False, choices=(False, True), description="one β for each class (needs num_classes)")
 
     def setup(self, generator: torch.Generator | None) -> None:
-        if self.per_class and self.num_classes is None:
+        count = self.num_classes if self.per_class else 1
+        if count is None:
             cure = "pass num_classes=…"
             raise InvalidValueError("`per_class` needs `num_classes`", value="num_classes=None", cure=cure)
-        boundary = self.beta.float().expand(self.num_classes if self.per_class else 1).clone()  # (C,) or (1,)
+        boundary = scalar(self.beta).float().expand(count).clone()  # (C,) or (1,)
         self.boundary = nn.Parameter(boundary, requires_grad=self.learn_beta)
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:

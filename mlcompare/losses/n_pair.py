@@ -63,13 +63,16 @@ class NPair(Loss):
     weight: float = Hyperparameter(0.002, low=1e-4, high=0.1, log=True, minimum=0.0, symbol="λ")
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+        assert noise is not None  # `forward` draws it: the loss is stochastic
         anchors, positives, valid = one_pair_of_each_class(labels, noise[0])  # (H,) each, H = B // 2
         products = embeddings.index_select(0, anchors) @ embeddings.index_select(0, positives).T  # (H, H)
         own = torch.where(valid, torch.arange(len(valid), device=valid.device), SKIP)  # (H,): a_i belongs to p_i
         terms = F.cross_entropy(products.masked_fill(~valid, -FAR), own, ignore_index=SKIP, reduction="sum")
         return terms / valid.sum().clamp_min(1) + self.weight * embeddings.square().sum(1).mean()
 
-    def draw_noise(self, batch_size: int, *, generator: torch.Generator | None = None, device=None) -> Tensor:
+    def draw_noise(
+        self, batch_size: int, *, generator: torch.Generator | None = None, device: torch.device | str | None = None
+    ) -> Tensor:
         """Return noise ``(B, B)`` whose rows are alike: the loss reads the first."""
         where = generator.device if generator is not None else device
         row = torch.rand(1, batch_size, generator=generator, device=where).to(device or where)  # (1, B)

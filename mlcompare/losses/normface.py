@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mlcompare.geometry import scalar
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import MarginHead
 from mlcompare.registry import Hyperparameter, Option, register_loss
@@ -61,7 +62,7 @@ class NormFace(MarginHead):
             self.learned_scale = nn.Parameter(torch.tensor(LEARNED_START))
 
     def current_scale(self) -> Tensor:
-        return self.learned_scale.clamp_min(SCALE_FLOOR) if self.learn_scale else self.scale
+        return self.learned_scale.clamp_min(SCALE_FLOOR) if self.learn_scale else scalar(self.scale)
 
     def target_cosine(self, cosine: Tensor) -> Tensor:
         return cosine

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mlcompare.geometry import FAR, euclidean_distances, masked_min, negative_mask, normalize, positive_mask
+from mlcompare.geometry import FAR, Number, euclidean_distances, masked_min, negative_mask, normalize, positive_mask
 from mlcompare.losses.base import Loss
 from mlcompare.registry import Option
 
@@ -51,7 +51,7 @@ class SampledLoss(PairLoss):
     def stochastic(self) -> bool:
         return self.sampling in ("random", "distance_weighted")
 
-    def chosen_distances(self, pairs: Pairs, margin: Tensor, dim: int, noise: Tensor | None) -> Tensor:
+    def chosen_distances(self, pairs: Pairs, margin: Number, dim: int, noise: Tensor | None) -> Tensor:
         """Return d_an of the negative chosen for each (a, p), ``(B, B)``; meaningful where a has a negative."""
         distances, _, negatives = pairs
         if self.sampling == "hard":
@@ -61,10 +61,11 @@ class SampledLoss(PairLoss):
         weights = negatives.to(distances.dtype)
         if self.sampling == "distance_weighted":
             weights = distance_weights(distances.detach(), negatives, dim)
+        assert noise is not None  # `forward` draws it for a stochastic loss
         return distances.gather(1, draw_columns(weights, noise))  # (B, B)
 
 
-def semi_hard_distances(distances: Tensor, negatives: Tensor, margin: Tensor) -> Tensor:
+def semi_hard_distances(distances: Tensor, negatives: Tensor, margin: Number) -> Tensor:
     """Return for each (a, p) the smallest d_an in (d_ap, d_ap + m), else the anchor's largest d_an, ``(B, B)``."""
     with torch.no_grad():
         later = 1 + torch.finfo(distances.dtype).eps  # a positive sorts behind a negative at the same distance

@@ -70,7 +70,7 @@ def _arguments(cls: type) -> dict[str, inspect.Parameter]:
             break
         if "__init__" not in vars(base) or base.__name__.endswith("Mixin") or base.__name__.startswith("Generic"):
             continue
-        parameters = inspect.signature(base.__init__).parameters
+        parameters = inspect.signature(vars(base)["__init__"]).parameters
         named = [p for name, p in parameters.items() if name != "self" and p.kind in NAMED]
         found = {p.name: p for p in named} | found  # the subclass's default wins
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
@@ -111,6 +111,7 @@ def _spec(name: str, cls: type) -> LossSpec:
     declared = dict(_declarations(cls))
     arguments = _arguments(cls)
     required = {CONTEXT[a] for a, p in arguments.items() if a in CONTEXT and p.default is p.empty}
+    own_doc = inspect.getdoc(cls) if "__doc__" in vars(cls) and cls.__doc__ else None
     wraps = [argument for argument in OBJECTS if argument in arguments]
     return LossSpec(
         name=PML_PREFIX + name,
@@ -124,7 +125,7 @@ def _spec(name: str, cls: type) -> LossSpec:
         batched=False,
         provider="pml",
         bibtex=BIBTEX,
-        doc=inspect.getdoc(cls) if "__doc__" in vars(cls) and cls.__doc__ else f"{name} of pytorch-metric-learning.",
+        doc=own_doc or f"{name} of pytorch-metric-learning.",
         broken=f"{name} wraps another loss (`{wraps[0]}`), which can't be named here" if wraps else None,
     )
 
@@ -152,7 +153,16 @@ class PMLLoss(Loss):
 
     kind = "pml"
 
-    def __init__(self, name: str, *, num_classes=None, embedding_dim=None, class_counts=None, generator=None, **values):
+    def __init__(
+        self,
+        name: str,
+        *,
+        num_classes: int | None = None,
+        embedding_dim: int | None = None,
+        class_counts: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        **values: Any,
+    ) -> None:
         super().__init__(num_classes=num_classes, embedding_dim=embedding_dim, class_counts=class_counts)
         self.name = PML_PREFIX + name
         losses, miners = _library()

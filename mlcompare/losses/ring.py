@@ -43,6 +43,9 @@ class RingTerm(Loss):
     kind = "term"
     weight: float = Hyperparameter(0.01, low=1e-4, high=1.0, log=True, minimum=0.0, symbol="λ")
 
+    start: Tensor
+    initialised: Tensor
+
     def setup(self, generator: torch.Generator | None) -> None:
         self.register_buffer("start", torch.ones(()))
         self.register_buffer("initialised", torch.zeros((), dtype=torch.bool))
@@ -67,7 +70,7 @@ class RingTerm(Loss):
 
 register_sum(
     "ring",
-    (Softmax.spec.name, RingTerm.spec.name),
+    (Softmax, RingTerm),
     family="margin",
     reference=REFERENCE,
     bibtex=BIBTEX,

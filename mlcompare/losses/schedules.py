@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mlcompare.geometry import Number, scalar
+
 __all__ = ["ANNEALING", "Annealing", "annealed"]
 
 
@@ -26,13 +28,14 @@ ANNEALING = {
 }
 
 
-def annealed(name: str, progress: Tensor, minimum: Tensor) -> Tensor:
+def annealed(name: str, progress: Tensor, minimum: Number) -> Tensor:
     """Return λ, 0-dim, of the preset ``name`` (or ``none``: λ_min throughout).
 
     >>> step = torch.tensor(5000 / 30_000, dtype=torch.float64)
     >>> round(annealed("l_softmax_mnist", step, torch.tensor(0.0)).item(), 1)
     16.2
     """
+    minimum = scalar(minimum)
     if name == "none":
         return minimum
     preset = ANNEALING[name]

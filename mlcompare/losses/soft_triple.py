@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mlcompare.geometry import normalize
+from mlcompare.geometry import Number, normalize, scalar
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import CosineHead
 from mlcompare.losses.projection import project
@@ -64,16 +64,16 @@ class SoftTriple(CosineHead):
         self.class_weights = nn.Parameter(weights / self.embedding_dim**0.5)  # (C, K, D)
 
     def current_scale(self) -> Tensor:
-        return self.scale
+        return scalar(self.scale)
 
-    def cosines(self, embeddings: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+    def cosines(self, embeddings: Tensor, scale: Number = 1.0) -> Tensor:
         weights = self.class_weights.to(embeddings.dtype).flatten(0, 1)  # (C·K, D)
         rows = normalize(embeddings)  # (B, D)
         every, _ = project(rows, weights, torch.zeros_like(rows[:, 0], dtype=torch.long))  # (B, C·K)
         every = every.unflatten(1, (self.num_classes, self.centers))  # (B, C, K)
         return scale * ((every / self.gamma).softmax(2) * every).sum(2)  # (B, C): S_j
 
-    def scaled_cosines(self, embeddings: Tensor, labels: Tensor, scale: Tensor | float) -> tuple[Tensor, Tensor]:
+    def scaled_cosines(self, embeddings: Tensor, labels: Tensor, scale: Number) -> tuple[Tensor, Tensor]:
         logits = self.cosines(embeddings, scale)  # (B, C)
         return logits, logits.gather(1, labels[:, None])
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mlcompare.geometry import scalar
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import Head
 from mlcompare.registry import Hyperparameter, Option, register_loss
@@ -59,7 +60,7 @@ class SphereFace2(Head):
     gradient: str = Option("detached", choices=("detached", "exact"), description="through cos θ alone, or through g")
 
     @property
-    def exact_gradient(self) -> bool:
+    def exact_gradient(self) -> bool:  # type: ignore[override]  # a fact of every other class; here an option's
         return self.gradient == "exact"
 
     def setup(self, generator: torch.Generator | None) -> None:
@@ -85,6 +86,6 @@ class SphereFace2(Head):
         own = torch.arange(self.num_classes, device=labels.device) == labels[:, None]  # (B, C)
         sign = torch.where(own, -1.0, 1.0).to(cosine.dtype)
         logits = self.scale * (stretched + self.margin * sign) + self.bias.to(cosine.dtype)
-        alpha = self.alpha.to(cosine.dtype)
+        alpha = scalar(self.alpha).to(cosine.dtype)
         weight = torch.where(own, alpha, 1 - alpha)  # (B, C)
         return (weight * F.softplus(sign * logits, threshold=50.0)).sum(1).mean()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mlcompare.geometry import FAR
+from mlcompare.geometry import FAR, Number
 from mlcompare.losses.citation import cite
 from mlcompare.losses.pair import Pairs, SampledLoss
 from mlcompare.registry import Hyperparameter, register_loss
@@ -28,7 +28,7 @@ WEINBERGER_BIBTEX = cite(
 )
 
 
-def batch_all_triplet(pairs: Pairs, margin: Tensor) -> Tensor:
+def batch_all_triplet(pairs: Pairs, margin: Number) -> Tensor:
     """Return the mean of the active [d_ap − d_an + m]₊ over all triplets, in O(B² log B) time and O(B²) memory.
 
     The sum of the active hinges is ``Σ_ap k_ap·(d_ap + m) − Σ_an c_an·d_an``, where k_ap counts the negatives nearer

@@ -41,9 +41,12 @@ class UPTerm(Loss):
     """
 
     needs = ("num_classes",)
+    num_classes: int  # `needs` demands it
     kind = "term"
     uses_class_weights = True
     weight: float = Hyperparameter(1.0, low=0.01, high=10.0, log=True, minimum=0.0, symbol="λ")
+
+    few: Tensor
 
     def setup(self, generator: torch.Generator | None) -> None:
         counts = torch.ones(self.num_classes) if self.class_counts is None else self.class_counts.double()
@@ -66,7 +69,7 @@ class UPTerm(Loss):
 
 register_sum(
     "up_softmax",
-    (Softmax.spec.name, UPTerm.spec.name),
+    (Softmax, UPTerm),
     family="margin",
     reference=REFERENCE,
     bibtex=BIBTEX,

@@ -42,7 +42,7 @@ def register_loss(
     aliases: tuple[str, ...] = (),
     bibtex: str = "",
     replace: bool = False,
-) -> Callable[[type], type]:
+) -> Callable[[type[Any]], type[Any]]:
     """Class decorator that files a loss under ``name``; see :class:`LossSpec` for the fields.
 
     With ``replace`` it takes the place of a loss of that name, as in a notebook cell that is run again.
@@ -51,11 +51,12 @@ def register_loss(
         InvalidValueError: the name is taken, or ``family`` is not ``metric`` or ``margin``.
     """
 
-    def decorate(cls: type) -> type:
+    def decorate(cls: type[Any]) -> type[Any]:
+        own_kind: str = getattr(cls, "kind", family)
         spec = LossSpec(
             name=name,
             family=family,
-            kind=kind or getattr(cls, "kind", family),
+            kind=kind or own_kind,
             reference=reference,
             factory=cls,
             hyperparameters=MappingProxyType(dict(getattr(cls, "hyperparameters", {}))),
@@ -114,8 +115,14 @@ def get_spec(name: str) -> LossSpec:
 
 
 def create_loss(
-    name: str, *, num_classes=None, embedding_dim=None, class_counts=None, generator=None, **hyperparameters
-):
+    name: str,
+    *,
+    num_classes: int | None = None,
+    embedding_dim: int | None = None,
+    class_counts: Any = None,
+    generator: Any = None,
+    **hyperparameters: Any,
+) -> Any:
     """Build a loss by name.
 
     Args:

@@ -46,7 +46,7 @@ class HyperparameterSpec:
     def __post_init__(self) -> None:
         if (self.low is None) != (self.high is None):
             raise InvalidValueError("`low` and `high` come together", value=f"low={self.low}, high={self.high}")
-        if self.low is not None and not self.low < self.high:
+        if self.low is not None and self.high is not None and not self.low < self.high:
             raise InvalidValueError("`low < high` must hold", value=f"low={self.low}, high={self.high}")
         if self.log and self.low is not None and self.low <= 0:
             raise InvalidValueError("a logarithmic range needs `low > 0`", value=f"low={self.low}")
@@ -106,7 +106,7 @@ class OptionSpec:
         if self.default is None:
             return value
         kind = type(self.default)
-        if kind is not type(value) or (kind is int and value < 1):
+        if kind is not type(value) or (isinstance(value, int) and kind is int and value < 1):
             wanted = "a whole number, 1 or more" if kind is int else f"a {kind.__name__}"
             raise InvalidValueError(f"`{name}` must be {wanted}", value=f"{name}={value!r}")
         return value

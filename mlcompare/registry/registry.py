@@ -202,8 +202,10 @@ class Registry(Mapping[str, R], Generic[R]):
         except Exception as error:  # whatever a plug-in raises: the rest of the registry must stay usable
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             if point.name not in self._records and point.name not in self._aliases:
-                broken = {"reference": point.value, "provider": PLUGIN, "broken": reason}
-                self.register(self._record(name=point.name, factory=_nothing, **broken))
+                broken = self._record(
+                    name=point.name, factory=_nothing, reference=point.value, provider=PLUGIN, broken=reason
+                )
+                self.register(broken)
 
     def written_here(self) -> list[R]:
         """Return the records that this process registered itself: what a new process can't find by importing."""

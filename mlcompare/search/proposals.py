@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -161,7 +161,7 @@ def optuna_study(
     space: Space, told: Sequence[Told], *, maximize: bool = True, storage: Any = None, name: str | None = None
 ) -> optuna.Study:
     """Replay told trials into an Optuna study (in memory unless a storage is given)."""
-    direction = "maximize" if maximize else "minimize"
+    direction: Literal["maximize", "minimize"] = "maximize" if maximize else "minimize"
     study = optuna.create_study(direction=direction, storage=storage, study_name=name)
     study.add_trials(_frozen_trials(space, told))
     return study
@@ -173,12 +173,14 @@ def _frozen_trials(space: Space, told: Sequence[Told]) -> list[optuna.trial.Froz
     trials = []
     for trial in sorted(told, key=lambda t: t.number):
         whole = TrialState.PRUNED if trial.stopped_after else TrialState.COMPLETE
-        early = trial.stopped_after and trial.objective is not None
+        early = {}
+        if trial.stopped_after and trial.objective is not None:
+            early[trial.stopped_after] = trial.objective
         trials.append(
             create_trial(
                 state=TrialState.FAIL if trial.objective is None else whole,
                 value=None if trial.stopped_after else trial.objective,
-                intermediate_values={trial.stopped_after: trial.objective} if early else {},
+                intermediate_values=early,
                 params={key: trial.values[key] for key in searched},
                 distributions=searched,
             )

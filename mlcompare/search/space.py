@@ -88,10 +88,10 @@ def training_space(given: Mapping[str, Any], base: Mapping[str, float]) -> Space
 
 
 def _registered(declaration: HyperparameterSpec | OptionSpec) -> Any:
-    if isinstance(declaration, OptionSpec) or not declaration.searched:
+    if isinstance(declaration, OptionSpec) or declaration.low is None or declaration.high is None:
         return declaration.default
-    d = declaration
-    return Range(d.low, d.high, min(max(d.default, d.low), d.high), d.log, d.integer)
+    low, high = declaration.low, declaration.high
+    return Range(low, high, min(max(declaration.default, low), high), declaration.log, declaration.integer)
 
 
 def _overridden(

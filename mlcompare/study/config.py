@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from mlcompare.data import PROTOCOLS
+from mlcompare.data.splits import ProtocolKind
 from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import MLCompareError, StudyFileError, UnknownNameError, did_you_mean
 from mlcompare.study.strict_yaml import read_yaml
@@ -34,7 +34,7 @@ def _test_classes(value: Any) -> float | str:
 class ProtocolConfig(_Frozen):
     """``protocol:`` who trains, who validates, who is sealed."""
 
-    kind: Literal[PROTOCOLS] = "class_disjoint"
+    kind: ProtocolKind = "class_disjoint"
     test_classes: Annotated[Any, AfterValidator(_test_classes)] = 0.5
     test_share: float = Field(0.2, gt=0, lt=1)
     folds: int = Field(4, ge=2, le=100)

@@ -94,10 +94,9 @@ class Coordinator:
             yield from self._advance(loss)
 
     def _record(self, job: TrainingJob, result: TrainingResult) -> dict[str, Any]:
-        baseline = job.kind == "baseline"
         if result.artifacts:
             self._keep(job, result.artifacts)
-        raw = baseline and not is_fitted(job.baseline, job.metrics)
+        raw = job.kind == "baseline" and job.baseline is not None and not is_fitted(job.baseline, job.metrics)
         return {
             "type": "job",
             "key": job.key,
@@ -162,7 +161,7 @@ class Coordinator:
             running = [job for job in jobs if job.fold == fold and (loss, job.trial) not in self.stopped]
             yield running
             last = fold == self.plan.folds[-1]
-            for trial in [] if last else [job.trial for job in running]:
+            for trial in [] if last else [job.trial for job in running if job.trial is not None]:
                 scores = self._scores(loss, trial, sign)
                 seen = {f: scores[f] for f in self.plan.folds if f <= fold and f in scores}  # a resume knows later ones
                 if len(seen) == fold + 1 and clearly_behind(seen, best or {}, spread):  # a failed fold has no score
@@ -291,8 +290,12 @@ class Coordinator:
     def _select(self, loss: str) -> int | None:
         """The best trial by the objective, the first of equals; ``None`` where every trial failed."""
         sign = 1 if higher_is_better(self.plan.objective) else -1
-        good = [trial for trial in self.told(loss) if trial.objective is not None and not trial.stopped_after]
-        return max(good, key=lambda t: (sign * t.objective, -t.number)).number if good else None
+        good = [
+            (sign * trial.objective, -trial.number)
+            for trial in self.told(loss)
+            if trial.objective is not None and not trial.stopped_after
+        ]
+        return -max(good)[1] if good else None
 
 
 def _finite(values: dict[str, float]) -> dict[str, float]:

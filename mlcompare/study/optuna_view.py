@@ -65,7 +65,8 @@ def _told(loss: str, config: StudyConfig, records: list[dict[str, Any]]) -> list
     for ask in (record for record in mine if record["type"] == "ask"):
         scores, early = values.get(ask["trial"], []), stopped.get(ask["trial"], 0)
         if early or len(scores) == folds:
-            mean = None if None in scores else sum(scores) / len(scores)
+            known = [score for score in scores if score is not None]
+            mean = None if len(known) < len(scores) else sum(known) / len(known)
             told.append(Told(ask["trial"], ask["hyperparameters"], mean, early))
     return told
 

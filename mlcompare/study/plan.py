@@ -34,6 +34,7 @@ from mlcompare.errors import (
 from mlcompare.execution.bundles import versions
 from mlcompare.losses.compose import LossEntry
 from mlcompare.metrics import parse_metric
+from mlcompare.registry import Registry
 from mlcompare.search.space import Space, training_space
 from mlcompare.study.config import StudyConfig
 from mlcompare.study.entries import parse_entry
@@ -210,7 +211,7 @@ class StudyPlan:
         state, statistics = read_weights(str(self.encoder.weights))
         for key, tensor in sorted(state.items()):
             digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
         digest.update(repr(statistics).encode())
         return digest.hexdigest()
 
@@ -288,7 +289,7 @@ def _alone(config: StudyConfig, encoder: nn.Module, dataset: Dataset) -> str | N
 
 def _check_names(config: StudyConfig, place: str) -> None:
     """What the training names must be registered."""
-    named = {"sampler": SAMPLERS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+    named: dict[str, Registry[Any]] = {"sampler": SAMPLERS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
     for key, known in named.items():
         name = getattr(config.training, key)
         if name not in known:
@@ -320,7 +321,7 @@ def _check_metric(name: str, config: StudyConfig) -> None:
 def _check_far(config: StudyConfig, dataset: Dataset, splits: Splits) -> None:
     """A false accept rate can be kept only where one false accept is not already more than it."""
     metric = parse_metric(config.search.objective)
-    if metric.kind != "tar_at_far":
+    if metric.kind != "tar_at_far" or metric.far is None:
         return
     for number, fold in enumerate(splits.folds):
         sizes = np.unique(dataset.labels[fold.validation], return_counts=True)[1]

@@ -148,8 +148,8 @@ def run_study(
             keep_test_samples(path, plan.data)
             coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations)
             if console is not None:
-                workers = "worker" if jobs.workers == 1 else "workers"
-                console.print(f"{jobs.workers} {workers}, {engine.why}", soft_wrap=True)
+                noun = "worker" if jobs.workers == 1 else "workers"
+                console.print(f"{jobs.workers} {noun}, {engine.why}", soft_wrap=True)
             resumed = coordinator.resumed
             _catch_up(coordinator, tracker)
             try:

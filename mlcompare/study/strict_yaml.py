@@ -30,7 +30,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, "-+.0123456789")
 
 
-def _int(loader: _Loader, node: yaml.Node) -> int:
+def _int(loader: _Loader, node: yaml.ScalarNode) -> int:
     text = loader.construct_scalar(node)
     if len(text) > 30:
         raise yaml.constructor.ConstructorError(None, None, "a number has at most 30 digits", node.start_mark)
@@ -70,7 +70,8 @@ def _parse(text: str, place: str) -> dict[str, Any]:
             _refuse_aliases_and_depth(text, place)
             node = loader.get_single_node()
             if not isinstance(node, yaml.MappingNode):
-                got = "nothing" if node is None else f"a {node.id}"
+                kind = "sequence" if isinstance(node, yaml.SequenceNode) else "scalar"
+                got = "nothing" if node is None else f"a {kind}"
                 raise StudyFileError("a study file is a mapping", value=got, cure="start with `name: …`", place=place)
             _refuse_duplicates(node, place, "")
             return loader.construct_document(node)
@@ -93,8 +94,9 @@ def _refuse_aliases_and_depth(text: str, place: str) -> None:
         where = f"{place}:{event.start_mark.line + 1}" if event.start_mark else place
         if isinstance(event, yaml.AliasEvent):
             raise StudyFileError("a study file has no aliases", value=f"*{event.anchor}", place=where)
-        if getattr(event, "tag", None) is not None and not isinstance(event, yaml.DocumentStartEvent):
-            raise StudyFileError("a study file has no tags", value=str(event.tag), place=where)
+        tag = getattr(event, "tag", None)
+        if tag is not None and not isinstance(event, yaml.DocumentStartEvent):
+            raise StudyFileError("a study file has no tags", value=str(tag), place=where)
         if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             depth += 1
             if depth > MAX_DEPTH:

@@ -14,6 +14,7 @@ import copy
 import io
 import pickle
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 from unittest import SkipTest
 
@@ -217,7 +218,8 @@ class LossTestCase:
         batches = [self.batch(seed) for seed in range(3)]
         noises = [self.noise(m, rows, seed) for seed, (m, (rows, _)) in enumerate(zip(members, batches))]
         rows, labels = (torch.stack(part) for part in zip(*batches))  # (K, B, D), (K, B)
-        noise = torch.stack(noises) if noises[0] is not None else None
+        given = [noise for noise in noises if noise is not None]  # all, or none
+        noise = torch.stack(given) if given else None
         parameters, buffers = stack_module_state(members)
         buffers = {name: buffer.clone() for name, buffer in buffers.items()}
         skeleton = copy.deepcopy(members[0]).to("meta")
@@ -237,16 +239,16 @@ class LossTestCase:
         torch.testing.assert_close(gradients, alone_rows.grad, rtol=1e-3, atol=1e-5)
         for name, stacked in buffers.items():
             one_by_one = torch.stack([dict(member.named_buffers())[name] for member in members])
-            torch.testing.assert_close(
-                stacked, one_by_one, rtol=1e-5, atol=1e-6, msg=lambda text, name=name: f"state {name}: {text}"
-            )
+            named = partial("state {}: {}".format, name)
+            torch.testing.assert_close(stacked, one_by_one, rtol=1e-5, atol=1e-6, msg=named)
 
     def _spread(self, members: list[Loss]) -> None:
         """Give each member values of its own inside the search ranges."""
         for number, member in enumerate(members):
             for name, hyperparameter in member.hyperparameters.items():
-                if hyperparameter.searched:
-                    value = hyperparameter.low + (number + 1) / 4 * (hyperparameter.high - hyperparameter.low)
+                low, high = hyperparameter.low, hyperparameter.high
+                if low is not None and high is not None:
+                    value = low + (number + 1) / 4 * (high - low)
                     getattr(member, name).fill_(round(value) if hyperparameter.integer else value)
 
     def test_bad_input(self) -> None:
@@ -259,7 +261,8 @@ class LossTestCase:
         _assert_raises(InvalidValueError, lambda: loss.validate(embeddings * torch.nan, labels))
         _assert_raises(InvalidValueError, lambda: loss.validate(embeddings, labels - 1))
         for name in get_spec(self.loss_name).hyperparameters:
-            _assert_raises(InvalidValueError, lambda name=name: self.make(**{name: float("nan")}))
+            values: dict[str, Any] = {name: float("nan")}
+            _assert_raises(InvalidValueError, partial(self.make, **values))
 
 
 def _assert_raises(kind: type[Exception], call) -> None:

@@ -81,14 +81,14 @@ class ClientWriter:
         key = (run.key, identity)
         if key not in self._known and (run.key, None) in self._known:  # logged before runs had an identity
             key = (run.key, None)
-        run_id, status, known_source = self._known.get(key, (None, None, None))
-        again = status == "FAILED" and run.status != "FAILED"  # a training that was retried
-        if status in ENDED and not again:
-            if source != known_source:
-                client.set_tag(run_id, "source", source or "superseded")
-                self._known[key] = (run_id, status, source)
-            return
-        if run_id is not None:
+        if key in self._known:
+            run_id, status, known_source = self._known[key]
+            again = status == "FAILED" and run.status != "FAILED"  # a training that was retried
+            if status in ENDED and not again:
+                if source != known_source:
+                    client.set_tag(run_id, "source", source or "superseded")
+                    self._known[key] = (run_id, status, source)
+                return
             client.delete_run(run_id)
         now = int(time.time() * 1000)
         start = now - int(run.seconds * 1000)

@@ -78,5 +78,6 @@ def where_to_browse(store: Path, tracking_uri: str | None, experiment_id: str | 
     """Say where the trials of a study stand: on the server they were logged to, or on the store's own dashboard."""
     if tracking_uri is None:
         return f"mlcompare dashboard {quote(str(store))}  (then {view_link(LOCAL_SERVER, LOCAL_EXPERIMENT, 'trials')})"
-    known = experiment_id is not None and tracking_uri.startswith("http")
-    return view_link(tracking_uri, experiment_id, "trials") if known else tracking_uri
+    if experiment_id is None or not tracking_uri.startswith("http"):
+        return tracking_uri
+    return view_link(tracking_uri, experiment_id, "trials")

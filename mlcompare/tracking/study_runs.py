@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def _tags(record: Record, kind: str, source: str | None) -> dict[str, str]:
     return tags
 
 
-def trial_run(records: list[Record], source: str, objective: str, *, stopped: int = 0) -> Run:
+def trial_run(records: Sequence[Record], source: str, objective: str, *, stopped: int = 0) -> Run:
     """Return one trial as one run: mean and standard deviation over its folds, the folds as steps.
 
     ``stopped`` is the number of folds after which a race left it behind.
@@ -131,7 +131,7 @@ def job_run(record: Record, sources: list[str], artifacts: tuple[tuple[str, str]
     )
 
 
-def runs_of(records: list[Record], folds: int, objective: str, store: Path) -> Iterable[Run]:
+def runs_of(records: Sequence[Record], folds: int, objective: str, store: Path) -> Iterable[Run]:
     """Yield every run that a journal amounts to; the tracker leaves out those it has."""
     asks = {(r["loss"], r["trial"]): r for r in records if r["type"] == "ask"}
     openings = {r["loss"]: r["settings"] for r in records if r["type"] == "opening"}

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,11 @@ class Tracker:
         """Write what waits, in order, until the server does not answer. A run that it refuses is left out."""
         while backlog:
             self._unreached = None if self._writer else _fault_of(self._connect)
-            if self._unreached is None:
-                refused = _fault_of(lambda: self._writer.write(backlog[0]))
+            writer = self._writer
+            if self._unreached is None and writer is not None:
+                refused = _fault_of(partial(writer.write, backlog[0]))
                 if refused:
-                    self._unreached = _fault_of(self._writer.reach)
+                    self._unreached = _fault_of(writer.reach)
                     self._refused = self._refused if self._unreached else refused
             if self._unreached:
                 self._unreached += f" ({len(backlog)} runs wait)"

@@ -67,7 +67,7 @@ def frozen_encoder(
     """
     encoder = create_encoder(name, input_shape=dataset.sample_shape, embedding_dim=1, **options)
     if weights is not None:
-        encoder.statistics = load_weights(encoder, weights)
+        load_weights(encoder, weights)
     standardize = Standardizer.of(encoder, dataset, rows, device)
     return body_of(encoder).to(device).eval(), standardize
 
@@ -84,7 +84,7 @@ def _identity(dataset: Dataset, name: str, options, body: nn.Module, standardize
     tensors: dict[str, Tensor] = {**body.state_dict(), "mean": standardize.mean, "inverse": standardize.inverse}
     for key, tensor in tensors.items():
         digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

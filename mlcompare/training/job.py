@@ -58,7 +58,7 @@ def job_key(kind: str, name: str, *, fold: int, trial: int | None = None, seed: 
     return "/".join(part for part in parts if part is not None)
 
 
-def artifact_path(loss: str, *, trial: int, fold: int, seed: int) -> PurePosixPath:
+def artifact_path(loss: str, *, trial: int | None, fold: int, seed: int | None) -> PurePosixPath:
     """Return where a final training leaves its files in a store's ``artifacts``, less their ending.
 
     >>> str(artifact_path("cosface", trial=3, fold=1, seed=0))

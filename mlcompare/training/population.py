@@ -205,10 +205,12 @@ class _Batches:
         inputs = self._samples[rows]
         batch = rows.shape[1]
         if self._augment:
-            shape = tuple(inputs.shape[2:])
+            channels, height, width = inputs.shape[2:]
+            shape = (channels, height, width)
             drawn = [draw_augmentation(batch, self._augment, stream, shape) for stream, _ in self._streams]
             together = [torch.cat(parts, -1) for parts in zip(*drawn)]  # parameters (…, M·B)
             inputs = apply_augmentation(inputs.flatten(0, 1), self._augment, together).view_as(inputs)
         inputs = (inputs.float() - self._mean).mul_(self._inverse)
-        noises = [self._loss.draw_noise(batch, generator=stream) for _, stream in self._streams]
-        return inputs, labels, None if noises[0] is None else torch.stack(noises)
+        drawn_noise = (self._loss.draw_noise(batch, generator=stream) for _, stream in self._streams)
+        noises = [noise for noise in drawn_noise if noise is not None]  # all, or none
+        return inputs, labels, torch.stack(noises) if noises else None

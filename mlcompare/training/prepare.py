@@ -110,11 +110,11 @@ def build_encoder(job: TrainingJob, dataset: Dataset) -> nn.Module:
         **job.encoder.options,
     )
     if job.encoder.weights is not None:
-        statistics = load_weights(encoder, job.encoder.weights)
-        if statistics is not None:
-            encoder.statistics = statistics
+        load_weights(encoder, job.encoder.weights)
     encoder = encoder.to(job.device)
-    return encoder.to(memory_format=torch.channels_last) if dataset.is_images else encoder
+    if dataset.is_images:
+        encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks the keyword
+    return encoder
 
 
 def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
@@ -122,6 +122,7 @@ def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
     dataset, fold = data.dataset, data.splits.folds[job.fold]
     rows = fold.train
     classes, targets = np.unique(fold.labels(dataset.labels), return_inverse=True)
+    assert job.loss is not None  # a baseline is not trained
     own = {*job.loss.hyperparameters, *job.loss.options}  # a name that training has too is the loss's (momentum of ccl)
     tuned = {k: v for k, v in job.hyperparameters.items() if k in TUNED and k not in own}
     config = job.training.replaced(**tuned)

@@ -41,11 +41,10 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], Statistics | None
     return state, statistics
 
 
-def load_weights(encoder: nn.Module, path: str | Path) -> Statistics | None:
+def load_weights(encoder: nn.Module, path: str | Path) -> None:
     """Load weights into an encoder; the last linear layer keeps its first weights where the file has none that fit.
 
-    Returns:
-        The input statistics they were trained with, where the file tells.
+    Where the file tells the statistics of their input, they become the encoder's: ``encoder.statistics``.
 
     Raises:
         DataError: a weight of the encoder is missing or of another shape; the first three are named.
@@ -61,7 +60,8 @@ def load_weights(encoder: nn.Module, path: str | Path) -> Statistics | None:
         cure = "name the encoder and options that they were trained with"
         raise DataError("the weights must fit the encoder", value=value, cure=cure, place=str(path))
     encoder.load_state_dict({**own, **fits})
-    return statistics
+    if statistics is not None:
+        vars(encoder)["statistics"] = statistics
 
 
 def _last_linear(encoder: nn.Module) -> str:

@@ -75,8 +75,8 @@ def score(
             by_class = {labels[columns == c][0]: value for c, value in per_class_accuracy(logits, columns).items()}
         elif has_class_scores(objective) and pairs is None:
             by_class = per_class_scores(embeddings, labels, objective)
-        names = data.dataset.class_names
-        result.per_class = {objective: {names[int(c)]: float(v) for c, v in by_class.items()}}
+        classes = data.dataset.class_names
+        result.per_class = {objective: {classes[int(c)]: float(v) for c, v in by_class.items()}}
     if job.keep:
         result.artifacts = {"embeddings": embeddings.cpu().numpy(), "labels": labels, "rows": rows}
 
@@ -100,9 +100,11 @@ def class_scores(
     The logits of a loss that has class weights (no margin, no scale); else cosines with the class means of the fold's
     training embeddings: the nearest class mean.
     """
-    if loss is not None and getattr(loss, "class_weights", None) is not None and hasattr(loss, "logits"):
+    logits = getattr(loss, "logits", None) if getattr(loss, "class_weights", None) is not None else None
+    if loss is not None and logits is not None:
+        loss.eval()
         with torch.no_grad():
-            return loss.eval().logits(embeddings)
+            return logits(embeddings)
     fold = data.splits.folds[job.fold]
     _, targets = np.unique(fold.labels(data.dataset.labels), return_inverse=True)
     return class_mean_scores(embed_rows(fold.train), targets, embeddings)

@@ -100,7 +100,7 @@ def captured(step: Step, running_state: Sequence[Tensor], batch: Batch) -> Step:
 
     def replay(*batch: Tensor | None) -> tuple[Tensor, list[Tensor | None]]:
         for place, tensor in zip(fixed, batch):
-            if place is not None:
+            if place is not None and tensor is not None:
                 place.copy_(tensor)
         graph.replay()
         return outputs
