@@ -6,9 +6,13 @@ The public names; each is imported on first use, so that light commands stay lig
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if sys.platform == "win32":
+    raise ImportError("mlcompare runs on Linux and macOS: its workers need `forkserver`; on Windows use it inside WSL")
 
 _homes = {
     "Assignment": "training",

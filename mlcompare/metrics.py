@@ -110,7 +110,7 @@ class Metric:
     """A parsed metric name: ``recall_at_10`` is ``Metric("recall_at_10", "recall_at", "retrieval", k=10)``."""
 
     name: str
-    kind: str
+    stem: str
     group: str
     k: int | None = None
     far: float | None = None

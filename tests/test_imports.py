@@ -69,6 +69,12 @@ def test_workers_load_neither_optuna_nor_mlflow() -> None:
     assert not {"optuna", "mlflow"} & loaded_by("import mlcompare.training, mlcompare.losses")
 
 
+def test_windows_is_refused_in_one_sentence() -> None:
+    code = "import sys; sys.platform = 'win32'; import mlcompare"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip().splitlines()[-1].startswith("ImportError: mlcompare runs on Linux and macOS")
+
+
 def test_comparison_loads_no_torch() -> None:
     assert not {"torch", "optuna", "mlflow"} & loaded_by("import mlcompare.comparison")
 

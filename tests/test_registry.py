@@ -75,7 +75,7 @@ def test_every_record_is_complete(spec):
     assert spec.reference
     assert spec.bibtex.startswith("@")
     assert spec.family in ("metric", "margin")
-    if spec.kind != "sum":
+    if spec.group != "sum":
         assert "``" in spec.doc, "the formula"
     for name, h in spec.hyperparameters.items():
         h.check(name, h.default)

@@ -27,4 +27,4 @@ def clustering_scores(samples: Samples, metrics: Sequence[Metric], *, seed: int 
     groups = KMeans(len(samples.classes), n_init=3, random_state=seed).fit_predict(
         samples.vectors.float().cpu().numpy()
     )
-    return {metric.name: float(scores[metric.kind](codes, groups)) for metric in metrics}
+    return {metric.name: float(scores[metric.stem](codes, groups)) for metric in metrics}

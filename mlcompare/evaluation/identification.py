@@ -103,7 +103,7 @@ def identification_scores(
     codes = samples.codes.cpu().numpy()
     scores: dict[str, float] = {}
     for open_set in (False, True):
-        chosen = [metric for metric in metrics if (metric.kind == "dir_at_far") == open_set]
+        chosen = [metric for metric in metrics if (metric.stem == "dir_at_far") == open_set]
         if not chosen:
             continue
         if open_set and gallery is None:
@@ -131,7 +131,7 @@ def _check(metrics: Sequence[Metric], known: np.ndarray, identities: int) -> Non
             "k must not exceed the number of enrolled identities", value=f"k={largest} for {identities}",
             cure="ask for a smaller k", place="rank_k",
         )  # fmt: skip
-    if metrics[0].kind == "dir_at_far" and known.all():
+    if metrics[0].stem == "dir_at_far" and known.all():
         raise InvalidValueError(
             "dir_at_far needs probes whose identity is not enrolled", value="none",
             cure="leave some classes out of the gallery", place="gallery",

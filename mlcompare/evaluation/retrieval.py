@@ -81,7 +81,7 @@ def retrieval_scores(
     depth = _depth(task, metrics)
     scores = {metric.name: np.empty(len(task.query)) for metric in metrics}
     positives = torch.as_tensor(task.positives, device=samples.codes.device)
-    needs_first = any(metric.kind == "mrr" for metric in metrics)
+    needs_first = any(metric.stem == "mrr" for metric in metrics)
     for ranked in ranked_lists(samples, task, depth, first=needs_first, chunk_size=chunk_size):
         rows = ranked.rows.cpu().numpy()
         for metric in metrics:
@@ -97,12 +97,12 @@ def _depth(task: Task, metrics: Sequence[Metric]) -> np.ndarray:
             "k must not exceed the number of samples to search", value=f"k={largest} for {task.candidates}",
             cure="ask for a smaller k, or give a larger gallery", place="evaluate_embeddings",
         )  # fmt: skip
-    whole_class = any(metric.kind in ("map_at_r", "r_precision") for metric in metrics)
+    whole_class = any(metric.stem in ("map_at_r", "r_precision") for metric in metrics)
     return np.maximum(largest, task.positives) if whole_class else np.full(len(task.query), largest)
 
 
 def _score(metric: Metric, ranked: Ranked, positives: torch.Tensor) -> torch.Tensor:
-    match metric.kind:
+    match metric.stem:
         case "recall_at" if metric.k is not None:
             return recall_at_k(ranked.hits, metric.k)
         case "precision_at" if metric.k is not None:
@@ -113,4 +113,4 @@ def _score(metric: Metric, ranked: Ranked, positives: torch.Tensor) -> torch.Ten
             return r_precision(ranked.hits, positives)
         case "mrr" if ranked.first is not None:
             return 1.0 / ranked.first.double()
-    raise AssertionError(metric.kind)
+    raise AssertionError(metric.stem)

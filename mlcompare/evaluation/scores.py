@@ -95,7 +95,7 @@ def has_class_scores(metric: str) -> bool:
     (True, False)
     """
     parsed = parse_metric(metric)
-    return parsed.group in ("retrieval", "own") or parsed.kind in ("auc", "eer", "tar_at_far")
+    return parsed.group in ("retrieval", "own") or parsed.stem in ("auc", "eer", "tar_at_far")
 
 
 def per_class_scores(

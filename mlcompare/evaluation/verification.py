@@ -179,7 +179,7 @@ def pair_folds(
 
 def score_counts(counts: PairCounts, metric: Metric) -> float:
     """Read one of ``auc``, ``eer`` and ``tar_at_far_…`` off the counts."""
-    match metric.kind:
+    match metric.stem:
         case "auc":
             return auc(counts)
         case "eer":
@@ -200,7 +200,7 @@ def verification_scores(
     given = pairs[3] if pairs is not None and len(pairs) > 3 else None
     scores, counts = {}, None
     for metric in metrics:
-        if metric.kind == "verification_accuracy":
+        if metric.stem == "verification_accuracy":
             if listed:
                 folds = pair_folds(*listed, seed=seed, given=given)
             else:

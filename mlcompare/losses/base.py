@@ -40,7 +40,7 @@ class Loss(nn.Module):
     hyperparameters: ClassVar[Mapping[str, HyperparameterSpec]] = {}
     options: ClassVar[Mapping[str, OptionSpec]] = {}
     needs: ClassVar[tuple[str, ...]] = ()
-    kind: ClassVar[str] = ""
+    group: ClassVar[str] = ""
     exact_gradient: ClassVar[bool] = True  # False where the method stops gradients on purpose
     fixed: ClassVar[tuple[str, ...]] = ()  # what `setup` builds weights from: it can't be set afterwards
     uses_class_weights: ClassVar[bool] = False  # a term that a sum hands its head's class weights

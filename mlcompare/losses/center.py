@@ -25,7 +25,7 @@ BIBTEX = cite(
 )
 
 
-@register_loss("center_term", family="margin", kind="term", reference=REFERENCE, term=True, bibtex=BIBTEX)
+@register_loss("center_term", family="margin", group="term", reference=REFERENCE, term=True, bibtex=BIBTEX)
 class CenterTerm(Loss):
     """Center loss, the term alone: ``(λ/2) · mean‖x − c_y‖²`` on raw embeddings ``(B, D)``.
 
@@ -47,7 +47,7 @@ class CenterTerm(Loss):
     needs = ("num_classes", "embedding_dim")
     num_classes: int  # `needs` demands both
     embedding_dim: int
-    kind = "term"
+    group = "term"
     weight: float = Hyperparameter(0.003, low=1e-4, high=1.0, log=True, minimum=0.0, symbol="λ")
     alpha: float = Hyperparameter(
         0.5, low=0.05, high=1.0, minimum=0.0, maximum=1.0, symbol="α", description="rate of the center update"

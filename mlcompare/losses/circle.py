@@ -40,7 +40,7 @@ class Circle(Loss):
     0.4741
     """
 
-    kind = "pair"
+    group = "pair"
     exact_gradient = False
     margin: float = Hyperparameter(0.4, low=0.1, high=0.5, minimum=0.0, symbol="m", unit="cosine")
     gamma: float = Hyperparameter(80.0, low=16.0, high=256.0, log=True, positive=True, symbol="γ", description="scale")

@@ -74,7 +74,7 @@ class SumLoss(Loss):
     that declares ``weight`` applies it itself; the others are weighted here.
     """
 
-    kind = "sum"
+    group = "sum"
     terms: Any  # an nn.ModuleList, whose items are losses
 
     def __init__(
@@ -181,7 +181,7 @@ def register_sum(
         LossSpec(
             name=name,
             family=family,
-            kind="sum",
+            group="sum",
             reference=reference,
             factory=partial(SumLoss, names, layout),
             hyperparameters={
@@ -225,13 +225,13 @@ class LossEntry:
     """
 
     name: str
-    kind: str = "single"
+    form: str = "single"
     terms: tuple[Term, ...] = field(default=())
 
     @property
     def layout(self) -> dict[str, Slot]:
         """Flat names of everything that may be set."""
-        return slots([term.loss for term in self.terms], weighted=self.kind == "sum")
+        return slots([term.loss for term in self.terms], weighted=self.form == "sum")
 
     @property
     def hyperparameters(self) -> dict[str, HyperparameterSpec]:
@@ -248,7 +248,7 @@ class LossEntry:
     @property
     def family(self) -> str:
         """That of the first term of a sum, of the last of the stages."""
-        return self.specs[-1 if self.kind == "stages" else 0].family
+        return self.specs[-1 if self.form == "stages" else 0].family
 
     @property
     def batched(self) -> bool:
@@ -257,14 +257,14 @@ class LossEntry:
 
     @property
     def published(self) -> tuple[Mapping[str, float], ...]:
-        return tuple(self.specs[0].published) if self.kind == "single" else ()
+        return tuple(self.specs[0].published) if self.form == "single" else ()
 
     def build(
         self, values: Mapping[str, Any], *, generator: torch.Generator | None = None, **context: Any
     ) -> list[tuple[float, Loss]]:
         """Return ``[(share of the steps, loss), …]``: one item unless the entry is staged."""
         losses, layout = [term.loss for term in self.terms], self.layout
-        if self.kind == "sum":
+        if self.form == "sum":
             return [(1.0, SumLoss(losses, layout, generator=generator, **context, **values))]
         parts = _grouped(layout, values, len(losses))
         total = sum(term.share for term in self.terms)

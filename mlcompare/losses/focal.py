@@ -39,7 +39,7 @@ class Focal(LinearHead):
     0.1733
     """
 
-    kind = "softmax"
+    group = "softmax"
     gamma: float = Hyperparameter(2.0, low=0.0, high=5.0, minimum=0.0, symbol="γ", description="focus")
     alpha: float = Hyperparameter(1.0, positive=True, symbol="α", description="a factor on the whole loss")
 

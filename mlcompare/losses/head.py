@@ -20,7 +20,7 @@ class Head(Loss):
     needs = ("num_classes", "embedding_dim")
     num_classes: int  # `needs` demands both
     embedding_dim: int
-    kind = "softmax"
+    group = "softmax"
     class_weights: nn.Parameter
 
     def setup(self, generator: torch.Generator | None) -> None:
@@ -68,7 +68,7 @@ class CosineHead(Head):
 class MarginHead(CosineHead):
     """A :class:`CosineHead` with a fixed scale, which is where margins live."""
 
-    kind = "margin"
+    group = "margin"
     scale: float = Hyperparameter(30.0, low=4.0, high=128.0, log=True, positive=True, symbol="s")
 
     def current_scale(self) -> Tensor:

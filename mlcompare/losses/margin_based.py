@@ -52,7 +52,7 @@ class MarginBased(SampledLoss):
     0.5056
     """
 
-    kind = "pair"
+    group = "pair"
     fixed = ("beta", "learn_beta", "per_class")
     margin: float = Hyperparameter(0.2, low=0.05, high=0.4, minimum=0.0, symbol="m", unit="distance")
     beta: float = Hyperparameter(

@@ -25,7 +25,7 @@ EXACT = 50.0  # softplus turns linear only where it can't be told apart
 @register_loss(
     "multi_similarity",
     family="metric",
-    kind="pair",
+    group="pair",
     reference="Wang et al. 2019, arXiv:1904.06627",
     published=(
         {"alpha": 2.0, "beta": 40.0, "base": 0.5, "epsilon": 0.1},  # the authors' code
@@ -60,7 +60,7 @@ class MultiSimilarity(Loss):
     1.084
     """
 
-    kind = "pair"
+    group = "pair"
     alpha: float = Hyperparameter(
         2.0, low=0.1, high=20.0, log=True, positive=True, symbol="α", description="sharpness for positives"
     )

@@ -59,7 +59,7 @@ class NPair(Loss):
     0.3133
     """
 
-    kind = "pair"
+    group = "pair"
     weight: float = Hyperparameter(0.002, low=1e-4, high=0.1, log=True, minimum=0.0, symbol="λ")
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:

@@ -57,7 +57,7 @@ class NoiseResistantSoftmax(ArcFace):
         return self.beta * trusted + (1 - self.beta) * guessed
 
 
-@register_loss("dispersion_term", family="margin", kind="term", reference=REFERENCE, term=True, bibtex=BIBTEX)
+@register_loss("dispersion_term", family="margin", group="term", reference=REFERENCE, term=True, bibtex=BIBTEX)
 class DispersionTerm(Loss):
     """Inter-class dispersion: ``λ/K² · Σ_{j≠k} (m_jᵀm_k)²`` over the K classes of the batch, for a sum with a head.
 
@@ -73,7 +73,7 @@ class DispersionTerm(Loss):
     0.18
     """
 
-    kind = "term"
+    group = "term"
     weight: float = Hyperparameter(1.0, low=0.01, high=10.0, log=True, minimum=0.0, symbol="λ")
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:

@@ -19,7 +19,7 @@ LEARNED_START = 10.0
 @register_loss(
     "normface",
     family="margin",
-    kind="softmax",
+    group="softmax",
     reference="Wang et al. 2017, arXiv:1704.06369",
     aliases=("normalized_softmax",),
     published=(
@@ -51,7 +51,7 @@ class NormFace(MarginHead):
     0.3133
     """
 
-    kind = "softmax"
+    group = "softmax"
     scale: float = Hyperparameter(16.0, low=4.0, high=64.0, log=True, positive=True, symbol="s")
     fixed = ("learn_scale",)
     learn_scale: bool = Option(False, choices=(False, True), description="learn s, from 10 on, and ignore `scale`")

@@ -39,7 +39,7 @@ class NTXent(Loss):
     0.3133
     """
 
-    kind = "pair"
+    group = "pair"
     temperature: float = Hyperparameter(
         0.1, low=1e-4, high=1.0, log=True, positive=True, symbol="τ", description="published down to .0002"
     )
@@ -76,7 +76,7 @@ class SupCon(Loss):
     0.3133
     """
 
-    kind = "pair"
+    group = "pair"
     temperature: float = Hyperparameter(0.1, low=0.02, high=1.0, log=True, positive=True, symbol="τ")
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:

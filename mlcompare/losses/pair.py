@@ -28,7 +28,7 @@ class Pairs(NamedTuple):
 class PairLoss(Loss):
     """A loss of the distances inside a batch; it owns no weights."""
 
-    kind = "pair"
+    group = "pair"
     normalize: bool = Option(True, choices=(True, False), description="L2-normalise the embeddings first")
 
     def pairs(self, embeddings: Tensor, labels: Tensor) -> Pairs:

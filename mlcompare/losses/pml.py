@@ -116,7 +116,7 @@ def _spec(name: str, cls: type) -> LossSpec:
     return LossSpec(
         name=PML_PREFIX + name,
         family=_family(cls),
-        kind="pml",
+        group="pml",
         reference=f"pytorch-metric-learning {metadata.version('pytorch-metric-learning')}, {cls.__name__}",
         factory=partial(PMLLoss, name),
         hyperparameters={k: d for k, d in declared.items() if isinstance(d, HyperparameterSpec)},
@@ -151,7 +151,7 @@ class PMLLoss(Loss):
         num_classes, embedding_dim, class_counts, generator: as for every loss.
     """
 
-    kind = "pml"
+    group = "pml"
 
     def __init__(
         self,

@@ -56,7 +56,7 @@ class ProxyNCA(Head):
     -2.0
     """
 
-    kind = "proxy"
+    group = "proxy"
     scale: float = Hyperparameter(8.0, low=1.0, high=32.0, log=True, positive=True, symbol="s")
 
     def setup(self, generator: torch.Generator | None) -> None:
@@ -95,7 +95,7 @@ class ProxyAnchor(Head):
     0.6598
     """
 
-    kind = "proxy"
+    group = "proxy"
     alpha: float = Hyperparameter(32.0, low=8.0, high=64.0, log=True, positive=True, symbol="α", description="a scale")
     margin: float = Hyperparameter(0.1, low=0.0, high=0.4, minimum=0.0, symbol="m", unit="cosine", description="δ")
 

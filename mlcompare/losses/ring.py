@@ -26,7 +26,7 @@ BIBTEX = cite(
 RADIUS_FLOOR = 1e-3
 
 
-@register_loss("ring_term", family="margin", kind="term", reference=REFERENCE, term=True, bibtex=BIBTEX)
+@register_loss("ring_term", family="margin", group="term", reference=REFERENCE, term=True, bibtex=BIBTEX)
 class RingTerm(Loss):
     """Ring loss, the term alone: ``λ/(2B) · Σ(‖x‖ − R)²`` on raw embeddings ``(B, D)``.
 
@@ -40,7 +40,7 @@ class RingTerm(Loss):
     0.5
     """
 
-    kind = "term"
+    group = "term"
     weight: float = Hyperparameter(0.01, low=1e-4, high=1.0, log=True, minimum=0.0, symbol="λ")
 
     start: Tensor

@@ -41,7 +41,7 @@ class TripletSemiHard(PairLoss):
     0.46
     """
 
-    kind = "triplet"
+    group = "triplet"
     margin: float = Hyperparameter(0.2, low=0.05, high=0.5, minimum=0.0, symbol="m", unit="squared distance")
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:

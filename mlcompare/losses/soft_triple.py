@@ -48,7 +48,7 @@ class SoftTriple(CosineHead):
     0.3133
     """
 
-    kind = "proxy"
+    group = "proxy"
     scale: float = Hyperparameter(20.0, low=5.0, high=100.0, log=True, positive=True, symbol="s", description="λ")
     gamma: float = Hyperparameter(
         0.1, low=0.01, high=60.0, log=True, positive=True, symbol="γ", description="temperature; published up to 59"

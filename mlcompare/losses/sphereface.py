@@ -78,7 +78,7 @@ class SphereFaceFNorm(AnnealedHead, MarginHead):
     1.1079
     """
 
-    kind = "margin"
+    group = "margin"
     margin: float = Hyperparameter(2.0, low=1.2, high=4.0, minimum=1.0, symbol="m", unit="factor")
     scale: float = Hyperparameter(30.0, low=16.0, high=64.0, log=True, positive=True, symbol="s")
 

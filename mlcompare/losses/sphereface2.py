@@ -50,7 +50,7 @@ class SphereFace2(Head):
     0.5032
     """
 
-    kind = "margin"
+    group = "margin"
     margin: float = Hyperparameter(0.4, low=0.0, high=0.6, minimum=0.0, symbol="m", unit="similarity")
     scale: float = Hyperparameter(40.0, low=10.0, high=60.0, log=True, positive=True, symbol="s", description="r")
     alpha: float = Hyperparameter(

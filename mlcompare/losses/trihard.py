@@ -39,7 +39,7 @@ class TriHard(PairLoss):
     0.9071
     """
 
-    kind = "triplet"
+    group = "triplet"
     margin: float = Hyperparameter(0.2, low=0.05, high=1.0, minimum=0.0, symbol="m", unit="distance")
     soft_margin: bool = Option(False, choices=(False, True), description="softplus instead of the hinge (ignores m)")
 

@@ -77,7 +77,7 @@ class Triplet(SampledLoss):
     0.9071
     """
 
-    kind = "triplet"
+    group = "triplet"
     margin: float = Hyperparameter(
         0.2, low=0.04, high=0.5, minimum=0.0, symbol="m", unit="distance", description="published down to .045"
     )

@@ -24,7 +24,7 @@ BIBTEX = cite(
 )
 
 
-@register_loss("up_term", family="margin", kind="term", reference=REFERENCE, term=True, bibtex=BIBTEX)
+@register_loss("up_term", family="margin", group="term", reference=REFERENCE, term=True, bibtex=BIBTEX)
 class UPTerm(Loss):
     """UP term: ``(λ/|C_l|) · Σ_{k∈C_l} (‖w_k‖² − ᾱ)²`` on the class weights of the head that stands beside it.
 
@@ -42,7 +42,7 @@ class UPTerm(Loss):
 
     needs = ("num_classes",)
     num_classes: int  # `needs` demands it
-    kind = "term"
+    group = "term"
     uses_class_weights = True
     weight: float = Hyperparameter(1.0, low=0.01, high=10.0, log=True, minimum=0.0, symbol="λ")
 

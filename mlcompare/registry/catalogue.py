@@ -34,7 +34,7 @@ def register_loss(
     *,
     family: str,
     reference: str,
-    kind: str | None = None,
+    group: str | None = None,
     batched: bool = True,
     stochastic: bool = False,
     published: tuple[Mapping[str, float], ...] = (),
@@ -52,11 +52,11 @@ def register_loss(
     """
 
     def decorate(cls: type[Any]) -> type[Any]:
-        own_kind: str = getattr(cls, "kind", family)
+        own_group: str = getattr(cls, "group", family)
         spec = LossSpec(
             name=name,
             family=family,
-            kind=kind or own_kind,
+            group=group or own_group,
             reference=reference,
             factory=cls,
             hyperparameters=MappingProxyType(dict(getattr(cls, "hyperparameters", {}))),

@@ -16,13 +16,13 @@ __all__ = ["LossSpec"]
 class LossSpec(Record):
     """One registered loss: what :func:`list_losses` returns.
 
-    ``family`` is ``metric`` or ``margin``; ``kind`` is finer (pair, triplet, proxy, softmax, margin, …); ``needs``
+    ``family`` is ``metric`` or ``margin``; ``group`` is finer (pair, triplet, proxy, softmax, margin, …); ``needs``
     names the context that :func:`create_loss` demands; ``published`` holds settings that papers report (enqueued as
     first trials); ``term`` marks losses that mean nothing alone.
     """
 
     family: str = "metric"
-    kind: str = ""
+    group: str = ""
     hyperparameters: Mapping[str, HyperparameterSpec] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     batched: bool = True

@@ -22,7 +22,7 @@ def loss_records(specs: list[Any]) -> list[dict[str, Any]]:
         {
             "name": spec.name,
             "family": spec.family,
-            "kind": spec.kind,
+            "group": spec.group,
             "provider": spec.provider,
             "summary": spec.summary,
             "reference": spec.reference,
@@ -48,19 +48,19 @@ def _record(h: Any) -> dict[str, Any]:
 
 
 def losses_table(specs: list[Any]) -> Table:
-    """Return the listing: name, family, kind, what is tuned, source."""
-    table = Table("loss", "family", "kind", "tuned", "source", title=f"{len(specs)} losses", title_justify="left")
+    """Return the listing: name, family, group, what is tuned, source."""
+    table = Table("loss", "family", "group", "tuned", "source", title=f"{len(specs)} losses", title_justify="left")
     for spec in specs:
         tuned = "  ".join(f"{name}={h.default:g}" for name, h in spec.hyperparameters.items() if h.searched)
         name = " = ".join([spec.name, *spec.aliases])
         reference = f"broken: {spec.broken}" if spec.broken else spec.reference
-        table.add_row(escape(name), spec.family, spec.kind, escape(tuned), escape(reference))
+        table.add_row(escape(name), spec.family, spec.group, escape(tuned), escape(reference))
     return table
 
 
 def loss_page(spec: Any) -> Group:
     """Return everything about one loss: docstring, hyperparameters, options, published settings, source."""
-    head = Text(f"{spec.name}  ({spec.family}, {spec.kind})", style="bold")
+    head = Text(f"{spec.name}  ({spec.family}, {spec.group})", style="bold")
     parts: list[Any] = [head, Text(inspect.cleandoc(spec.doc) if spec.doc else "no description")]
     if spec.broken:
         parts.append(Text(f"broken: {spec.broken}", style="red"))

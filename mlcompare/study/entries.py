@@ -39,7 +39,7 @@ def parse_entry(name: str, given: Any, *, training: Space, base: Mapping[str, fl
     except MLCompareError as error:
         place = f"losses.{name}" + (f".{error.place}" if error.place else "")
         raise StudyFileError(error.rule, value=error.value, cure=error.cure, place=place) from None
-    alone = [spec.name for spec in entry.specs if spec.term and entry.kind != "sum"]
+    alone = [spec.name for spec in entry.specs if spec.term and entry.form != "sum"]
     if alone:
         cure = f"add it to a sum: {{sum: [{{loss: softmax}}, {{loss: {alone[0]}}}]}}"
         raise StudyFileError("this term means nothing alone", value=alone[0], cure=cure, place=f"losses.{name}")

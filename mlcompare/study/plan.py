@@ -321,7 +321,7 @@ def _check_metric(name: str, config: StudyConfig) -> None:
 def _check_far(config: StudyConfig, dataset: Dataset, splits: Splits) -> None:
     """A false accept rate can be kept only where one false accept is not already more than it."""
     metric = parse_metric(config.search.objective)
-    if metric.kind != "tar_at_far" or metric.far is None:
+    if metric.stem != "tar_at_far" or metric.far is None:
         return
     for number, fold in enumerate(splits.folds):
         sizes = np.unique(dataset.labels[fold.validation], return_counts=True)[1]

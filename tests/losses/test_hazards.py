@@ -7,7 +7,9 @@ from mlcompare.geometry import euclidean_distances, normalize
 from mlcompare.losses.pair import distance_weights
 from mlcompare.registry import create_loss, get_spec, list_losses
 
-HEADS = [s.name for s in list_losses(provider="native") if "embedding_dim" in s.needs and s.kind not in ("term", "sum")]
+HEADS = [
+    s.name for s in list_losses(provider="native") if "embedding_dim" in s.needs and s.group not in ("term", "sum")
+]
 
 
 def train_on_a_plane(name, steps, seed=0, **values):

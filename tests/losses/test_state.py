@@ -33,7 +33,7 @@ def test_state_moves_in_train_mode_only(name):
 
 def test_the_other_losses_have_no_moving_state():
     for spec in list_losses(provider="native"):
-        if spec.name in STATEFUL or spec.kind == "sum" or spec.name == "up_term":
+        if spec.name in STATEFUL or spec.group == "sum" or spec.name == "up_term":
             continue
         loss = loss_of(spec.name)
         before = buffers(loss)
