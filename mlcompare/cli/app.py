@@ -38,5 +38,8 @@ def options(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors of ours become one line and exit code 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # an encoding that lacks a character shows `?` in its place
     with orderly_exit(debug="--debug" in arguments):
         app(args=arguments, prog_name="mlcompare")

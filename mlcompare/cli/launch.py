@@ -54,13 +54,21 @@ def run(
     console.print(done)
     if outcome.tracking_fault:
         console.print(
-            f"MLflow could not log everything ({outcome.tracking_fault}); the next run catches up", style="yellow"
+            f"MLflow could not log everything ({outcome.tracking_fault}); the next run catches up",
+            style="yellow",
+            markup=False,
         )
     print_ranking(outcome.store, console)
     print_failures(outcome.store, console)
     report = leave_report(outcome.store, tracking_uri, console)
-    console.print(f"browse:    {where_to_browse(outcome.store, tracking_uri, outcome.experiment_id)}", soft_wrap=True)
-    console.print(f"read more: mlcompare report {quote(str(outcome.store))}  (written: {report})", soft_wrap=True)
+    console.print(
+        f"browse:    {where_to_browse(outcome.store, tracking_uri, outcome.experiment_id)}",
+        soft_wrap=True,
+        markup=False,
+    )
+    console.print(
+        f"read more: mlcompare report {quote(str(outcome.store))}  (written: {report})", soft_wrap=True, markup=False
+    )
 
 
 @app.command()
@@ -73,4 +81,4 @@ def check(study: StudyArgument, plugin: PluginOption = None) -> None:
 
     plan, console = make_plan(read_study(study), place=str(study)), Console()
     print_outline(plan, console)
-    console.print(estimate(plan))
+    console.print(estimate(plan), markup=False)

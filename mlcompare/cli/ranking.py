@@ -21,7 +21,12 @@ def print_failures(store: Path, console: Console) -> None:
     failed = sum(r["type"] == "job" and r["status"] != "ok" for r in read_journal(store / "journal.jsonl"))
     if failed:
         told = f"{failed} trainings failed: `mlcompare doctor {quote(str(store))}` says why"
-        console.print(f"{told}; once the cause is fixed, run again with --retry-failed", style="yellow", soft_wrap=True)
+        console.print(
+            f"{told}; once the cause is fixed, run again with --retry-failed",
+            style="yellow",
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def leave_report(store: Path, tracking_uri: str | None, console: Console) -> Path:
@@ -41,7 +46,7 @@ def leave_report(store: Path, tracking_uri: str | None, console: Console) -> Pat
         family, best = comparison.family, next((r for r in comparison.records() if r["loss"] == comparison.best), None)
         fault = log_comparison(store, best, family.sentence if family else leader_sentence(comparison), tracking_uri)
     if fault:
-        console.print(f"MLflow could not log the comparison ({fault})", style="yellow")
+        console.print(f"MLflow could not log the comparison ({fault})", style="yellow", markup=False)
     return path
 
 

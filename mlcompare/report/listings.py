@@ -6,7 +6,6 @@ import inspect
 from typing import Any
 
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -54,7 +53,7 @@ def losses_table(specs: list[Any]) -> Table:
         tuned = "  ".join(f"{name}={h.default:g}" for name, h in spec.hyperparameters.items() if h.searched)
         name = " = ".join([spec.name, *spec.aliases])
         reference = f"broken: {spec.broken}" if spec.broken else spec.reference
-        table.add_row(escape(name), spec.family, spec.group, escape(tuned), escape(reference))
+        table.add_row(Text(name), spec.family, spec.group, Text(tuned), Text(reference))
     return table
 
 
@@ -70,7 +69,7 @@ def loss_page(spec: Any) -> Group:
         table = Table("option", "default", "choices", "what it is")
         for name, option in spec.options.items():
             choices = ", ".join(map(str, option.choices)) if option.choices else type(option.default).__name__
-            table.add_row(name, str(option.default), choices, escape(option.description))
+            table.add_row(Text(name), Text(str(option.default)), Text(choices), Text(option.description))
         parts.append(table)
     parts += [Text(f"published: {dict(setting)}") for setting in spec.published]
     parts.append(Text(f"source: {spec.reference}"))
@@ -81,7 +80,7 @@ def _hyperparameters(spec: Any) -> Table:
     table = Table("hyperparameter", "symbol", "default", "range", "unit", "what it is")
     for name, h in spec.hyperparameters.items():
         span = f"{h.low:g} – {h.high:g}{', log' if h.log else ''}{', whole' if h.integer else ''}" if h.searched else ""
-        table.add_row(name, h.symbol or "", f"{h.default:g}", span or "fixed", h.unit or "", escape(h.description))
+        table.add_row(Text(name), h.symbol or "", f"{h.default:g}", span or "fixed", h.unit or "", Text(h.description))
     return table
 
 
@@ -99,7 +98,7 @@ def datasets_table(records: list[dict[str, Any]]) -> Table:
     table = Table("dataset", "what it is", "options")
     for record in records:
         shown = "  ".join(f"{k}={'needed' if v is None else v}" for k, v in record["options"].items())
-        table.add_row(record["name"], record["summary"], escape(shown))
+        table.add_row(Text(record["name"]), Text(record["summary"]), Text(shown))
     return table
 
 
@@ -140,7 +139,7 @@ def records_table(kind: str, records: list[Any]) -> Table:
         shown = {**_facts(record), **{name: _default(option) for name, option in record.options.items()}}
         what = f"broken: {record.broken}" if record.broken else record.summary
         options = "  ".join(f"{name}={value}" for name, value in shown.items())
-        table.add_row(escape(record.name), escape(what), escape(options), record.provider)
+        table.add_row(Text(record.name), Text(what), Text(options), record.provider)
     return table
 
 
@@ -154,7 +153,7 @@ def record_page(kind: str, record: Any) -> Group:
     if rows:
         table = Table("option or fact", "value")
         for name, value in rows.items():
-            table.add_row(escape(name), escape(str(value)))
+            table.add_row(Text(name), Text(str(value)))
         parts.append(table)
     if record.reference:
         parts.append(Text(f"source: {record.reference}"))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from mlcompare.search.proposals import published_trials
 from mlcompare.study.plan import StudyPlan
@@ -15,24 +15,23 @@ __all__ = ["print_outline"]
 def print_outline(plan: StudyPlan, console: Console) -> None:
     """Print the plan of a study."""
     counts, dataset, splits = plan.count(), plan.data.dataset, plan.data.splits
-    console.print(f"{plan.config.name}: {plan.config.question}".rstrip(": "), soft_wrap=True)
+    console.print(f"{plan.config.name}: {plan.config.question}".rstrip(": "), soft_wrap=True, markup=False)
     console.print(
         f"{dataset.name}: {len(dataset)} samples of {len(dataset.class_names)} classes, {dataset.sample_shape}; "
         f"{len(splits.test)} samples sealed, {len(splits.folds)} folds (splits {splits.hash[:12]})",
         soft_wrap=True,
+        markup=False,
     )
     if plan.corrupted():
-        console.print(f"training samples are corrupted: {plan.corrupted()} (fold 0)", soft_wrap=True)
+        console.print(f"training samples are corrupted: {plan.corrupted()} (fold 0)", soft_wrap=True, markup=False)
     table = Table("loss", "family", "searched")
     for name, loss in plan.losses.items():
-        table.add_row(name, loss.entry.family, escape(_searched(loss.space)))
+        table.add_row(Text(name), loss.entry.family, Text(_searched(loss.space)))
     console.print(table)
     for name, loss in plan.losses.items():
         for setting, reason in published_trials(loss.space, loss.entry.published)[1]:
             told = ", ".join(f"{key}={value:g}" for key, value in setting.items())
-            console.print(
-                f"{escape(name)}: the published {escape(told)} is not tried: {escape(reason)}", soft_wrap=True
-            )
+            console.print(f"{name}: the published {told} is not tried: {reason}", soft_wrap=True, markup=False)
     console.print(
         f"{counts['trial']} trainings in the search, at most {counts['final']} at the end, "
         f"{counts['baseline']} baselines"

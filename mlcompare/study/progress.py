@@ -24,7 +24,7 @@ class ProgressObserver:
         if console.is_terminal:
             columns = (
                 BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("eta"),
-                TimeRemainingColumn(), TextColumn("{task.description}"),
+                TimeRemainingColumn(), TextColumn("{task.description}", markup=False),
             )  # fmt: skip
             self._bar = Progress(*columns, console=console)
             self._task = self._bar.add_task("", total=total, completed=done)
@@ -47,7 +47,7 @@ class ProgressObserver:
         elif time.monotonic() - self._last_line > LINE_EVERY or self._count == self._total:
             self._last_line = time.monotonic()
             self._console.print(
-                f"{self._count}/{self._total} trainings, best so far: {self._summary(99)}", soft_wrap=True
+                f"{self._count}/{self._total} trainings, best so far: {self._summary(99)}", soft_wrap=True, markup=False
             )
 
     def trial_done(self, loss: str, trial: int, objective: float | None, records: list[dict[str, Any]]) -> None:

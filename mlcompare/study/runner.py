@@ -149,7 +149,7 @@ def run_study(
             coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations)
             if console is not None:
                 noun = "worker" if jobs.workers == 1 else "workers"
-                console.print(f"{jobs.workers} {noun}, {engine.why}", soft_wrap=True)
+                console.print(f"{jobs.workers} {noun}, {engine.why}", soft_wrap=True, markup=False)
             resumed = coordinator.resumed
             _catch_up(coordinator, tracker)
             try:
@@ -193,7 +193,9 @@ def _catch_up(coordinator: Coordinator, tracker: Tracker) -> None:
 def _run(plan: StudyPlan, coordinator: Coordinator, tracker: Tracker, console: Console) -> None:
     total = sum(plan.count().values())
     if coordinator.resumed:
-        console.print(f"resuming {coordinator.store.path}: {coordinator.resumed} trainings are done and stay done")
+        console.print(
+            f"resuming {coordinator.store.path}: {coordinator.resumed} trainings are done and stay done", markup=False
+        )
     progress = ProgressObserver(console, total, coordinator.resumed, maximize=higher_is_better(plan.objective))
     coordinator.observers += [progress, _Tracking(tracker, coordinator)]
     with progress:
