@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,16 +105,19 @@ def _load(body: nn.Sequential, path: Path) -> tuple[list[float], list[float]] | 
     return statistics
 
 
-def _standardizer(mean, std, dataset: Dataset, device: str) -> Standardizer:
+def _standardizer(mean: Sequence[float], std: Sequence[float], dataset: Dataset, device: str) -> Standardizer:
     width = (1, -1, 1, 1) if dataset.is_images else (1, -1)
-    mean, std = (torch.tensor(values, dtype=torch.float32, device=device).reshape(width) for values in (mean, std))
-    if mean.shape[1] not in (1, dataset.sample_shape[0]):
-        value = f"{mean.shape[1]} for {dataset.sample_shape[0]}"
+    both = (torch.tensor(values, dtype=torch.float32, device=device).reshape(width) for values in (mean, std))
+    centre, scale = both
+    if centre.shape[1] not in (1, dataset.sample_shape[0]):
+        value = f"{centre.shape[1]} for {dataset.sample_shape[0]}"
         raise InvalidValueError("the weights must be of images with as many channels", value=value)
-    return Standardizer(mean, 1 / std)
+    return Standardizer(centre, 1 / scale)
 
 
-def _identity(dataset: Dataset, name: str, options, body: nn.Module, standardize: Standardizer) -> str:
+def _identity(
+    dataset: Dataset, name: str, options: Mapping[str, Any], body: nn.Module, standardize: Standardizer
+) -> str:
     """Return the hash of all that decides the features, but for the machine's rounding."""
     digest = hashlib.sha256(f"{FORMAT} {dataset.fingerprint} {name} {sorted(options.items())!r}".encode())
     tensors: dict[str, Tensor] = {**body.state_dict(), "mean": standardize.mean, "inverse": standardize.inverse}
