@@ -40,7 +40,8 @@ def test_the_python_example_runs() -> None:
 
 
 def test_a_loss_of_your_own_is_found_and_conforms(tmp_path: Path) -> None:
-    _, loss, test = blocks("python")
+    (loss,) = (block for block in blocks("python") if "@register_loss" in block)
+    (test,) = (block for block in blocks("python") if "LossTestCase" in block)
     assert len([line for line in loss.splitlines() if line.strip()]) <= 15
     (tmp_path / "my_package").mkdir()
     (tmp_path / "my_package/__init__.py").touch()
@@ -58,6 +59,22 @@ def test_a_loss_of_your_own_is_found_and_conforms(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"], **options)
     assert done.returncode == 0, done.stdout
     assert re.search(r"\d+ passed", done.stdout)
+
+
+def test_a_file_of_your_own_serves_a_study(tmp_path: Path) -> None:
+    (own,) = (block for block in blocks("python") if "# my_models.py" in block)
+    (tmp_path / "my_models.py").write_text(own, encoding="utf-8")
+    study = {**TINY, "dataset": "my_digits", "encoder": {"name": "my_net", "embedding_dim": 8, "width": 8}}
+    study |= {"trainer": {"name": "my_loop", "epochs": 1}, "search": {"trials": 1, "objective": "nearest_is_right"}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for command in ("run study.yaml --store store --workers 2", "export store cosface --out model --far 0.1"):
+        words = [sys.executable, "-m", "mlcompare.cli", *command.split(), "--plugin", "my_models.py"]
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+    table = pd.read_parquet(tmp_path / "store/results.parquet")
+    assert set(table.loc[table["kind"] == "final", "status"]) == {"ok"}
+    assert table.loc[table["metric"] == "nearest_is_right", "value"].between(0, 1).all()
 
 
 @pytest.mark.slow

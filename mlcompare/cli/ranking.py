@@ -20,8 +20,8 @@ def print_failures(store: Path, console: Console) -> None:
 
     failed = sum(r["type"] == "job" and r["status"] != "ok" for r in read_journal(store / "journal.jsonl"))
     if failed:
-        told = f"{failed} trainings failed, and stay so in this store: `mlcompare doctor {quote(str(store))}` says why"
-        console.print(f"{told}; once the cause is fixed, run with another --store", style="yellow", soft_wrap=True)
+        told = f"{failed} trainings failed: `mlcompare doctor {quote(str(store))}` says why"
+        console.print(f"{told}; once the cause is fixed, run again with --retry-failed", style="yellow", soft_wrap=True)
 
 
 def leave_report(store: Path, tracking_uri: str | None, console: Console) -> Path:
@@ -53,7 +53,13 @@ def compared(store: Path) -> Comparison:
 
 
 def print_ranking(store: Path, console: Console) -> None:
-    """Print the ranking of a store."""
+    """Print the ranking of a store; of an unfinished one, what is there."""
+    from mlcompare.study.interim import bring_up_to_date
+
+    left = bring_up_to_date(store)
+    if left:
+        told = f"unfinished: {left}; this ranking is of what is there, and `mlcompare run` finishes it"
+        console.print(told, style="yellow", soft_wrap=True, markup=False)
     from mlcompare.report import tables
 
     tables.print_ranking(compared(store), console)

@@ -15,9 +15,11 @@ from multiprocessing.connection import Connection
 from mlcompare.execution.bundles import Bundle, run_bundle
 from mlcompare.execution.data_file import DataFile, open_data
 from mlcompare.execution.plugins import unpack
+from mlcompare.training import TrainingResult
 
 __all__ = ["keep_freed_memory", "work"]
 
+BROKEN = 70  # exit code of a worker whose CUDA context is broken
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
 
 
@@ -38,8 +40,16 @@ def work(pipe: Connection, data_file: DataFile, plugins: bytes) -> None:
         likeness = (bundle[0].kind, bundle[0].loss, bundle[0].baseline, len(bundle))
         if likeness != before:
             release_freed_memory()
-        pipe.send(run_bundle(bundle, data))
+        results = run_bundle(bundle, data)
+        if any(broken_context(result) for result in results):
+            os._exit(BROKEN)  # nothing runs on this device from here: a new worker tries again
+        pipe.send(results)
         before = likeness
+
+
+def broken_context(result: TrainingResult) -> bool:
+    """Whether a training ended in an error after which every CUDA call of the process fails."""
+    return result.device.startswith("cuda") and result.reason is not None and "CUDA error" in result.reason
 
 
 def _receive(pipe: Connection, pickled: queue.SimpleQueue[bytes]) -> None:

@@ -21,6 +21,7 @@ from mlcompare.files import publish_folder
 from mlcompare.study.study_data import study_dataset, study_splits
 from mlcompare.training.frozen import frozen_encoder, frozen_features
 from mlcompare.training.prepare import Standardizer
+from mlcompare.training.pretrained import load_weights
 
 __all__ = ["CARD", "PROGRAM", "WEIGHTS", "Exported", "export_model"]
 
@@ -108,12 +109,14 @@ def _model(winner: Winner, dataset: Dataset, splits: Splits) -> Standardized:
     encoder = create_encoder(
         section.name, input_shape=data.sample_shape, embedding_dim=section.embedding_dim, **section.options
     )
+    if section.weights is not None:
+        load_weights(encoder, section.weights)
     try:
         encoder.load_state_dict(torch.load(winner.weights, weights_only=True, map_location="cpu"))
     except Exception as error:  # torch, pickle and zipfile each have errors of their own
         value = f"{type(error).__name__}: {error}".splitlines()[0]
         raise StoreError("the weights must fit the encoder", value=value, place=str(winner.weights)) from None
-    measured = Standardizer.measure(data, splits.folds[winner.fold].train, "cpu")
+    measured = Standardizer.of(encoder, data, splits.folds[winner.fold].train, "cpu")
     model = Standardized(encoder, measured.mean, measured.inverse)
     if winner.config.encoder.frozen:
         body, standardize = frozen_encoder(dataset, **_frozen(winner, dataset))

@@ -18,7 +18,7 @@ from mlcompare.training import EncoderConfig, TrainingConfig
 
 __all__ = ["FinalConfig", "ProtocolConfig", "SearchConfig", "StudyConfig", "read_study", "validated", "with_defaults"]
 
-PATHS = (("dataset", "path"), ("protocol", "pairs"))
+PATHS = (("dataset", "path"), ("protocol", "pairs"), ("encoder", "weights"))
 
 
 class _Frozen(BaseModel):
@@ -85,8 +85,9 @@ class HeadSection(_Frozen):
 class EncoderSection(_Frozen):
     """``encoder:`` a registered name, the embedding dimension, and the encoder's own options.
 
-    Without ``embedding_dim``, the encoder's usual one. ``frozen`` encoders embed the dataset once, with ``weights``
-    where given, and a ``head`` is trained on their features; ``embedding_dim`` is the head's.
+    Without ``embedding_dim``, the encoder's usual one. Training starts from ``weights`` where they are given.
+    ``frozen`` encoders embed the dataset once, and a ``head`` is trained on their features; ``embedding_dim`` is the
+    head's.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
@@ -99,13 +100,15 @@ class EncoderSection(_Frozen):
     @property
     def trained(self) -> EncoderConfig:
         """What is trained: the encoder, or the head on a frozen one."""
-        part = (self.head or HeadSection()) if self.frozen else self
-        return EncoderConfig(part.name, self.embedding_dim, part.options)
+        if self.frozen:
+            head = self.head or HeadSection()
+            return EncoderConfig(head.name, self.embedding_dim, head.options)
+        return EncoderConfig(self.name, self.embedding_dim, self.options, self.weights)
 
     @model_validator(mode="after")
     def _only_frozen_has_a_head(self) -> EncoderSection:
-        if not self.frozen and (self.weights is not None or self.head is not None):
-            raise ValueError("`weights` and `head` need `frozen: true`")
+        if not self.frozen and self.head is not None:
+            raise ValueError("`head` needs `frozen: true`")
         return self
 
     @model_validator(mode="before")

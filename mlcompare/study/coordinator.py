@@ -189,6 +189,10 @@ class Coordinator:
             yield from ((job,) for job in missing)
             return
         by_key = {job.key: job for job in jobs}
+        for job in missing:  # an extended study may have selected anew: some members are no longer asked for
+            keys = self._population_of.get(job.key, ())
+            if not all(key in by_key for key in keys):
+                self._population_of = {k: members for k, members in self._population_of.items() if members != keys}
         self._form_populations([job for job in missing if job.key not in self._population_of])
         for keys in dict.fromkeys(self._population_of[job.key] for job in missing):
             yield tuple(by_key[key] for key in keys)

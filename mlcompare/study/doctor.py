@@ -11,6 +11,7 @@ from typing import Any
 
 from mlcompare.errors import MLCompareError, StoreError
 from mlcompare.study.config import StudyConfig, validated
+from mlcompare.study.interim import unfinished
 from mlcompare.study.journal import JOURNAL, read_journal
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.results_table import write_tables
@@ -18,7 +19,6 @@ from mlcompare.study.store import STUDY, Store
 from mlcompare.tracking import Tracker, local_uri, replace_database
 from mlcompare.tracking.dashboard import shared_views
 from mlcompare.tracking.study_runs import describe, run_identities, runs_of
-from mlcompare.training.job import job_key
 
 __all__ = ["check_store", "rebuild_views"]
 
@@ -51,33 +51,12 @@ def check_store(store: Path) -> list[str]:
     lines = [f"ok: the journal of {config.name!r}: {asks} trials asked, {len(jobs)} trainings, {len(failed)} failed"]
     lines += [f"fault: {twice} trainings stand twice in the journal"] if twice else []
     lines += [f"  failed: {r['key']}: {r['reason']}" for r in failed[:20]]
-    left = _unfinished(config, records)
+    left = unfinished(config, records)
     lines += [f"unfinished: {left}; `mlcompare run` with this store finishes it"] if left else []
     lines += [_check_database(store / name) for name in ("mlflow.db", "optuna.db")]
     for name in ("results.parquet", "per_class.parquet"):
         lines.append(f"ok: {name}" if (store / name).is_file() else f"missing: {name}; --rebuild makes it")
     return lines
-
-
-def _unfinished(config: StudyConfig, records: list[dict[str, Any]]) -> str:
-    """Name each loss whose search or final runs are not done; empty if none."""
-    opened = {r["loss"]: r["settings"] for r in records if r["type"] == "opening"}
-    finals = {r["key"] for r in records if r["type"] == "job" and r["kind"] == "final"}
-    parts = []
-    for loss in config.losses:
-        trials = {trial for trial in opened.get(loss, {}).values() if trial is not None}
-        folds, seeds = range(config.protocol.folds), range(config.final.seeds)
-        wanted = {
-            job_key("final", loss, trial=trial, fold=fold, seed=seed)
-            for trial in trials
-            for fold in folds
-            for seed in seeds
-        }
-        if loss not in opened:
-            parts.append(f"{loss} is being searched")
-        elif wanted - finals:
-            parts.append(f"{loss} has {len(wanted & finals)} of {len(wanted)} final runs")
-    return ", ".join(parts)
 
 
 def _check_database(path: Path) -> str:

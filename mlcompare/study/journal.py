@@ -11,7 +11,7 @@ from typing import Any
 
 from mlcompare.errors import StoreError
 
-__all__ = ["JOURNAL", "Journal", "read_journal"]
+__all__ = ["JOURNAL", "Journal", "effective", "read_journal"]
 
 JOURNAL = "journal.jsonl"
 
@@ -33,7 +33,26 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             cure = "restore the journal from a copy: it is the only truth"
             raise StoreError("a journal line is JSON", value="garbage", cure=cure, place=f"{path}:{number}") from None
-    return records
+    return effective(records)
+
+
+def effective(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the records that count: a ``retry`` takes back the failed trainings it names, and what followed from them.
+
+    >>> failed, done = ({"type": "job", "key": k, "loss": "x", "status": s} for k, s in (("a", "failed"), ("b", "ok")))
+    >>> [r["key"] for r in effective([failed, done, {"type": "retry", "keys": ["a"]}]) if r["type"] == "job"]
+    ['b']
+    """
+    kept: list[dict[str, Any]] = []
+    for record in records:
+        if record["type"] == "retry":
+            keys = set(record["keys"])
+            again = [r for r in kept if r["type"] == "job" and r["key"] in keys]
+            searched = {r["loss"] for r in again if r.get("kind") == "trial"}  # their selection may change
+            taken = {id(r) for r in again} | {id(r) for r in kept if r["type"] == "opening" and r["loss"] in searched}
+            kept = [r for r in kept if id(r) not in taken]
+        kept.append(record)
+    return kept
 
 
 class Journal:
@@ -71,6 +90,8 @@ class Journal:
             rule, place = "the journal must be writable", str(self._path.parent)
             raise StoreError(rule, value=error.strerror, cure=cure, place=place) from None
         self.records.append(json.loads(line))
+        if record["type"] == "retry":
+            self.records = effective(self.records)
 
     def close(self) -> None:
         """End the writing."""

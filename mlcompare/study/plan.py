@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -50,6 +51,7 @@ from mlcompare.training import (
 from mlcompare.training.frozen import frozen_features
 from mlcompare.training.optimizers import OPTIMIZERS, SCHEDULES
 from mlcompare.training.population import population_fault
+from mlcompare.training.pretrained import load_weights, read_weights
 from mlcompare.training.trainers import TRAINERS
 
 __all__ = ["LossPlan", "StudyPlan", "make_plan"]
@@ -200,7 +202,18 @@ class StudyPlan:
             "device": self.device,
             "threads": self.threads,
             "versions": versions(),
+            **({"weights": self._weights_hash()} if self.encoder.weights else {}),
         }
+
+    def _weights_hash(self) -> str:
+        """What the weights that training starts from are, wherever they lie."""
+        digest = hashlib.sha256()
+        state, statistics = read_weights(str(self.encoder.weights))
+        for key, tensor in sorted(state.items()):
+            digest.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(repr(statistics).encode())
+        return digest.hexdigest()
 
 
 def describe_space(space: Space) -> dict[str, Any]:
@@ -259,6 +272,8 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
         built = create_encoder(
             encoder.name, input_shape=dataset.sample_shape, embedding_dim=encoder.embedding_dim, **encoder.options
         )
+        if encoder.weights is not None:
+            load_weights(built, encoder.weights)
     return replace(plan, alone=_alone(config, built, dataset))
 
 

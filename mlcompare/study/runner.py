@@ -37,6 +37,9 @@ from mlcompare.tracking.study_runs import (
 __all__ = ["StudyOutcome", "default_store", "run_study"]
 
 
+CLOSING_SECONDS = 10.0  # for what is queued for MLflow when a study breaks off: the next run catches up
+
+
 @dataclass(frozen=True)
 class StudyOutcome:
     """What a call of :func:`run_study` did: ``resumed`` trainings were found done, ``trained`` were run now.
@@ -91,6 +94,7 @@ def run_study(
     populations: bool | None = None,
     timeout: float | None = None,
     extend: bool = False,
+    retry_failed: bool = False,
     console: Console | None = None,
 ) -> StudyOutcome:
     """Run a study, or finish one that was interrupted.
@@ -107,6 +111,7 @@ def run_study(
         populations: train the folds and trials of a round as one program; ``auto`` measures, ``population`` does.
         timeout: seconds after which a training counts as hung and fails.
         extend: allow more trials, seeds or losses than the store was made with.
+        retry_failed: train again what failed before.
         console: where progress is shown; nowhere by default.
 
     Raises:
@@ -127,6 +132,8 @@ def run_study(
     )  # fmt: skip
     with closing(jobs), Store(path) as opened:
         opened.claim(plan.fingerprint(), extend=extend)
+        if retry_failed:
+            _take_back_failures(opened)
         engine = settle_engine(executor, plan, opened, populations=populations)
         uri = tracking_uri or local_uri(path)
         location = None if tracking_uri else path / "artifacts" / "mlflow"
@@ -137,24 +144,35 @@ def run_study(
             uri, config.name, description=describe(fingerprint["study"]), artifacts=location, dataset=dataset,
             views=views, identities=run_identities(fingerprint),
         )  # fmt: skip
-        keep_test_samples(path, plan.data)
-        coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations)
-        if console is not None:
-            console.print(
-                f"{jobs.workers} {'worker' if jobs.workers == 1 else 'workers'}, {engine.why}", soft_wrap=True
-            )
-        resumed = coordinator.resumed
-        _catch_up(coordinator, tracker)
-        _run(plan, coordinator, tracker, console or Console(quiet=True))
-        if resumed and coordinator.changed:
-            _catch_up(coordinator, tracker)  # what was selected before may not be now
-        write_tables(path, config.name, plan.objective, opened.records)
-        spaces = plan.fingerprint()["spaces"]
-        if coordinator.changed or not (path / "optuna.db").is_file():
-            tracker.call(lambda: write_optuna(path, config, spaces, opened.records))
+        try:
+            keep_test_samples(path, plan.data)
+            coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations)
+            if console is not None:
+                noun = "worker" if jobs.workers == 1 else "workers"
+                console.print(f"{jobs.workers} {noun}, {engine.why}", soft_wrap=True)
+            resumed = coordinator.resumed
+            _catch_up(coordinator, tracker)
+            try:
+                _run(plan, coordinator, tracker, console or Console(quiet=True))
+            finally:  # an interrupted study leaves a ranking of what is there
+                write_tables(path, config.name, plan.objective, opened.records)
+            if resumed and coordinator.changed:
+                _catch_up(coordinator, tracker)  # what was selected before may not be now
+            if coordinator.changed or not (path / "optuna.db").is_file():
+                tracker.call(lambda: write_optuna(path, config, fingerprint["spaces"], opened.records))
+        except BaseException:
+            tracker.close(timeout=CLOSING_SECONDS)
+            raise
         fault = tracker.close()
         trained, seconds = len(coordinator.done) - resumed, time.perf_counter() - started
         return StudyOutcome(path, resumed, trained, seconds, fault, tracker.experiment_id)
+
+
+def _take_back_failures(store: Store) -> None:
+    """Journal that every failed training is to be trained again."""
+    keys = [r["key"] for r in store.records if r["type"] == "job" and r["status"] != "ok"]
+    if keys:
+        store.append({"type": "retry", "keys": keys})
 
 
 def _read(study: dict[str, Any] | str | Path) -> StudyConfig:

@@ -95,11 +95,11 @@ class Store:
             return True
         refused = [change for change in changes if not (extend and _extends(change))]
         if refused:
-            shown = "; ".join(f"{key}: {old!r} → {new!r}" for key, old, new in refused[:4])
+            shown = "; ".join(f"{'.'.join(path)}: {old!r} → {new!r}" for path, old, new in refused[:4])
             more = f" and {len(refused) - 4} more" if len(refused) > 4 else ""
             only = all(_extends(change) for change in changes)
             cure = "add --extend to allow it" if only else "use another --store, or the study as it was"
-            if all(key.startswith("versions.") for key, _, _ in refused):
+            if all(path[:1] == ("versions",) for path, _, _ in refused):
                 cure = "install those versions again (numbers differ between versions), or use another --store"
             raise StoreError("a store belongs to one study", value=shown + more, cure=cure, place=str(self.path))
         self._write_study(fingerprint)
@@ -135,19 +135,22 @@ def _completed(fingerprint: Any) -> Any:
     return {**fingerprint, "study": with_defaults(study)} if isinstance(study, dict) else fingerprint
 
 
-def _differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+Change = tuple[tuple[str, ...], Any, Any]  # where, what was, what is
+
+
+def _differences(old: Any, new: Any, path: tuple[str, ...] = ()) -> list[Change]:
     if isinstance(old, dict) and isinstance(new, dict):
-        found = []
+        found: list[Change] = []
         for key in [*old, *(key for key in new if key not in old)]:
-            where = f"{path}.{key}" if path else key
-            found += _differences(old.get(key, _MISSING), new.get(key, _MISSING), where)
+            found += _differences(old.get(key, _MISSING), new.get(key, _MISSING), (*path, key))
         return found
     return [] if old == new else [(path, old, new)]
 
 
-def _extends(change: tuple[str, Any, Any]) -> bool:
+def _extends(change: Change) -> bool:
     """Whether a change only adds work: more trials or seeds, another loss."""
-    key, old, new = change
-    if key in ("study.search.trials", "study.final.seeds"):
-        return new > old
-    return key.startswith(("study.losses.", "spaces.")) and key.count(".") <= 2 and old == _MISSING
+    path, old, new = change
+    if path in (("study", "search", "trials"), ("study", "final", "seeds")):
+        return bool(new > old)
+    added = (path[:2] == ("study", "losses") and len(path) == 3) or (path[:1] == ("spaces",) and len(path) == 2)
+    return added and bool(old == _MISSING)

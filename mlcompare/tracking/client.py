@@ -87,7 +87,8 @@ class ClientWriter:
             key = (run.key, None)
         if key in self._known:
             run_id, status, known_source = self._known[key]
-            if status in ENDED:
+            again = status == "FAILED" and run.status != "FAILED"  # a training that was retried
+            if status in ENDED and not again:
                 if source != known_source:
                     client.set_tag(run_id, "source", source or "superseded")
                     self._known[key] = (run_id, status, source)

@@ -198,6 +198,6 @@ def _some(rows: np.ndarray, labels: np.ndarray, generator: np.random.Generator) 
 @register_baseline("untrained_encoder")
 def _untrained(job: TrainingJob, data: TrainingData) -> EmbedRows:
     """The encoder with its first weights."""
-    standardize = Standardizer.measure(data.dataset, data.splits.folds[job.fold].train, job.device)
     encoder = build_encoder(job, data.dataset)
+    standardize = Standardizer.of(encoder, data.dataset, data.splits.folds[job.fold].train, job.device)
     return lambda rows: embed(encoder, standardize, data.dataset.samples[rows])

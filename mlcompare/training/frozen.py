@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from torch import Tensor, nn
 
 from mlcompare.data import Dataset
 from mlcompare.encoders import create_encoder
-from mlcompare.errors import DataError, InvalidValueError
 from mlcompare.files import user_cache, whole_file
 from mlcompare.training.prepare import Standardizer
+from mlcompare.training.pretrained import load_weights
 from mlcompare.training.scoring import embed
 
 __all__ = ["body_of", "frozen_encoder", "frozen_features"]
@@ -67,52 +66,16 @@ def frozen_encoder(
         DataError: the weights can't be read, or don't fit the encoder.
     """
     encoder = create_encoder(name, input_shape=dataset.sample_shape, embedding_dim=1, **options)
-    statistics = getattr(encoder, "statistics", None)  # (mean, std) of a pretrained model, pixels from 0 to 255
-    body = body_of(encoder)
     if weights is not None:
-        statistics = _load(body, Path(weights))
-    body = body.to(device).eval()
-    if statistics is None:
-        return body, Standardizer.measure(dataset, rows, device)
-    mean, std = statistics
-    return body, _standardizer(mean, std, dataset, device)
+        load_weights(encoder, weights)
+    standardize = Standardizer.of(encoder, dataset, rows, device)
+    return body_of(encoder).to(device).eval(), standardize
 
 
 def body_of(encoder: nn.Module) -> nn.Sequential:
     """Return the encoder without its last linear layer, where it ends with one."""
     layers = list(encoder) if isinstance(encoder, nn.Sequential) else [encoder]
     return nn.Sequential(*(layers[:-1] if isinstance(layers[-1], nn.Linear) and len(layers) > 1 else layers))
-
-
-def _load(body: nn.Sequential, path: Path) -> tuple[list[float], list[float]] | None:
-    """Load saved weights, all but the last linear layer's; return the mean and deviation an exported model brings."""
-    statistics, file = None, path
-    try:
-        if path.is_dir():
-            file = path / "weights.pt"
-            given = json.loads((path / "card.json").read_text(encoding="utf-8"))["input"]
-            statistics = (given["mean"], given["std"])
-        state = torch.load(file, weights_only=True, map_location="cpu")
-        wanted = body.state_dict()
-        body.load_state_dict({key: value for key, value in state.items() if key in wanted})
-    except FileNotFoundError:
-        cure = "give a state dict (.pt), or a folder that `mlcompare export` wrote"
-        raise DataError("the weights must exist", value="nothing there", cure=cure, place=str(file)) from None
-    except Exception as error:  # torch, pickle, zipfile and a broken card each have errors of their own
-        value = f"{type(error).__name__}: {error}".splitlines()[0]
-        cure = "name the encoder and options that they were trained with"
-        raise DataError("the weights must fit the encoder", value=value, cure=cure, place=str(path)) from None
-    return statistics
-
-
-def _standardizer(mean: Sequence[float], std: Sequence[float], dataset: Dataset, device: str) -> Standardizer:
-    width = (1, -1, 1, 1) if dataset.is_images else (1, -1)
-    both = (torch.tensor(values, dtype=torch.float32, device=device).reshape(width) for values in (mean, std))
-    centre, scale = both
-    if centre.shape[1] not in (1, dataset.sample_shape[0]):
-        value = f"{centre.shape[1]} for {dataset.sample_shape[0]}"
-        raise InvalidValueError("the weights must be of images with as many channels", value=value)
-    return Standardizer(centre, 1 / scale)
 
 
 def _identity(

@@ -32,11 +32,12 @@ LOSS_STATE = "loss."  # before the names of a kept loss's own weights and runnin
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Which encoder: a registered name, the embedding dimension D, and the encoder's own options."""
+    """Which encoder: a registered name, the embedding dimension D, its own options, and the weights it starts from."""
 
     name: str = "conv4"
     embedding_dim: int = 64
     options: Mapping[str, Any] = field(default_factory=dict)
+    weights: str | None = None
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,9 @@ __all__ = ["population_fault", "population_key", "train_population"]
 States = Sequence[dict[str, Tensor]]  # parameters and buffers, as `functional_call` takes them
 
 
+MOST_WEIGHTS = 20_000_000  # of an encoder: eight copies of it with gradients and moments are some 2.5 GB
+
+
 def population_key(job: TrainingJob) -> Hashable | None:
     """Return what jobs must share to train as one population; ``None`` for jobs that train alone.
 
@@ -56,6 +59,9 @@ def population_fault(encoder: nn.Module, sample_shape: tuple[int, ...]) -> str |
     >>> population_fault(nn.Sequential(nn.Linear(3, 2), nn.Dropout()), (3,))
     'it draws random numbers in training, as dropout does'
     """
+    weights = sum(parameter.numel() for parameter in encoder.parameters())
+    if weights > MOST_WEIGHTS:
+        return f"it has {weights / 1e6:.0f} million weights, which one program of many copies can't hold"
     members = [copy.deepcopy(encoder).train() for _ in range(2)]
     parameters, buffers = stack_module_state(members)
     inputs = torch.zeros(

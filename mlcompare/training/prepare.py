@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from mlcompare.data import SAMPLERS, Dataset
 from mlcompare.encoders import create_encoder
+from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss
 from mlcompare.training.config import TrainingConfig
 from mlcompare.training.job import TrainingData, TrainingJob, derive_seed
+from mlcompare.training.pretrained import load_weights
 
 __all__ = [
     "Prepared",
@@ -50,6 +52,23 @@ class Standardizer:
         inverse = 1 / np.where(deviation > 1e-6 * np.maximum(1, np.abs(mean)), deviation, 1.0)
         tensors = (torch.as_tensor(array, dtype=torch.float32, device=device) for array in (mean, inverse))
         return cls(*tensors)
+
+    @classmethod
+    def of(cls, encoder: nn.Module, dataset: Dataset, rows: np.ndarray, device: str) -> Standardizer:
+        """Return what an encoder's input passes through: the statistics it was pretrained with, else the data's own.
+
+        Raises:
+            InvalidValueError: the statistics are of images with another number of channels.
+        """
+        statistics = getattr(encoder, "statistics", None)
+        if statistics is None:
+            return cls.measure(dataset, rows, device)
+        width = (1, -1, 1, 1) if dataset.is_images else (1, -1)
+        mean, std = (torch.tensor(values, dtype=torch.float32, device=device).reshape(width) for values in statistics)
+        if mean.shape[1] not in (1, dataset.sample_shape[0]):
+            value = f"{mean.shape[1]} for {dataset.sample_shape[0]}"
+            raise InvalidValueError("the weights must be of images with as many channels", value=value)
+        return cls(mean, 1 / std)
 
     def __call__(self, samples: Tensor) -> Tensor:
         return (samples.float() - self.mean) * self.inverse
@@ -89,7 +108,10 @@ def build_encoder(job: TrainingJob, dataset: Dataset) -> nn.Module:
         embedding_dim=job.encoder.embedding_dim,
         seed=derive_seed("encoder", job.random_state),
         **job.encoder.options,
-    ).to(job.device)
+    )
+    if job.encoder.weights is not None:
+        load_weights(encoder, job.encoder.weights)
+    encoder = encoder.to(job.device)
     if dataset.is_images:
         encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks the keyword
     return encoder
@@ -118,10 +140,11 @@ def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
         if steps > 0:
             stages.append(Stage(first, steps, loss.to(job.device)))
             first += steps
+    encoder = build_encoder(job, dataset)
     return Prepared(
         config,
-        build_encoder(job, dataset),
-        Standardizer.measure(dataset, rows, job.device),
+        encoder,
+        Standardizer.of(encoder, dataset, rows, job.device),
         tuple(stages),
         torch.as_tensor(rows, device=job.device),
         torch.as_tensor(targets, device=job.device),

@@ -234,7 +234,8 @@ def test_failed_trainings_are_counted_with_where_to_look(tmp_path: Path, capsys)
         capsys, "run", tmp_path / "study.yaml", "--store", tmp_path / "a store", "--executor", "in-process"
     )
     assert code == 0
-    assert "trainings failed, and stay so in this store" in out
+    assert "trainings failed: `mlcompare doctor" in out
+    assert "--retry-failed" in out
     assert f"'{tmp_path / 'a store'}'" in out, "quoted"
 
 

@@ -1,0 +1,51 @@
+"""What stands in a store that is not finished: during a run, or after one was interrupted."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mlcompare.study.config import StudyConfig, validated
+from mlcompare.study.journal import JOURNAL, read_journal
+from mlcompare.study.results_table import write_tables
+from mlcompare.study.store import STUDY
+from mlcompare.training.job import job_key
+
+__all__ = ["bring_up_to_date", "unfinished"]
+
+
+def bring_up_to_date(store: Path) -> str:
+    """Make the tables of a store those of its journal; return what is unfinished in it, or nothing.
+
+    A store that can't be written, or that came without its journal, stays as it is.
+    """
+    journal, results = store / JOURNAL, store / "results.parquet"
+    if not journal.is_file() or not (store / STUDY).is_file():
+        return ""
+    known = json.loads((store / STUDY).read_text(encoding="utf-8"))
+    config, records = validated(known["study"], str(store / STUDY)), read_journal(journal)
+    behind = not results.is_file() or results.stat().st_mtime < journal.stat().st_mtime
+    if behind and any(record["type"] == "job" for record in records):
+        with suppress(OSError):
+            write_tables(store, config.name, config.search.objective, records)
+    return unfinished(config, records)
+
+
+def unfinished(config: StudyConfig, records: list[dict[str, Any]]) -> str:
+    """Name each loss whose search or final trainings are not done; empty if none."""
+    opened = {r["loss"]: r["settings"] for r in records if r["type"] == "opening"}
+    finals = {r["key"] for r in records if r["type"] == "job" and r["kind"] == "final"}
+    parts = []
+    for loss in config.losses:
+        trials = {trial for trial in opened.get(loss, {}).values() if trial is not None}
+        folds, seeds = range(config.protocol.folds), range(config.final.seeds)
+        wanted = {
+            job_key("final", loss, trial=t, fold=fold, seed=seed) for t in trials for fold in folds for seed in seeds
+        }
+        if loss not in opened:
+            parts.append(f"{loss} is being searched")
+        elif wanted - finals:
+            parts.append(f"{loss} has {len(wanted & finals)} of {len(wanted)} final runs")
+    return ", ".join(parts)
