@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "DataError",
@@ -50,7 +51,7 @@ class MLCompareError(Exception):
             text = f"{text}; {self.cure}"
         return text
 
-    def __reduce__(self):  # keyword arguments survive the trip between processes
+    def __reduce__(self) -> tuple[Any, ...]:  # keyword arguments survive the trip between processes
         return _rebuild, (type(self), self.rule, self.value, self.cure, self.place)
 
     def at(self, place: str) -> MLCompareError:
@@ -59,7 +60,9 @@ class MLCompareError(Exception):
         return type(self)(self.rule, value=self.value, cure=self.cure, place=joined)
 
 
-def _rebuild(kind, rule, value, cure, place):
+def _rebuild(
+    kind: type[MLCompareError], rule: str, value: str | None, cure: str | None, place: str | None
+) -> MLCompareError:
     return kind(rule, value=value, cure=cure, place=place)
 
 

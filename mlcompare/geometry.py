@@ -5,6 +5,8 @@ Everything has a fixed shape and no branch on values, so that it runs under ``to
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -75,11 +77,11 @@ class _Distances(torch.autograd.Function):
         return squared_distances(embeddings).sqrt_().to(embeddings.dtype)
 
     @staticmethod
-    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         ctx.save_for_backward(inputs[0], output)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         embeddings, distances = ctx.saved_tensors
         pull = (grad + grad.T).div_(distances)  # (N, N): how hard each pair pulls on its rows
         pull.masked_fill_(distances <= 1.000001 * SQUARED_DISTANCE_FLOOR**0.5, 0.0)  # at the floor nothing pulls

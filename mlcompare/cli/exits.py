@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from mlcompare.errors import MLCompareError
 
@@ -59,6 +60,6 @@ def _leave(_number: int, _frame: object) -> None:
     os._exit(INTERRUPTED)
 
 
-def _on_polite_signals(handler) -> None:
+def _on_polite_signals(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
     signal.signal(signal.SIGINT, handler)
     signal.signal(signal.SIGTERM, handler)

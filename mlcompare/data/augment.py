@@ -79,7 +79,7 @@ def register_augmentation(
     return decorate
 
 
-def _uniform(rows: int):
+def _uniform(rows: int) -> Draw:
     def draw(batch: int, _strength: float, generator: torch.Generator, _shape: Shape) -> Tensor:
         return torch.rand(rows, batch, generator=generator, device=generator.device)
 
@@ -98,7 +98,7 @@ def _draw_flip(batch: int, probability: float, generator: torch.Generator, _shap
     return torch.rand(1, batch, generator=generator, device=generator.device) < probability
 
 
-def _flip(axis: int):
+def _flip(axis: int) -> Callable[[Tensor, Tensor, float], Tensor]:
     def apply(images: Tensor, chosen: Tensor, _probability: float) -> Tensor:
         """Mirror the chosen images ``(B, C, H, W)``."""
         return torch.where(chosen[0, :, None, None, None], images.flip(axis), images)
@@ -122,7 +122,9 @@ def _shift(images: Tensor, offsets: Tensor, pixels: float) -> Tensor:
 
 
 # the strength of each, and its bounds
-_NATIVE = [  # name, draw, highest strength, unit, and how it is applied
+_NATIVE: list[
+    tuple[str, Draw, float, str, dict[str, Any]]
+] = [  # name, draw, highest strength, unit, and how it is applied
     ("flip", _draw_flip, 1, "probability, left to right", {"apply": _flip(3)}),
     ("flip_vertical", _draw_flip, 1, "probability, upside down", {"apply": _flip(2)}),
     ("shift", _draw_shift, 64, "whole pixels either way", {"apply": _shift}),

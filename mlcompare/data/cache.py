@@ -145,9 +145,14 @@ def _writable(folders: Sequence[Path], place: str) -> Path:
     )
 
 
-def _build(folder, root, files, size, channels, skip_corrupt, place) -> None:
+def _build(
+    folder: Path, root: Path, files: Sequence[ImageFile], size: tuple[int, int], channels: int, skip_corrupt: bool,
+    place: str,
+) -> None:  # fmt: skip
     """Write ``pixels.npy`` and ``entry.json``: one image in memory at a time, hashed on the way."""
-    corrupt, rows, digest = [], [], hashlib.sha256()
+    corrupt: list[tuple[str, str]] = []
+    rows: list[int] = []
+    digest = hashlib.sha256()
     with (folder / "pixels.npy").open("w+b") as out:
         start = _write_header(out, (len(files), channels, *size))
         for row, file in enumerate(_with_progress(files, place)):

@@ -7,6 +7,7 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -125,7 +126,7 @@ def read_idx(file: str | Path) -> np.ndarray:
         raise DataError("the file must be readable", value=reason, cure="fetch it again", place=place) from None
 
 
-def _read(stream, most: int, place: str) -> np.ndarray:
+def _read(stream: IO[bytes] | gzip.GzipFile, most: int, place: str) -> np.ndarray:
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in TYPES or not 1 <= magic[3] <= MOST_DIMENSIONS:
         rule = f"an IDX file must start with 0, 0, its type and 1 to {MOST_DIMENSIONS} dimensions"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -62,7 +63,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file_size: i
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 
 
-def _read_header(stream) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = npy.read_magic(stream)
     if version == (1, 0):
         return npy.read_array_header_1_0(stream)

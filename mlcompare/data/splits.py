@@ -105,7 +105,10 @@ def draw_splits(
     return Splits(kind, drawn, test, _hash(kind, drawn, test))
 
 
-def _class_disjoint(labels, test_classes, folds, generator, official):
+def _class_disjoint(
+    labels: np.ndarray, test_classes: float | str | np.ndarray, folds: int, generator: np.random.Generator,
+    official: np.ndarray | None,
+) -> tuple[tuple[Fold, ...], np.ndarray]:  # fmt: skip
     classes = generator.permutation(np.unique(labels))
     if isinstance(test_classes, np.ndarray) or test_classes == "official":
         named = test_classes if isinstance(test_classes, np.ndarray) else _official_test_classes(labels, official)
@@ -149,7 +152,9 @@ def _rows(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.isin(labels, classes))
 
 
-def _closed_set(labels, test_share, folds, generator, official):
+def _closed_set(
+    labels: np.ndarray, test_share: float, folds: int, generator: np.random.Generator, official: np.ndarray | None
+) -> tuple[tuple[Fold, ...], np.ndarray]:
     if not 0 < test_share < 1:
         raise InvalidValueError("`0 < test_share < 1` must hold", value=f"test_share={test_share}")
     fixed = official is not None and bool((official == "test").any())
@@ -157,7 +162,7 @@ def _closed_set(labels, test_share, folds, generator, official):
     parts: list[list[np.ndarray]] = [[] for _ in range(folds)]
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        if fixed:
+        if official is not None and fixed:
             sealed, rest = rows[official[rows] == "test"], generator.permutation(rows[official[rows] != "test"])
         else:
             sealed, rest = np.split(generator.permutation(rows), [max(1, round(len(rows) * test_share))])

@@ -84,7 +84,9 @@ def register_encoder_family(prefix: str, *, takes: str, reference: str = "") -> 
     return decorate
 
 
-def _spec(name: str, factory: Callable[..., nn.Module], takes: str, dim: int, batched: bool, reference: str):
+def _spec(
+    name: str, factory: Callable[..., nn.Module], takes: str, dim: int, batched: bool, reference: str
+) -> EncoderSpec:
     if takes not in TAKES:
         raise InvalidValueError(f"`takes` must be one of {', '.join(TAKES)}", value=f"takes={takes!r}", place=name)
     return EncoderSpec(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from mlcompare.errors import InvalidValueError
-from mlcompare.evaluation.inputs import as_labels
+from mlcompare.evaluation.inputs import Values, as_labels
 
 __all__ = ["class_mean_scores", "closed_set_accuracy", "per_class_accuracy"]
 
 
-def closed_set_accuracy(logits, labels) -> float:
+def closed_set_accuracy(logits: Values, labels: Values) -> float:
     """Share of samples whose predicted class is the label.
 
     Args:
@@ -32,7 +34,7 @@ def closed_set_accuracy(logits, labels) -> float:
     return float(correct.mean())
 
 
-def per_class_accuracy(logits, labels) -> dict:
+def per_class_accuracy(logits: Values, labels: Values) -> dict[Any, float]:
     """Recall of each class: class → share of its samples whose predicted class it is.
 
     Arguments and errors are those of :func:`closed_set_accuracy`.
@@ -44,7 +46,7 @@ def per_class_accuracy(logits, labels) -> dict:
     return {label.item(): float(correct[labels == label].mean()) for label in np.unique(labels)}
 
 
-def class_mean_scores(train_embeddings: Tensor, train_labels, embeddings: Tensor) -> Tensor:
+def class_mean_scores(train_embeddings: Tensor, train_labels: Values, embeddings: Tensor) -> Tensor:
     """Score classes by the nearest class mean: cosines ``(N, C)`` between embeddings and class means.
 
     ``s_ic = cos(x_i, μ_c)``, where ``μ_c`` is the mean of the *normalised* training embeddings of class c.
@@ -72,7 +74,7 @@ def class_mean_scores(train_embeddings: Tensor, train_labels, embeddings: Tensor
     return normalize(embeddings) @ normalize(means).T
 
 
-def _correct(logits, labels, place: str) -> tuple[np.ndarray, np.ndarray]:
+def _correct(logits: Values, labels: Values, place: str) -> tuple[np.ndarray, np.ndarray]:
     """Return which predictions are right ``(N,)``, and the labels ``(N,)``."""
     scores = logits.detach().cpu().numpy() if isinstance(logits, torch.Tensor) else np.asarray(logits)
     labels = as_labels(labels, len(scores), place=place)

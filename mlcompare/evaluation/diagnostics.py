@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from mlcompare.errors import InvalidValueError
-from mlcompare.evaluation.inputs import Samples, normalized_samples
+from mlcompare.evaluation.inputs import Samples, Values, normalized_samples
 
 __all__ = ["class_angles", "class_weight_norms", "embedding_geometry", "norm_statistics", "spectrum"]
 
 CHUNK_ELEMENTS = 2**21
 
 
-def embedding_geometry(embeddings, labels) -> dict[str, float]:
+def embedding_geometry(embeddings: Values, labels: Values) -> dict[str, float]:
     """Summarise the geometry of ``embeddings (N, D)`` with ``labels (N,)``.
 
     Returns:
@@ -99,7 +99,7 @@ def spectrum(vectors: torch.Tensor) -> dict:
     }
 
 
-def norm_statistics(embeddings) -> dict[str, float]:
+def norm_statistics(embeddings: Values) -> dict[str, float]:
     """Mean, standard deviation, extremes and coefficient of variation of the norms of ``embeddings (N, D)``.
 
     >>> norm_statistics([[3.0, 4.0], [0.0, 5.0]])["norm_mean"]
@@ -116,7 +116,7 @@ def norm_statistics(embeddings) -> dict[str, float]:
     }
 
 
-def class_weight_norms(class_weights, class_counts) -> dict[str, float]:
+def class_weight_norms(class_weights: Values, class_counts: Values) -> dict[str, float]:
     """Norms of a head's ``class_weights (C, D)`` against its training ``class_counts (C,)``.
 
     Unnormalised heads give frequent classes longer weights and so a prior (Kang et al. 2020, arXiv:1910.09217).

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from mlcompare.errors import InvalidValueError
-from mlcompare.evaluation.inputs import GRID, Samples, cosines, select
+from mlcompare.evaluation.inputs import GRID, Samples, Values, cosines, select
 from mlcompare.metrics import Metric
 
 __all__ = ["dir_at_far", "enrolment", "identification_scores", "identity_ranks"]
@@ -94,7 +94,13 @@ def enrolment(codes: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 
 
 def identification_scores(
-    samples: Samples, metrics: Sequence[Metric], *, query=None, gallery=None, seed: int = 0, chunk_size=None
+    samples: Samples,
+    metrics: Sequence[Metric],
+    *,
+    query: Values | None = None,
+    gallery: Values | None = None,
+    seed: int = 0,
+    chunk_size: int | None = None,
 ) -> dict[str, float]:
     """Score ``rank_k`` over the probes whose identity is enrolled, and ``dir_at_far_…`` over all probes.
 

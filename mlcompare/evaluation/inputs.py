@@ -7,18 +7,19 @@ metric does not depend on chunk size, thread count, device or the order of the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from mlcompare.errors import InvalidValueError
 
-__all__ = ["GRID", "Samples", "as_labels", "cosines", "normalized_samples", "select", "unit_vectors"]
+__all__ = ["GRID", "Samples", "Values", "as_labels", "cosines", "normalized_samples", "select", "unit_vectors"]
 
 GRID = 2.0**-32  # cosines are multiples of this
 ROWS = 4096  # normalised at a time: the temporaries stay small
+Values = torch.Tensor | npt.ArrayLike  # what a metric is given: torch, numpy or lists
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class Samples:
         return Samples(self.vectors[index], self.codes[index], self.classes)
 
 
-def normalized_samples(embeddings, labels, *, device=None, place: str = "evaluate_embeddings") -> Samples:
+def normalized_samples(
+    embeddings: Values, labels: Values, *, device: torch.device | str | None = None, place: str = "evaluate_embeddings"
+) -> Samples:
     """Check ``embeddings (N, D)`` and ``labels (N,)`` (torch, numpy or lists) and return :class:`Samples`.
 
     Raises:
@@ -63,7 +66,9 @@ def normalized_samples(embeddings, labels, *, device=None, place: str = "evaluat
     return Samples(vectors, torch.as_tensor(codes.reshape(-1), dtype=torch.int64, device=vectors.device), classes)
 
 
-def unit_vectors(embeddings, *, device=None, place: str = "embeddings") -> torch.Tensor:
+def unit_vectors(
+    embeddings: Values, *, device: torch.device | str | None = None, place: str = "embeddings"
+) -> torch.Tensor:
     """Return float64 unit vectors ``(N, D)``; a zero vector stays zero (cosine 0 to all)."""
     if not isinstance(embeddings, torch.Tensor):
         embeddings = torch.as_tensor(np.asarray(embeddings))
@@ -99,7 +104,7 @@ def _check_finite(rows: torch.Tensor, start: int, place: str) -> None:
         )  # fmt: skip
 
 
-def as_labels(labels, length: int, *, place: str = "labels") -> np.ndarray:
+def as_labels(labels: Values, length: int, *, place: str = "labels") -> np.ndarray:
     """Return ``labels`` as a 1-D numpy array (numbers or strings) of ``length`` entries."""
     values = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
     if values.ndim != 1 or len(values) != length:
@@ -111,7 +116,7 @@ def as_labels(labels, length: int, *, place: str = "labels") -> np.ndarray:
     return values.astype(str) if values.dtype.kind == "O" else values
 
 
-def select(chosen: Sequence | None, length: int, *, place: str) -> np.ndarray:
+def select(chosen: Values | None, length: int, *, place: str) -> np.ndarray:
     """Turn indices or a boolean mask over ``length`` samples into an index array; ``None`` means all of them.
 
     >>> select([False, True, True], 3, place="query")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from mlcompare.errors import InvalidValueError
-from mlcompare.evaluation.inputs import GRID, Samples, cosines, select
+from mlcompare.evaluation.inputs import GRID, Samples, Values, cosines, select
 from mlcompare.evaluation.symmetric import pays, symmetric_lists
 
 __all__ = ["Ranked", "Task", "ranked_lists", "retrieval_task"]
@@ -49,7 +49,9 @@ class Ranked:
     first: torch.Tensor | None
 
 
-def retrieval_task(samples: Samples, query=None, gallery=None, *, place: str = "evaluate_embeddings") -> Task:
+def retrieval_task(
+    samples: Samples, query: Values | None = None, gallery: Values | None = None, *, place: str = "evaluate_embeddings"
+) -> Task:
     """Decide queries and gallery: leave-one-out over all samples, or the given indices or masks.
 
     A sample that stands in both is never its own neighbour.
@@ -102,7 +104,9 @@ def ranked_lists(
     yield from _plain(samples, task, np.concatenate(unfinished), depth, first, chunk_size)
 
 
-def _plain(samples: Samples, task: Task, rows: np.ndarray, depth: np.ndarray, first: bool, chunk_size) -> Iterator:
+def _plain(
+    samples: Samples, task: Task, rows: np.ndarray, depth: np.ndarray, first: bool, chunk_size: int | None
+) -> Iterator[Ranked]:
     """Rank the whole gallery for the queries ``rows`` of the task, in float64."""
     k = min(int(depth.max()), task.candidates)
     device = samples.vectors.device

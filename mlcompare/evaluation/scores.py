@@ -11,8 +11,8 @@ import torch
 from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation.clustering import clustering_scores
 from mlcompare.evaluation.identification import identification_scores
-from mlcompare.evaluation.inputs import Samples, cosines, normalized_samples
-from mlcompare.evaluation.neighbours import retrieval_task
+from mlcompare.evaluation.inputs import Samples, Values, cosines, normalized_samples
+from mlcompare.evaluation.neighbours import Task, retrieval_task
 from mlcompare.evaluation.retrieval import retrieval_scores
 from mlcompare.evaluation.roc import count_pairs
 from mlcompare.evaluation.verification import score_counts, verification_scores
@@ -22,8 +22,9 @@ __all__ = ["evaluate_embeddings", "has_class_scores", "per_class_scores"]
 
 
 def evaluate_embeddings(
-    embeddings, labels, metrics: Sequence[str] | None = None, *, query=None, gallery=None, pairs=None, seed: int = 0,
-    chunk_size: int | None = None, device=None,
+    embeddings: Values, labels: Values, metrics: Sequence[str] | None = None, *, query: Values | None = None,
+    gallery: Values | None = None, pairs: Sequence[Any] | None = None, seed: int = 0, chunk_size: int | None = None,
+    device: torch.device | str | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Score embeddings by cosine similarity, exactly, in bounded memory.
 
@@ -62,20 +63,22 @@ def evaluate_embeddings(
     samples = normalized_samples(embeddings, labels, device=device)
     if chunk_size is not None and chunk_size < 1:
         raise InvalidValueError("chunk_size must be at least 1", value=str(chunk_size), place="evaluate_embeddings")
-    protocol = {"query": query, "gallery": gallery}
     scores: dict[str, float] = {}
     for group in dict.fromkeys(metric.group for metric in parsed):
         chosen = [metric for metric in parsed if metric.group == group]
         match group:
             case "retrieval":
-                task = retrieval_task(samples, **protocol)
+                task = retrieval_task(samples, query, gallery)
                 values = retrieval_scores(samples, task, chosen, chunk_size=chunk_size)
                 scores |= {name: float(value.mean()) for name, value in values.items()}
             case "verification":
-                options = {"pairs": pairs, "seed": seed, "chunk_size": chunk_size}
-                scores |= verification_scores(samples, chosen, **protocol, **options)
+                scores |= verification_scores(
+                    samples, chosen, query=query, gallery=gallery, pairs=pairs, seed=seed, chunk_size=chunk_size
+                )
             case "identification":
-                scores |= identification_scores(samples, chosen, **protocol, seed=seed, chunk_size=chunk_size)
+                scores |= identification_scores(
+                    samples, chosen, query=query, gallery=gallery, seed=seed, chunk_size=chunk_size
+                )
             case "clustering":
                 scores |= clustering_scores(samples, chosen, seed=seed)
             case "own":
@@ -99,8 +102,9 @@ def has_class_scores(metric: str) -> bool:
 
 
 def per_class_scores(
-    embeddings, labels, metric: str, *, query=None, gallery=None, chunk_size: int | None = None, device=None
-) -> dict:
+    embeddings: Values, labels: Values, metric: str, *, query: Values | None = None, gallery: Values | None = None,
+    chunk_size: int | None = None, device: torch.device | str | None = None,
+) -> dict[Any, float]:  # fmt: skip
     """Score each class by itself: class → value, the unit of the statistics in :mod:`mlcompare.comparison`.
 
     Retrieval metrics: the mean over the class's queries. ``auc``, ``eer`` and ``tar_at_far_…``: from the pairs that the
@@ -159,7 +163,7 @@ def _own_by_class(values: np.ndarray, samples: Samples) -> dict:
     return {name: mean for name, mean in means.items() if np.isfinite(mean)}
 
 
-def _class_pairs(samples: Samples, task, queries: np.ndarray, metric) -> float:
+def _class_pairs(samples: Samples, task: Task, queries: np.ndarray, metric: Metric) -> float:
     """Score the pairs of one class's ``queries`` with the gallery."""
     device = samples.vectors.device
     left = samples.take(torch.as_tensor(queries, device=device))

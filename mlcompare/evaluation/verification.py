@@ -7,13 +7,14 @@ Up to 2²¹ pairs are counted at their exact similarities. Beyond that, similari
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from mlcompare.errors import InvalidValueError
-from mlcompare.evaluation.inputs import GRID, Samples, select
+from mlcompare.evaluation.inputs import GRID, Samples, Values, select
 from mlcompare.evaluation.roc import PairCounts, auc, best_threshold, count_pairs, eer, tar_at_far
 from mlcompare.metrics import Metric
 
@@ -22,9 +23,12 @@ __all__ = ["all_pairs", "listed_pairs", "score_counts", "verification_accuracy",
 EXACT_PAIRS = 2**21
 BINS_PER_UNIT = 2**22
 CHUNK_ELEMENTS = 2**20  # similarities held at one time: they stay in the cache
+Blocks = Iterator[tuple[torch.Tensor, torch.Tensor]]  # similarities of pairs, and whether they are of one class
 
 
-def all_pairs(samples: Samples, query=None, gallery=None, *, chunk_size: int | None = None) -> PairCounts:
+def all_pairs(
+    samples: Samples, query: Values | None = None, gallery: Values | None = None, *, chunk_size: int | None = None
+) -> PairCounts:
     """Count every pair ``i < j``, or every query-gallery pair of two different samples.
 
     Raises:
@@ -41,7 +45,7 @@ def all_pairs(samples: Samples, query=None, gallery=None, *, chunk_size: int | N
     return _collect(blocks) if pairs <= EXACT_PAIRS else _histogram(blocks, samples.vectors.device)
 
 
-def _triangle(samples: Samples, chunk_size: int | None):
+def _triangle(samples: Samples, chunk_size: int | None) -> Blocks:
     n, start = len(samples), 0
     while start < n - 1:
         step = chunk_size or max(1, CHUNK_ELEMENTS // (n - start))
@@ -55,7 +59,7 @@ def _triangle(samples: Samples, chunk_size: int | None):
         start += b
 
 
-def _rectangle(samples: Samples, rows: np.ndarray, columns: np.ndarray, chunk_size: int | None):
+def _rectangle(samples: Samples, rows: np.ndarray, columns: np.ndarray, chunk_size: int | None) -> Blocks:
     device = samples.vectors.device
     right = samples.take(torch.as_tensor(columns, device=device))
     step = chunk_size or max(1, CHUNK_ELEMENTS // len(columns))
@@ -67,13 +71,13 @@ def _rectangle(samples: Samples, rows: np.ndarray, columns: np.ndarray, chunk_si
         yield similarity[other], (left.codes[:, None] == right.codes)[other]
 
 
-def _collect(blocks) -> PairCounts:
+def _collect(blocks: Blocks) -> PairCounts:
     parts = [(similarity.cpu().numpy().ravel(), same.cpu().numpy().ravel()) for similarity, same in blocks]
     similarity, same = (np.concatenate(part) for part in zip(*parts))
     return count_pairs(np.round(similarity / GRID) * GRID, same)
 
 
-def _histogram(blocks, device: torch.device) -> PairCounts:
+def _histogram(blocks: Blocks, device: torch.device) -> PairCounts:
     bins = 2 * BINS_PER_UNIT + 1  # cosines -1 … 1
     table = torch.zeros(2 * bins, dtype=torch.int64, device=device)  # bin 0 different, bin 0 same, bin 1 different, …
     for similarity, same in blocks:
@@ -82,12 +86,12 @@ def _histogram(blocks, device: torch.device) -> PairCounts:
         table.scatter_add_(0, key, torch.ones((), dtype=torch.int64, device=device).expand_as(key))
     counts = table.reshape(-1, 2)
     occupied = counts.any(dim=1).nonzero()[:, 0].flip(0)
-    similarity = (occupied.double() / BINS_PER_UNIT - 1.0).cpu().numpy()
-    different, same = counts[occupied].cpu().numpy().T
-    return PairCounts(similarity, same, different)
+    cosine = (occupied.double() / BINS_PER_UNIT - 1.0).cpu().numpy()
+    different, alike = counts[occupied].cpu().numpy().T
+    return PairCounts(cosine, alike, different)
 
 
-def listed_pairs(vectors: torch.Tensor, pairs: tuple) -> tuple[np.ndarray, np.ndarray]:
+def listed_pairs(vectors: torch.Tensor, pairs: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Return similarities and truth, both ``(P,)``, of ``pairs = (index_a, index_b, same)`` over ``vectors (N, D)``.
 
     Raises:
@@ -190,7 +194,14 @@ def score_counts(counts: PairCounts, metric: Metric) -> float:
 
 
 def verification_scores(
-    samples: Samples, metrics: Sequence[Metric], *, query=None, gallery=None, pairs=None, seed: int = 0, chunk_size=None
+    samples: Samples,
+    metrics: Sequence[Metric],
+    *,
+    query: Values | None = None,
+    gallery: Values | None = None,
+    pairs: Sequence[Any] | None = None,
+    seed: int = 0,
+    chunk_size: int | None = None,
 ) -> dict[str, float]:
     """Score verification metrics over all pairs, or over ``pairs = (index_a, index_b, same)``.
 

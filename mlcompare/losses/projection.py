@@ -6,6 +6,8 @@ With 100 000 classes the weights are the largest tensor of a step by far: normal
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -27,14 +29,14 @@ class _Projection(torch.autograd.Function):
         return products, products.gather(1, labels[:, None]), inverse, norms > NORM_FLOOR
 
     @staticmethod
-    def setup_context(ctx, inputs: tuple, output: tuple) -> None:
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
         rows, weights, labels = inputs
         products, _, inverse, free = output
         ctx.mark_non_differentiable(inverse, free)
         ctx.save_for_backward(rows, weights, labels, products, inverse, free)
 
     @staticmethod
-    def backward(ctx, grad: Tensor, grad_target: Tensor, *_):
+    def backward(ctx: Any, grad: Tensor, grad_target: Tensor, *_: Any) -> tuple[Tensor, Tensor, None]:
         rows, weights, labels, products, inverse, free = ctx.saved_tensors
         scaled = grad * inverse  # (B, C)
         scaled.scatter_add_(1, labels[:, None], grad_target * inverse[labels][:, None])

@@ -5,11 +5,17 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.registry.registry import NATIVE, PLUGIN, PML, Registry
 from mlcompare.registry.spec import LossSpec
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from torch import Generator, Tensor
+
+    from mlcompare.losses.base import Loss
 
 __all__ = ["LOSSES", "PML_PREFIX", "create_loss", "get_spec", "list_losses", "register", "register_loss"]
 
@@ -119,10 +125,10 @@ def create_loss(
     *,
     num_classes: int | None = None,
     embedding_dim: int | None = None,
-    class_counts: Any = None,
-    generator: Any = None,
+    class_counts: Tensor | npt.ArrayLike | None = None,
+    generator: Generator | None = None,
     **hyperparameters: Any,
-) -> Any:
+) -> Loss:
     """Build a loss by name.
 
     Args:
@@ -144,5 +150,10 @@ def create_loss(
     >>> loss(torch.eye(2), torch.tensor([0, 1])).shape
     torch.Size([])
     """
-    context = {"num_classes": num_classes, "embedding_dim": embedding_dim, "class_counts": class_counts}
-    return get_spec(name).create(**context, generator=generator, **hyperparameters)
+    return get_spec(name).create(
+        num_classes=num_classes,
+        embedding_dim=embedding_dim,
+        class_counts=class_counts,
+        generator=generator,
+        **hyperparameters,
+    )

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
 from mlcompare.registry.declarations import HyperparameterSpec
 from mlcompare.registry.registry import Record
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from torch import Generator, Tensor
+
+    from mlcompare.losses.base import Loss
 
 __all__ = ["LossSpec"]
 
@@ -36,7 +43,15 @@ class LossSpec(Record):
         """Every hyperparameter at the paper's setting."""
         return {name: h.default for name, h in self.hyperparameters.items()}
 
-    def create(self, *, num_classes=None, embedding_dim=None, class_counts=None, generator=None, **values):
+    def create(
+        self,
+        *,
+        num_classes: int | None = None,
+        embedding_dim: int | None = None,
+        class_counts: Tensor | npt.ArrayLike | None = None,
+        generator: Generator | None = None,
+        **values: Any,
+    ) -> Loss:
         """Build the loss; see :func:`create_loss`."""
         self.usable("loss")
         known = {**self.hyperparameters, **self.options}

@@ -183,7 +183,7 @@ class StudyConfig(_Frozen):
             raise ValueError("at least one loss must be named")
         return self
 
-    def replaced(self, *, trials: int | None = None, steps: int | None = None, seeds: int | None = None):
+    def replaced(self, *, trials: int | None = None, steps: int | None = None, seeds: int | None = None) -> StudyConfig:
         """Return the study with another budget; the arguments are those of the command line."""
         changes = {"search": ("trials", trials), "training": ("steps", steps), "final": ("seeds", seeds)}
         dump = self.model_dump()

@@ -8,7 +8,7 @@ from mlcompare.errors import StudyFileError
 from mlcompare.execution.devices import cpu_count
 from mlcompare.search.proposals import default_values
 from mlcompare.study.plan import StudyPlan
-from mlcompare.training import train
+from mlcompare.training import TrainingResult, train
 
 __all__ = ["estimate"]
 
@@ -24,7 +24,7 @@ def estimate(plan: StudyPlan) -> str:
     name, loss = next(iter(plan.losses.items()))
     job = plan.trial_jobs(name, 0, default_values(loss.space))[0]
 
-    def probe(steps: int):
+    def probe(steps: int) -> TrainingResult:
         return train(dataclasses.replace(job, training=job.training.replaced(steps=steps)), plan.data)
 
     probe(1)  # the first training also pays for imports

@@ -369,7 +369,7 @@ class _section:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind, error, _trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, MLCompareError):
             inner = error.place or ""
             joint = "." if inner and not self.place.endswith(" ") else ""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar
 from unittest import SkipTest
@@ -224,7 +224,7 @@ class LossTestCase:
         buffers = {name: buffer.clone() for name, buffer in buffers.items()}
         skeleton = copy.deepcopy(members[0]).to("meta")
 
-        def call(parameters, buffers, rows, labels, noise):
+        def call(parameters: Any, buffers: Any, rows: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
             return functional_call(skeleton, (parameters, buffers), (rows, labels, noise))
 
         axes = (0, 0, 0, 0, None if noise is None else 0)
@@ -265,7 +265,7 @@ class LossTestCase:
             _assert_raises(InvalidValueError, partial(self.make, **values))
 
 
-def _assert_raises(kind: type[Exception], call) -> None:
+def _assert_raises(kind: type[Exception], call: Callable[[], object]) -> None:
     try:
         call()
     except kind:

@@ -6,10 +6,14 @@ import logging
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlcompare.tracking.database import lighten_commits, local_path, share
 from mlcompare.tracking.records import CONTEXT, ENDED, IDENTITY_TAG, KEY_TAG, Experiment, Run, dataset_fields
 from mlcompare.tracking.template import Blank
+
+if TYPE_CHECKING:  # it takes seconds to import
+    from mlflow.entities import DatasetInput
 
 __all__ = ["MLFLOW", "ClientWriter"]
 
@@ -114,7 +118,7 @@ class ClientWriter:
         self._client.get_experiment(self.experiment_id)
 
 
-def _dataset_input(name: str, fingerprint: str):
+def _dataset_input(name: str, fingerprint: str) -> DatasetInput:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     return DatasetInput(Dataset(**dataset_fields(name, fingerprint)), tags=[InputTag(*CONTEXT)])

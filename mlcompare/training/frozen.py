@@ -78,7 +78,9 @@ def body_of(encoder: nn.Module) -> nn.Sequential:
     return nn.Sequential(*(layers[:-1] if isinstance(layers[-1], nn.Linear) and len(layers) > 1 else layers))
 
 
-def _identity(dataset: Dataset, name: str, options, body: nn.Module, standardize: Standardizer) -> str:
+def _identity(
+    dataset: Dataset, name: str, options: Mapping[str, Any], body: nn.Module, standardize: Standardizer
+) -> str:
     """Return the hash of all that decides the features, but for the machine's rounding."""
     digest = hashlib.sha256(f"{FORMAT} {dataset.fingerprint} {name} {sorted(options.items())!r}".encode())
     tensors: dict[str, Tensor] = {**body.state_dict(), "mean": standardize.mean, "inverse": standardize.inverse}

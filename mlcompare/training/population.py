@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 import torch
@@ -31,6 +31,8 @@ from mlcompare.training.stacked_optimizers import StackedOptimizer, StackedWeigh
 from mlcompare.training.step import Step, create_step
 
 __all__ = ["population_fault", "population_key", "train_population"]
+
+States = Sequence[dict[str, Tensor]]  # parameters and buffers, as `functional_call` takes them
 
 
 MOST_WEIGHTS = 20_000_000  # of an encoder: eight copies of it with gradients and moments are some 2.5 GB
@@ -110,7 +112,9 @@ def train_population(jobs: Sequence[TrainingJob], data: TrainingData) -> list[Tr
     return results
 
 
-def _train_stages(jobs, members, data: TrainingData, results) -> dict[str, Tensor]:
+def _train_stages(
+    jobs: Sequence[TrainingJob], members: Sequence[Prepared], data: TrainingData, results: Sequence[TrainingResult]
+) -> dict[str, Tensor]:
     """Train every stage; return the stacked state of the encoders."""
     weights, buffers = _stacked([member.encoder for member in members])
     samples = torch.as_tensor(np.asarray(data.dataset.samples), device=jobs[0].device)
@@ -176,10 +180,10 @@ def _take(module: torch.nn.Module, stacked: dict[str, Tensor], number: int) -> N
         tensor.copy_(stacked[name][number])
 
 
-def _program(encoder: nn.Module, loss: Loss, precision: torch.autocast):
+def _program(encoder: nn.Module, loss: Loss, precision: torch.autocast) -> Callable[..., Tensor]:
     """Return the vmapped forward pass: stacked states and batches in, losses ``(M,)`` out."""
 
-    def one(encoder_state, loss_state, inputs: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+    def one(encoder_state: States, loss_state: States, inputs: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
         with precision:
             embeddings = functional_call(encoder, encoder_state, (inputs,))
         return functional_call(loss, loss_state, (embeddings, labels, noise))
@@ -190,7 +194,9 @@ def _program(encoder: nn.Module, loss: Loss, precision: torch.autocast):
 class _Batches:
     """Every member's batches, augmentation and noise: drawn for each member, applied to all at once."""
 
-    def __init__(self, jobs, members: Sequence[Prepared], stages: Sequence[Stage], samples: Tensor) -> None:
+    def __init__(
+        self, jobs: Sequence[TrainingJob], members: Sequence[Prepared], stages: Sequence[Stage], samples: Tensor
+    ) -> None:
         drawn = [stage_batches(job, member, stage) for job, member, stage in zip(jobs, members, stages)]
         self._rows = torch.stack([member.rows[batch] for member, batch in zip(members, drawn)], 1)  # (steps, M, B)
         self._labels = torch.stack([member.labels[batch] for member, batch in zip(members, drawn)], 1)

@@ -108,7 +108,9 @@ def captured(step: Step, running_state: Sequence[Tensor], batch: Batch) -> Step:
     return replay
 
 
-def _losses_and_gradients(forward, encoder: State, loss: State, *batch) -> tuple[Tensor, list[Tensor | None]]:
+def _losses_and_gradients(
+    forward: Callable[..., Tensor], encoder: State, loss: State, *batch: Tensor | None
+) -> tuple[Tensor, list[Tensor | None]]:
     losses = forward(encoder, loss, *batch)
     parameters = [*encoder[0].values(), *loss[0].values()]
     # members share nothing, so each weight's gradient is of its own member's loss
