@@ -22,7 +22,10 @@ ROOF = {"__init__", "kinds", "cli", "testing"}  # they stand on everything
 def imported(path: Path) -> set[str]:
     """Return the mlcompare modules that a file imports outside of TYPE_CHECKING blocks."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    checked = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    for_types = {inner for block in checked for statement in block.body for inner in ast.walk(statement)}
+    for node in (node for node in ast.walk(tree) if node not in for_types):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "mlcompare":
             parts = node.module.split(".")
             found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
