@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -109,7 +110,7 @@ def compare(
     _check(results, per_class, confidence, n_resamples)
     metric = choose_metric(results, metric)
     higher, generator = higher_is_better(metric), np.random.default_rng(seed)
-    options = {"confidence": confidence, "n_resamples": n_resamples}
+    options: dict[str, Any] = {"confidence": confidence, "n_resamples": n_resamples}
     scores = score_array(results, per_class, metric, source="selected")
     names = dict.fromkeys(results["loss"].dropna())
     rows = [entry_row(results, name, metric, (spaces or {}).get(name, {})) for name in names]
@@ -206,7 +207,8 @@ def _selected_on_validation(results: pd.DataFrame, metric: str, higher: bool) ->
     if not ((results["kind"] == "trial") & (results["metric"] == metric)).any():
         return {}
     values = trial_scores(results, metric).groupby("loss")["value"]
-    return (values.max() if higher else values.min()).to_dict()
+    best = values.max() if higher else values.min()
+    return {str(loss): float(value) for loss, value in best.items()}
 
 
 def _order(row: dict, higher: bool) -> tuple:

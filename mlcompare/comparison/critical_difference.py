@@ -77,11 +77,15 @@ def scores_by_study(results: pd.DataFrame, metric: str | None = None) -> pd.Data
 
 
 def _nemenyi(complete: pd.DataFrame) -> pd.DataFrame:
-    from scikit_posthocs import posthoc_nemenyi_friedman  # slow to import, and few comparisons span datasets
+    """Return the p-values of Nemenyi's test for each pair of columns, from their mean ranks in the rows."""
+    from scipy.stats import studentized_range
 
-    table = posthoc_nemenyi_friedman(complete.to_numpy())
-    table.index = table.columns = complete.columns
-    return table
+    count, losses = complete.shape
+    ranks = complete.rank(axis=1).mean().to_numpy()
+    distances = np.abs(ranks[:, None] - ranks) / np.sqrt(losses * (losses + 1) / (6 * count))
+    values = studentized_range.sf(distances * np.sqrt(2), losses, np.inf)
+    np.fill_diagonal(values, 1.0)
+    return pd.DataFrame(values, index=complete.columns, columns=complete.columns)
 
 
 def _groups(ranks: pd.Series, width: float) -> tuple[tuple[str, ...], ...]:

@@ -48,8 +48,8 @@ def effects(matrices: Sequence[np.ndarray]) -> Effects:
     """
     parts = [_split(matrix) for matrix in matrices]
     mean, by_class, by_run, present, run_counts, run_share = zip(*parts)
-    columns = (np.stack(part, axis=1) for part in (by_class, by_run, present))
-    return Effects(np.array(mean), *columns, np.array(run_counts), np.array(run_share))
+    columns = [np.stack(part, axis=1) for part in (by_class, by_run, present)]
+    return Effects(np.array(mean), columns[0], columns[1], columns[2], np.array(run_counts), np.array(run_share))
 
 
 def _split(scores: np.ndarray) -> tuple:

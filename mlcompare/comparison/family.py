@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def family_answer(
     on_validation = all(np.isfinite(validation.get(name, np.nan)) for name in everyone)
     rating = validation if on_validation else dict(zip(everyone, effects([scores.of(n) for n in everyone]).mean))
     best = {family: max(names, key=lambda name: sign * rating[name]) for family, names in members.items()}
-    options = {"confidence": confidence, "n_resamples": n_resamples}
+    options: dict[str, Any] = {"confidence": confidence, "n_resamples": n_resamples}
     of_best = contrast(scores.of(best["margin"]) - scores.of(best["metric"]), generator, **options)
     means = {family: _family_mean(scores, names) for family, names in members.items()}
     of_mean = contrast(means["margin"] - means["metric"], generator, **options)

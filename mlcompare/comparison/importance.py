@@ -56,7 +56,7 @@ def importance(
         if len(values) < FEWEST_TRIALS:
             rows.append((loss, name, len(values), np.nan, np.nan, np.nan, best))
             continue
-        searched = spaces.get(loss, {}).get(name, {})
+        searched = spaces.get(str(loss), {}).get(name, {})
         axis = np.log(settings) if searched.get("log", _looks_logarithmic(settings)) else settings
         trend, p_value = rank_trend(axis, values, generator, n_resamples=n_resamples)
         rows.append((loss, name, len(values), trend, p_value, leave_one_out_r2(axis, values), best))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,7 @@ def pairwise(
     beats = [probability_of_beating(matrix if higher else -matrix) for matrix in matrices]
     first, second = zip(*pairs)
     by_class = scores.unit == "class"
-    columns = [first, second, parts.mean, low, high, p_values, holm(p_values), beats]
+    columns: list[Any] = [first, second, parts.mean, low, high, p_values, holm(p_values), beats]
     columns += [parts.class_counts if by_class else 0, parts.run_counts if by_class else parts.class_counts]
     return pd.DataFrame(dict(zip(COLUMNS, columns)))
 

@@ -59,7 +59,7 @@ def sign_flip_p_values(parts: Effects, generator: np.random.Generator, *, n_resa
     hits = np.zeros(len(parts.mean))
     total = 2**c if exact else n_resamples
     step = max(1, BATCH_ELEMENTS // (c + len(by_run)))
-    patterns = itertools.product((-1.0, 1.0), repeat=c) if exact else None
+    patterns = itertools.product((-1.0, 1.0), repeat=c)
     for start in range(0, total, step):
         n = min(step, total - start)
         signs = np.array(list(itertools.islice(patterns, n))) if exact else _signs(generator, n, c)

@@ -14,7 +14,19 @@ from mlcompare.metrics import bounds, higher_is_better
 
 __all__ = ["Scores", "bounds", "choose_metric", "higher_is_better", "load_per_class", "load_results", "score_array"]
 
-RESULT_COLUMNS = ("study", "loss", "family", "kind", "source", "trial", "fold", "seed", "split", "metric", "value")
+RESULT_COLUMNS: tuple[str, ...] = (
+    "study",
+    "loss",
+    "family",
+    "kind",
+    "source",
+    "trial",
+    "fold",
+    "seed",
+    "split",
+    "metric",
+    "value",
+)
 RESULT_COLUMNS += ("status", "reason", "seconds", "peak_memory", "device", "hyperparameters")
 CLASS_COLUMNS = ("study", "loss", "family", "kind", "source", "fold", "seed", "class", "metric", "value")
 

@@ -81,20 +81,23 @@ def _similarities(run: Embeddings) -> tuple[np.ndarray, np.ndarray, np.ndarray] 
     vectors, labels = normalized(run.vectors), run.labels
     n = len(labels)
     queries = np.arange(n) if n <= MOST_QUERIES else np.linspace(0, n - 1, MOST_QUERIES).astype(int)
-    everyone, same, different, ranks = len(queries) == n, [], [], []
+    everyone = len(queries) == n
+    sames: list[np.ndarray] = []
+    differents: list[np.ndarray] = []
+    ranks: list[np.ndarray] = []
     for start in range(0, len(queries), CHUNK):
         rows = queries[start : start + CHUNK]
         similarity = cosines(vectors[rows], vectors)  # (b, N)
         equal = labels[rows][:, None] == labels
         itself = rows[:, None] == np.arange(n)
         counted = rows[:, None] < np.arange(n) if everyone else ~itself
-        same.append(similarity[equal & counted])
+        sames.append(similarity[equal & counted])
         values = similarity[~equal & counted]
-        different.append(values if everyone else _thinned(values))
+        differents.append(values if everyone else _thinned(values))
         best = np.where(equal & ~itself, similarity, -np.inf).max(axis=1)
         rank = 1 + (np.where(equal, -np.inf, similarity) >= best[:, None]).sum(axis=1)  # ties count against the query
         ranks.append(rank[np.isfinite(best)])
-    same, different, first_hits = (np.concatenate(part) for part in (same, different, ranks))
+    same, different, first_hits = (np.concatenate(part) for part in (sames, differents, ranks))
     return (same, different, first_hits) if len(same) and len(different) else None
 
 

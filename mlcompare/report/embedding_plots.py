@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mlcompare.report.curves import Curves, normalized
@@ -130,7 +132,7 @@ def view_plot(
         mine = labels == label
         symbol = ("circle", "diamond", "square", "cross", "triangle-up")[position % 5]
         data.append(_points(_name(label, names), points[mine], labels[mine], names, color(position), 7, symbol, 0.9))
-    bare = {"showticklabels": False, "ticks": "", "showgrid": False}
+    bare: dict[str, Any] = {"showticklabels": False, "ticks": "", "showgrid": False}
     x, y = axis(**bare), axis(scaleanchor="x", **bare)
     alt = f"{len(chosen)} sealed samples embedded by {loss}, in two dimensions ({projection.name}), coloured by class."
     legend = [(_name(label, names), color(position), "solid") for position, label in enumerate(colored)]

@@ -23,8 +23,8 @@ def facts(pairs: list[tuple[str, Any]]) -> Html:
 def protocol_part(study: Study, samples: TestSamples | None, prefix: str, level: int) -> Part:
     """Dataset, splits, seeds, budget, versions, device, and the spaces that were searched."""
     if not study.known:
-        body = tag("p", "The store has no study.json, so the protocol isn't known here.")
-        return Part(f"{prefix}-protocol", "Protocol", body, level=level)
+        unknown = tag("p", "The store has no study.json, so the protocol isn't known here.")
+        return Part(f"{prefix}-protocol", "Protocol", unknown, level=level)
     body = [_overview(study, samples), _spaces(study), _study_file(study)]
     return Part(f"{prefix}-protocol", "Protocol", join(body), level=level)
 
@@ -85,9 +85,10 @@ def _sealed(classes: int | None, samples: TestSamples | None) -> str | None:
 
 
 def _dates(study: Study) -> str | None:
-    if study.progress.first is None:
+    first, last = study.progress.first, study.progress.last
+    if first is None or last is None:
         return None
-    moments = (study.progress.first, study.progress.last)
+    moments = (first, last)
     return " to ".join(datetime.datetime.fromtimestamp(t, datetime.UTC).strftime("%Y-%m-%d %H:%M") for t in moments)
 
 

@@ -123,7 +123,7 @@ def cost_plot(study: Study, prefix: str) -> Plot | None:
     return Plot(
         f"{prefix}-cost", data, layout(axis("seconds of one training"), axis(study.metric), height=400),
         f"Seconds of one final training and mean {study.metric}: {told}.",
-        legend=[(t["name"], FAMILY_COLORS[t["name"]], "solid") for t in data],
+        legend=[(str(t["name"]), FAMILY_COLORS[str(t["name"])], "solid") for t in data],
     )  # fmt: skip
 
 

@@ -143,7 +143,7 @@ def tunability_part(study: Study, prefix: str, level: int) -> Part | None:
     """What the search bought over the default setting."""
     gains = study.comparison.tunability.dropna(subset=["gain"]) if len(study.comparison.tunability) else None
     plot = tunability_plot(study, prefix) if gains is not None and len(gains) else None
-    if plot is None:
+    if plot is None or gains is None:
         return None
     rows = [
         (r.loss, number(r.default_mean), number(r.tuned_mean), number(r.gain, sign=True),

@@ -64,14 +64,15 @@ def sheet(loss: str, run: Embeddings, samples: TestSamples) -> Html | None:
     """Return the sheet of one loss; None where images of the samples are missing."""
     positions = {int(row): i for i, row in enumerate(samples.rows)}
     where = [positions.get(int(row)) for row in run.rows]
-    if samples.images is None or any(place is None for place in where):
+    images = samples.images
+    if images is None or any(place is None for place in where):
         return None
     queries, found = chosen_queries(run)
     if not len(queries):
         return None
 
     def image(index: int) -> str:
-        return data_uri(samples.images[where[index]])
+        return data_uri(images[where[index]])
 
     def name(index: int) -> str:
         label = int(run.labels[index])

@@ -92,7 +92,7 @@ def _judged(rule: str, comparison: Comparison) -> tuple[str, str]:
         met = low > 0 or high < 0
         verb = "excludes" if met else "includes"
         return ("met" if met else "not met"), f"The interval of margin minus metric, {shown}, {verb} zero. {ONE_TEST}"
-    met = best.p_value <= float(level.group(1))
+    met = level is not None and best.p_value <= float(level.group(1))
     return ("met" if met else "not met"), f"p = {p_value(best.p_value)} of margin minus metric. {ONE_TEST}"
 
 
