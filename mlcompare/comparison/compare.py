@@ -190,7 +190,7 @@ def _add_differences(rows: list[dict], pairs: pd.DataFrame, by_run: Scores, best
             row["difference_to_best"] = row["difference_low"] = row["difference_high"] = 0.0
             row["indistinguishable_from_best"] = True
         pair = pairs[pairs["a"].isin({best, row["loss"]}) & pairs["b"].isin({best, row["loss"]})]
-        if row["loss"] == best or pair.empty or np.isnan(pair["difference"].iloc[0]):
+        if best is None or row["loss"] == best or pair.empty or np.isnan(pair["difference"].iloc[0]):
             continue  # itself, or nothing in common: nothing can be said
         found = pair.iloc[0]
         sign = 1.0 if found["a"] == row["loss"] else -1.0
