@@ -23,7 +23,7 @@ class CriticalDifference:
         ranks: loss → mean rank over the datasets (1 is best), best first.
         critical_difference: mean ranks closer than this aren't told apart (Nemenyi); None for fewer than two datasets.
         p_value: Friedman's test that all losses rank alike; None when it isn't defined.
-        p_values: ``losses × losses``, Nemenyi's pairwise p-values (scikit-posthocs); None likewise.
+        p_values: ``losses × losses``, Nemenyi's pairwise p-values; None likewise.
         groups: maximal sets of losses that aren't told apart, each in rank order.
         datasets: the datasets that count: those on which every loss has a score.
     """
