@@ -165,7 +165,7 @@ def _check(results: pd.DataFrame, confidence: float) -> None:
 
 def _rows(results: pd.DataFrame, scores: Scores, metric: str, spaces: Mapping, confidence: float) -> list[dict]:
     """The rows of the ranking with their means and intervals, in the order of the results table."""
-    names = dict.fromkeys(results["loss"].dropna())
+    names = results["loss"].dropna().unique().tolist()
     rows = [entry_row(results, name, metric, spaces.get(name, {})) for name in names]
     scored = [row for row in rows if row["mean"] is not None and np.isfinite(scores.of(row["loss"])).any()]
     found = means([scores.of(row["loss"]) for row in scored], scores.folds)

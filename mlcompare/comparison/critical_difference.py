@@ -86,7 +86,8 @@ def scores_by_study(results: pd.DataFrame, metric: str | None = None) -> pd.Data
     """
     check_columns(results, RESULT_COLUMNS, place="scores_by_study")
     scores = final_scores(results[results["family"] != "baseline"], choose_metric(results, metric), "selected")
-    return scores.pivot_table(index="study", columns="loss", values="value", aggfunc="mean", sort=False)
+    of_folds = scores.groupby(["study", "loss", "fold"], dropna=False, sort=False)["value"].mean().reset_index()
+    return of_folds.pivot_table(index="study", columns="loss", values="value", aggfunc="mean", sort=False)
 
 
 def _groups(ranks: pd.Series, width: float) -> tuple[tuple[str, ...], ...]:

@@ -62,6 +62,9 @@ def _made_elsewhere(frame: pd.DataFrame, place: str) -> pd.DataFrame:
             "the table must say which run a score is from", value="no `run`, no `fold`, no `seed`", place=place,
             cure="number the repetitions of each loss in a column `run`",
         )  # fmt: skip
+    if not pd.api.types.is_numeric_dtype(frame["value"]):
+        cure = "convert the column, with NaN for failed runs"
+        raise DataError("`value` must hold numbers", value=str(frame["value"].dtype), cure=cure, place=place)
     filled = {name: value for name, value in DEFAULTS.items() if name not in frame}
     baseline = frame["kind"].eq("baseline") if "kind" in frame else pd.Series(False, index=frame.index)
     if "source" not in frame:

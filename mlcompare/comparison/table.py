@@ -125,7 +125,7 @@ def score_array(results: pd.DataFrame, per_class: pd.DataFrame | None, metric: s
         by_class = _finals(per_class[per_class["metric"] == metric], source)
         if by_class["class"].nunique() > 1:
             return _by_class(by_class, finals, _runs(both if len(both) else by_class))
-    names, runs = tuple(dict.fromkeys(finals["loss"])), _runs(both)
+    names, runs = tuple(finals["loss"].unique()), _runs(both)
     return Scores(names, (), runs, _filled(finals, names, None, runs), "run")
 
 
@@ -174,7 +174,7 @@ def _beside(rows: pd.DataFrame, classes: tuple | None, runs: tuple) -> np.ndarra
 
 
 def _by_class(rows: pd.DataFrame, finals: pd.DataFrame, runs: tuple) -> Scores:
-    names, classes = tuple(dict.fromkeys(rows["loss"])), tuple(sorted(rows["class"].unique()))
+    names, classes = tuple(rows["loss"].unique()), tuple(sorted(rows["class"].unique()))
     values = _filled(rows, names, classes, runs)
     reported = _filled(finals[finals["loss"].isin(names)], names, None, runs)[:, 0]  # (L, R)
     sizes = rows.groupby("class")["samples"].max().reindex(classes).to_numpy(dtype=float) if "samples" in rows else None
@@ -185,23 +185,22 @@ def _by_class(rows: pd.DataFrame, finals: pd.DataFrame, runs: tuple) -> Scores:
 def _as_reported(values: np.ndarray, reported: np.ndarray, sizes: np.ndarray | None) -> tuple[np.ndarray, bool]:
     """Turn scores by class ``(L, C, R)`` into such whose plain means over classes are the metric ``(L, R)``.
 
-    A metric that is a mean over samples weighs classes by their ``sizes (C,)``: with weights ``w``, of sum 1, the score
-    of class c becomes ``m + C w_c (y_c - m)``, whose plain mean is the weighted one and whose spread is what the
-    weighted mean's uncertainty rests on. Where sizes aren't known, or the metric isn't such a mean, every run is moved
-    to its metric as a whole, and classes count alike.
+    A metric that is a mean over samples weighs classes by their ``sizes (C,)``. With weights ``w``, of sum 1, its
+    variance from classes is ``Σ w²`` times that of a class, not ``1 / C`` times. So the classes' deviations in a run
+    are stretched by ``√(C Σ w²)`` around the run's metric. Where sizes aren't known, or the metric isn't such a mean,
+    they stay as they are, as if classes counted alike. Also says whether that matters.
     """
-    scored = ~np.isnan(values).all(axis=1)  # (L, R)
-    known = np.where(np.isnan(values), 0.0, values)
-    plain = known.sum(axis=1) / np.maximum((~np.isnan(values)).sum(axis=1), 1)  # (L, R)
-    gap = np.where(np.isnan(reported) | ~scored, 0.0, reported - plain)
-    if np.abs(gap).max(initial=0.0) < ROUNDING:
+    known = ~np.isnan(values)
+    scored = known.any(axis=1)  # (L, R)
+    plain = np.where(known, values, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)  # (L, R)
+    metric = np.where(np.isnan(reported) | ~scored, plain, reported)
+    gap = np.abs(metric - plain)
+    if gap.max(initial=0.0) < ROUNDING:
         return values, False
+    stretch, uneven = 1.0, bool(gap.max() > VISIBLE)
     if sizes is not None and np.isfinite(sizes).all() and sizes.sum() > 0:
-        count = np.maximum((scored & ~np.isnan(reported)).sum(axis=1), 1)
-        centre = np.where(scored & ~np.isnan(reported), reported, 0.0).sum(axis=1) / count  # (L,)
-        centre = centre[:, None, None]
-        weighted = centre + len(sizes) * (sizes / sizes.sum())[:, None] * (values - centre)
-        misses = np.abs(weighted.mean(axis=1) - reported)
-        if not (misses > CLOSE).any():
-            return weighted, False
-    return values + gap[:, None, :], bool(np.abs(gap).max() > VISIBLE)
+        weights = sizes / sizes.sum()
+        weighted = np.einsum("c,lcr->lr", weights, values)
+        if not (np.abs(weighted - metric)[scored] > CLOSE).any():
+            stretch, uneven = math.sqrt(len(sizes) * float(weights @ weights)), False
+    return metric[:, None, :] + stretch * (values - plain[:, None, :]), uneven

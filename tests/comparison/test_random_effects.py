@@ -142,6 +142,9 @@ def test_critical_values_between_satterthwaite_and_cochran():
     satterthwaite = t.isf(0.025, 1 / (share**2 / f + (1 - share) ** 2 / c))
     cochran = share * t.isf(0.025, f) + (1 - share) * t.isf(0.025, c)
     assert critical_value(share, f, c, 0.05) == pytest.approx(satterthwaite / 3 + cochran * 2 / 3)
+    assert critical_value(share, f, c, 0.5) < critical_value(share, f, c, 0.05)
+    largest = np.sqrt(share * t.isf(1e-6, f) ** 2 + (1 - share) * t.isf(1e-6, c) ** 2)
+    assert critical_value(share, f, c, 2e-6) == pytest.approx(largest, rel=0.1)
     assert critical_value(share, 1.0, c, 0.05) == pytest.approx(share * t.isf(0.025, 1) + (1 - share) * t.isf(0.025, c))
 
 
