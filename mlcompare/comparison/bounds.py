@@ -1,4 +1,4 @@
-"""An optimum on its bound: the search stopped where it should have gone on."""
+"""Selected settings that lie on the bound of their range, and the wider range to search next."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import pandas as pd
 from mlcompare.comparison.family import FamilyAnswer, family_answer
 from mlcompare.comparison.given import complete_tables
 from mlcompare.comparison.notes import notes_of
-from mlcompare.comparison.pairwise import indistinguishable, pair, pairs_of, pairwise
+from mlcompare.comparison.pairwise import indistinguishable, pair, pairs_of, pairwise, with_baselines
 from mlcompare.comparison.power import Separation, runs_to_separate
 from mlcompare.comparison.random_effects import bounded_intervals, means
 from mlcompare.comparison.rows import entry_row
@@ -34,10 +34,11 @@ class Comparison:
         study, metric: whose results, and which metric.
         best: the loss with the best mean on the sealed test classes; None if no loss has a score.
         table: one row for each loss and baseline, best first; None where a field has no meaning (see :func:`compare`).
-        pairwise: one row for each pair of losses, and of a loss and a baseline.
+        pairwise: one row for each pair of losses, and of a loss and a baseline; corrected among their own kind, so that
+            more baselines don't blur the comparison of losses.
         tunability: one row for each loss: tuned against default.
         family: margin against metric losses; None when a family has no score.
-        separation: loss → what it would take to separate it from the best, for those that aren't told apart.
+        separation: loss → what it would take to tell it from the best, for those that aren't told apart.
         unit: "class" or "run": whether there are scores by test class, or only by run.
         confidence: of all intervals; tests reject at ``1 - confidence``.
         notes: what a reader should know before trusting the numbers.
@@ -110,7 +111,8 @@ def compare(
         A :class:`Comparison`. Its table has the fields ``loss, family, metric``; ``mean`` over folds of the successful
         final runs, with the interval ``ci_low, ci_high`` over classes, folds and seeds; ``default_mean`` of the untuned
         setting; ``difference_to_best`` (mean minus the best's, on their common runs) with ``difference_low,
-        difference_high``, which hold for all pairs together, and ``p_value``, Holm-corrected over all pairs;
+        difference_high``, which hold for all pairs of losses together (of a baseline: for all pairs of a loss and a
+        baseline), and ``p_value``, Holm-corrected over the same pairs;
         ``indistinguishable_from_best``; the selected ``hyperparameters``; ``at_bound``, names, and
         ``suggested_ranges``; ``trials``; ``seconds`` of training in all; ``runs, failed_trials, failed_runs,
         peak_memory, reason``. A baseline is compared, but never the best. Nor is a loss that failed in more than half
@@ -135,7 +137,10 @@ def compare(
     best = _best(rows, higher)
     losses = [row["loss"] for row in rows if row["family"] != "baseline" and row["mean"] is not None]
     baselines = [row["loss"] for row in rows if row["family"] == "baseline" and row["mean"] is not None]
-    pairs = pairwise(scores, pairs_of(losses, baselines), higher=higher, confidence=confidence)
+    options = {"higher": higher, "confidence": confidence}
+    of_losses = pairwise(scores, pairs_of(losses), **options)
+    of_baselines = pairwise(scores, with_baselines(losses, baselines), **options)
+    pairs = pd.concat([part for part in (of_losses, of_baselines) if len(part)] or [of_losses], ignore_index=True)
     _add_differences(rows, pairs, best, 1.0 - confidence)
     untuned = score_array(results, per_class, metric, source="default")
     gains = tunability(scores, untuned, losses, confidence=confidence)
@@ -145,8 +150,8 @@ def compare(
     return Comparison(
         study=str(results["study"].iloc[0]), metric=metric, best=best, table=pd.DataFrame(rows, dtype=object),
         pairwise=pairs, tunability=gains, family=family,
-        separation=_separation(rows, scores, pairs, best, 1.0 - confidence), unit=scores.unit, confidence=confidence,
-        notes=tuple(notes_of(rows, scores, higher)),
+        separation=_separation(rows, scores, best, len(of_losses), 1.0 - confidence), unit=scores.unit,
+        confidence=confidence, notes=tuple(notes_of(rows, scores, higher)),
     )  # fmt: skip
 
 
@@ -214,15 +219,13 @@ def _ratings_on_validation(results: pd.DataFrame, objective: str | None) -> dict
     return values.max().to_dict() if higher_is_better(objective) else (-values.min()).to_dict()
 
 
-def _separation(
-    rows: list[dict], scores: Scores, pairs: pd.DataFrame, best: str | None, level: float
-) -> dict[str, Separation]:
-    """What it would take, at the level that Holm's correction asks of the smallest p-value."""
-    level /= max(int(pairs["p_value"].notna().sum()), 1)
-    equals = [row["loss"] for row in rows if row["indistinguishable_from_best"] and row["loss"] != best]
+def _separation(rows: list[dict], scores: Scores, best: str | None, pairs: int, level: float) -> dict[str, Separation]:
+    """What it would take to tell losses from the best, at the level that Holm asks of the smallest p-value."""
+    equals = [row["loss"] for row in rows if row["indistinguishable_from_best"] and row["family"] != "baseline"]
     return {
-        name: runs_to_separate(scores.of(best) - scores.of(name), scores.folds, level=level) for name in equals if best
-    }
+        name: runs_to_separate(scores.of(best) - scores.of(name), scores.folds, level=level / max(pairs, 1))
+        for name in equals if best and name != best
+    }  # fmt: skip
 
 
 def _order(row: dict, higher: bool) -> tuple:

@@ -35,6 +35,5 @@ def simultaneous_intervals(found: Means, p_holm: np.ndarray, confidence: float) 
     level = 1.0 - confidence
     low, high = found.intervals(1.0 - level / max(int((~np.isnan(p_holm)).sum()), 1))
     rejected = p_holm <= level
-    return np.where(rejected & (found.mean > 0), np.maximum(low, 0.0), low), np.where(
-        rejected & (found.mean < 0), np.minimum(high, 0.0), high
-    )
+    low = np.where(rejected & (found.mean > 0), np.maximum(low, 0.0), low)
+    return low, np.where(rejected & (found.mean < 0), np.minimum(high, 0.0), high)

@@ -139,7 +139,8 @@ class _Story:
     def told(self, leader, p_value: float, singly: list[str], marked: list[str], of_best: Contrast) -> str:
         champion, behind = self.named[self.ahead], OTHER[self.ahead]
         who = f"{champion}, the best {self.ahead} loss on {self.chosen_on}"
-        corrected = f"once all {len(self.pairs)} comparisons are corrected for"
+        count = sum(row["family"] != "baseline" and row["mean"] is not None for row in self.rows)
+        corrected = f"once all {count * (count - 1) // 2} pairs of losses are corrected for"
         if leader:
             first = f"{leader.capitalize()} losses lead: {who}, beats every {behind} loss on the sealed test classes "
             first += f"(largest p = {p_value:.2g})."

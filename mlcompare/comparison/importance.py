@@ -19,7 +19,7 @@ from mlcompare.comparison.trials import trial_scores
 __all__ = ["importance", "leave_one_out_r2", "rank_trend", "trial_settings"]
 
 COLUMNS = ("loss", "hyperparameter", "trials", "trend", "p_value", "importance", "best_value")
-FEWEST_TRIALS = 6  # below that a parabola fits anything
+FEWEST_TRIALS = 6  # with fewer, a parabola fits by chance
 
 
 def trial_settings(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:

@@ -55,7 +55,7 @@ def _on_the_design(scores: Scores) -> Iterator[str]:
     elif folds == 2:
         yield (
             "Two folds: how much folds differ is hardly known, so intervals are long and tests careful (in simulation "
-            "95 % intervals cover 93 to 99 %); use 3 folds or more."
+            "95 % intervals cover 93 to 98 %); use 3 folds or more."
         )
     if scores.unit == "class" and _nested(scores):
         yield "Each fold has test classes of its own, so intervals and p-values count folds."

@@ -12,15 +12,20 @@ from mlcompare.comparison.correction import holm, simultaneous_intervals
 from mlcompare.comparison.random_effects import means
 from mlcompare.comparison.table import Scores
 
-__all__ = ["indistinguishable", "pair", "pairs_of", "pairwise", "probability_of_beating"]
+__all__ = ["indistinguishable", "pair", "pairs_of", "pairwise", "probability_of_beating", "with_baselines"]
 
 COLUMNS = ("a", "b", "difference", "ci_low", "ci_high", "p_value", "simultaneous_low", "simultaneous_high", "p_holm")
 COLUMNS += ("probability_a_beats_b", "classes", "folds", "runs")
 
 
-def pairs_of(losses: Sequence[str], baselines: Iterable[str] = ()) -> list[tuple[str, str]]:
-    """All pairs of losses, and every loss with every baseline."""
-    return [*itertools.combinations(losses, 2), *itertools.product(losses, baselines)]
+def pairs_of(losses: Sequence[str]) -> list[tuple[str, str]]:
+    """All pairs of losses."""
+    return list(itertools.combinations(losses, 2))
+
+
+def with_baselines(losses: Sequence[str], baselines: Iterable[str]) -> list[tuple[str, str]]:
+    """Every loss with every baseline."""
+    return list(itertools.product(losses, baselines))
 
 
 def pairwise(
@@ -47,16 +52,8 @@ def pairwise(
     p_holm = holm(p_values)
     first, second = zip(*pairs)
     beats = [probability_of_beating(matrix if higher else -matrix) for matrix in matrices]
-    columns = [
-        first,
-        second,
-        found.mean,
-        low,
-        high,
-        p_values,
-        *simultaneous_intervals(found, p_holm, confidence),
-        p_holm,
-    ]
+    together = simultaneous_intervals(found, p_holm, confidence)
+    columns = [first, second, found.mean, low, high, p_values, *together, p_holm]
     runs = [int((~np.isnan(matrix).all(axis=0)).sum()) for matrix in matrices]
     classes = [part.classes if scores.unit == "class" else 0 for part in found.parts]
     columns += [beats, classes, [1 if part.by_seeds else part.folds for part in found.parts], runs]

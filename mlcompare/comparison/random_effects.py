@@ -25,9 +25,7 @@ from scipy.special import stdtrit
 __all__ = ["MeanSquares", "Means", "bounded_intervals", "mean_squares", "means"]
 
 SATTERTHWAITE = 1 / 3  # its weight in the critical value at 5 %, by simulation; 0 where there are two folds
-STEEPER = (
-    0.4  # how much the exponent of Cochran's mean grows while the level falls to a tenth, by simulation; at most to 2
-)
+STEEPER = 0.4  # by simulation: growth of the exponent of Cochran's mean while the level falls to a tenth
 
 
 @dataclass(frozen=True)

@@ -65,14 +65,14 @@ def leader_sentence(comparison: Comparison) -> str:
     if best["ci_low"] is not None:
         spread = f"{best['ci_low']:.3f} to {best['ci_high']:.3f}".replace("-", "−")
         sentence += f" ({100 * comparison.confidence:g} % interval {spread})"
-    sentence += f"{_of_the_others(others, best['loss'], len(comparison.pairwise))}."
+    sentence += f"{_of_the_others(others, best['loss'])}."
     left_out = (
         [] if comparison.family else left_out_sentences(rows, 1.0 if higher_is_better(comparison.metric) else -1.0)
     )
     return " ".join([sentence, *left_out])
 
 
-def _of_the_others(others: Sequence[Mapping], best: str, comparisons: int) -> str:
+def _of_the_others(others: Sequence[Mapping], best: str) -> str:
     if not others:
         return ", with no other loss to compare"
     equal = sum(row["indistinguishable_from_best"] is not False for row in others)
@@ -80,4 +80,5 @@ def _of_the_others(others: Sequence[Mapping], best: str, comparisons: int) -> st
         told = f"{equal} of the {len(others)} other losses can't be told apart from {best}"
     else:
         told = f"it is told apart from {'all ' if len(others) > 1 else ''}{len(others)} other{'s' * (len(others) > 1)}"
-    return f"; {told}" + (f" once all {comparisons} comparisons are corrected for" if comparisons > 1 else "")
+    pairs = (len(others) + 1) * len(others) // 2
+    return f"; {told}" + (f" once all {pairs} pairs of losses are corrected for" if pairs > 1 else "")

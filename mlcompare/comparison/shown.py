@@ -41,7 +41,7 @@ def _title(comparison: Comparison) -> str:
 
 
 def _paragraphs(comparison: Comparison) -> list[str]:
-    legend = "★ best  ≈ not told apart from it. The last interval and p are corrected for all pairs together."
+    legend = "★ best  ≈ not told apart from it. The last interval and p are corrected for all pairs of losses."
     answer = [comparison.family.sentence] if comparison.family else []
     return [legend, *answer, leader_sentence(comparison), *(f"Note: {note}" for note in comparison.notes)]
 

@@ -1,4 +1,4 @@
-"""The search itself: best-so-far curves, and whether half the budget would have told the same story."""
+"""The search: the best score so far by trial, and whether half the trials would have given the same ranking."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def best_so_far(results: pd.DataFrame, metric: str | None = None) -> pd.DataFram
 
 @dataclass(frozen=True)
 class BudgetSensitivity:
-    """What a share of the trials would have said.
+    """The ranking on validation after a share of the trials, beside that after all.
 
     Attributes:
         trials: how many trials of each loss the share is.

@@ -18,7 +18,7 @@ BADGES = {"met": "good", "not met": "bad", "not judged": "open"}
 
 
 def answer_box(study: Study) -> Html:
-    """The question answered, and the decision rule beside what came of it."""
+    """Return the question, its answer, and the decision rule with its outcome."""
     from mlcompare.report.verdict import judge, leader_sentence
 
     verdict = judge(study)
@@ -65,8 +65,8 @@ def leaderboard_part(study: Study, prefix: str, level: int) -> Part:
         classes.append("best" if is_best else "baseline" if row["family"] == "baseline" else "")
     caption = (
         f"{found.metric} on the sealed test classes. ★ best loss · ≈ not told apart from it. The interval of a mean is "
-        f"of this loss alone; the interval and p-value of a difference are corrected for all {len(found.pairwise)} "
-        f"pairs. They count {_unit(found.unit)}."
+        "of this loss alone; the interval and p-value of a difference are corrected for all pairs of losses (a "
+        f"baseline's for all pairs of a loss and a baseline). They count {_unit(found.unit)}."
     )
     parts: list[Any] = [table(caption, header, rows, numeric=range(2, 8), classes=classes)]
     plot = forest_plot(study, prefix)
@@ -93,7 +93,7 @@ def _unit(unit: str) -> str:
 
 
 def pairs_part(study: Study, prefix: str, level: int) -> Part:
-    """Every pair: difference, corrected p-value; and what would separate those that aren't told apart."""
+    """Return every pair's difference and corrected p-value, and what it would take to tell the others apart."""
     found = study.comparison
     names = [row["loss"] for row in found.records() if row["mean"] is not None]
     parts: list[Any] = []
@@ -106,7 +106,7 @@ def pairs_part(study: Study, prefix: str, level: int) -> Part:
         rows = [(name, estimate.sentence) for name, estimate in found.separation.items() if name in losses]
         caption = (
             f"What it would take to tell a loss from {found.best}, if the difference seen is the true one, corrected "
-            "for all pairs as the smallest p-value is"
+            "for all pairs of losses as the smallest p-value is"
         )
         parts.append(table(caption, ["loss", "estimate"], rows))
     return Part(f"{prefix}-pairs", "Pairs", join(parts), level=level)
@@ -125,8 +125,8 @@ def _matrix(pairs: pd.DataFrame, names: list[str], metric: str, level: float) ->
         tag("tr", tag("th", a, scope="row"), *[_cell(known.get((a, b)), a, b, largest, level) for b in names])
         for a in names
     ]
-    caption = f"Difference in {metric}, row minus column, and the p-value, corrected for all {len(pairs)} pairs. Bold: "
-    caption += f"told apart at {level:.2g}. The corrected interval stands in each cell's title."
+    caption = f"Difference in {metric}, row minus column, and the p-value, corrected for all pairs of losses, or of a "
+    caption += f"loss and a baseline. Bold: told apart at {level:.2g}. A cell's title has the corrected interval."
     parts = tag("caption", tag("span", caption)), tag("thead", head), tag("tbody", *body)
     inner = tag("table", *parts, class_="matrix")
     return tag("div", inner, class_="scroll", role="region", aria_label="Pairwise differences", tabindex=0)

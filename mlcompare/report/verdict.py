@@ -1,4 +1,4 @@
-"""The study's question, answered in a sentence, and its decision rule, judged."""
+"""The answer to the study's question, and whether its decision rule is met."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ METRIC_WORDS = {"map@r": "map_at_r", "map_at_r": "map_at_r", "r-precision": "r_p
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the report says on top.
+    """The answer at the top of a report.
 
     Attributes:
         answer: the question's answer, with its uncertainty and what it leaves out.

@@ -1,4 +1,4 @@
-"""Put a report together and write it: whole, or not at all."""
+"""Put a report together and write it atomically."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _parts(study: Study, prefix: str, level: int) -> list[Part]:
 
 
 def _distinct_names(studies: Sequence[Study]) -> list[str]:
-    """Study names; where two are alike, the store's directory tells them apart."""
+    """Return the studies' names; where two are equal, with their store's directory."""
     names = [study.name for study in studies]
     return [
         name if names.count(name) == 1 else f"{name} ({study.path.resolve().name}, {i + 1})"

@@ -1,9 +1,9 @@
 """How often 95 % intervals cover and 5 % tests reject, over the designs that studies have.
 
 Scores are drawn from the model of ``tests/comparison/simulate.py`` (classes × folds crossed, seeds nested in folds, a
-true mean of 0) and analysed as every comparison is. The designs: 2 to 5 folds, 1 to 5 seeds, 10 to 200 classes, a fold's
-share of 0 to 1 in the variance between runs, and that variance from a trifle to nearly all of it; some with skewed
-classes. The last column counts every run as independent, as version 0.1 did. About ten minutes on one core.
+true mean of 0) and analysed as every comparison is. The designs: 2 to 5 folds, 1 to 5 seeds, 10 to 200 classes, a
+fold's share of 0 to 1 in the variance between runs, and that variance from a trifle to nearly all of it; some with
+skewed classes. The last column counts every run as a fold of its own. About ten minutes on one core.
 
     python tests/benchmarks/calibration.py            # writes results/calibration.csv and prints a summary
 """
@@ -31,7 +31,7 @@ DESIGN = ["classes", "folds", "seeds", "fold_share", "run", "skewed"]
 
 
 def measure(classes: int, folds: int, seeds: int, share: float, run: float, skewed: bool) -> dict[str, float]:
-    """Coverage of the 95 % interval, rejection of the 5 % test, and the coverage of counting runs as independent."""
+    """Coverage of the 95 % interval, rejection of the 5 % test, and the coverage with every run as a fold."""
     design = classes, folds, seeds, share, run, skewed
     rng = np.random.default_rng(zlib.crc32(repr(design).encode()))
     scores, labels = nested(rng, REPETITIONS, classes, folds, seeds, run=run, fold_share=share, skewed=skewed)

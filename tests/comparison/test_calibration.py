@@ -26,9 +26,9 @@ def measured(request):
 
 
 def test_coverage_and_rejection(measured):
-    """Each design within 93-97 % (two folds: 93-99 %), give or take 3.5 standard errors of the simulation."""
+    """Each design within 93-97 % (two folds: 93-98 %), give or take 3.5 standard errors of the simulation."""
     folds, found = measured
-    least, most = (0.93, 0.97) if folds > 2 else (0.93, 0.99)
+    least, most = (0.93, 0.97) if folds > 2 else (0.93, 0.98)
     slack = [3.5 * np.sqrt(edge * (1 - edge) / REPETITIONS) for edge in (least, most)]
     assert found[:, 0].min() >= least - slack[0]
     assert found[:, 0].max() <= most + slack[1]

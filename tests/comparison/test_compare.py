@@ -132,8 +132,8 @@ def test_what_would_separate_two_losses_counts_the_correction():
     (name,) = two
     scores = score_array(results, by_class, "map_at_r", source="selected")
     differences = scores.of("arcface") - scores.of("cosface")
-    assert two[name] == runs_to_separate(differences, scores.folds, level=0.05 / 3)  # two losses and a baseline
-    assert four[name] == runs_to_separate(differences, scores.folds, level=0.05 / 10)
+    assert two[name] == runs_to_separate(differences, scores.folds, level=0.05)
+    assert four[name] == runs_to_separate(differences, scores.folds, level=0.05 / 6)
 
 
 def test_a_loss_that_failed_everywhere_stays_in_the_table():
@@ -312,3 +312,14 @@ def test_defaults_that_failed_in_a_fold_are_compared_on_the_others():
     results = results[~((results.kind == "final") & (results.source == "default") & (results.fold == 3))]
     per_class = per_class[~((per_class.source == "default") & (per_class.fold == 3))]
     assert compare(results, per_class).tunability["gain"].between(0.03, 0.07).all()
+
+
+def test_baselines_do_not_blur_the_comparison_of_losses():
+    results, per_class = study(noise=0.05)
+    more = [
+        frame[frame["loss"] == "pixels"].assign(loss=f"pixels {i}") for i in range(5) for frame in (results, per_class)
+    ]
+    many = compare(pd.concat([results, *more[::2]]), pd.concat([per_class, *more[1::2]]))
+    few = compare(results, per_class)
+    pd.testing.assert_frame_equal(few.pairwise[:6], many.pairwise[:6])
+    assert many.pairwise["p_holm"][6:].min() > few.pairwise["p_holm"][6:].min()
