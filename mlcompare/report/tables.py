@@ -8,6 +8,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mlcompare.comparison import Comparison
 from mlcompare.report.records import records_csv, records_json
@@ -56,12 +57,12 @@ def print_ranking(comparison: Comparison, console: Console) -> None:
         marks += "  * selected on the bound of its range"
     console.print(marks)
     if comparison.family is not None:
-        console.print(comparison.family.sentence, soft_wrap=True)
+        console.print(comparison.family.sentence, soft_wrap=True, markup=False)
     for record in ranking_records(comparison):
         if record["reason"]:
-            console.print(f"{record['loss']}: {record['reason']}", style="red", soft_wrap=True)
+            console.print(f"{record['loss']}: {record['reason']}", style="red", soft_wrap=True, markup=False)
     for note in comparison.notes:
-        console.print(f"note: {note}", style="dim", soft_wrap=True)
+        console.print(f"note: {note}", style="dim", soft_wrap=True, markup=False)
 
 
 def ranking_table(comparison: Comparison, *, settings: bool = True) -> Table:
@@ -76,7 +77,8 @@ def ranking_table(comparison: Comparison, *, settings: bool = True) -> Table:
     if settings:
         table.add_column("selected setting", overflow="fold")
     for record in ranking_records(comparison):
-        table.add_row(*_cells(record, comparison.best, settings), style=_style(record, comparison.best))
+        cells = [Text(cell) for cell in _cells(record, comparison.best, settings)]
+        table.add_row(*cells, style=_style(record, comparison.best))
     return table
 
 
