@@ -174,8 +174,8 @@ def _ranks_sentence(found: CriticalDifference) -> str:
     """Name the best mean rank, shared where it is, and what Friedman's and Nemenyi's tests say."""
     best, datasets = float(found.ranks.iloc[0]), len(found.datasets)
     first = [str(loss) for loss, rank in found.ranks.items() if abs(rank - best) < 1e-9]
-    over = f"{found.studies} studies" if found.studies == datasets else f"{datasets} datasets ({found.studies} studies)"
-    over = over.replace("1 datasets", "1 dataset")
+    over = f"{found.studies} studies"
+    over += f" on {datasets} dataset{'s' * (datasets > 1)}" if datasets < found.studies else ""
     text = f"{listed(first)} {'has' if len(first) == 1 else 'share'} the best mean rank, {number(best, digits=2)}, of "
     text += f"{len(found.ranks)} losses over {over}"
     if found.p_value is not None:

@@ -148,13 +148,13 @@ def test_several_stores_are_ranked_together(finished, finished_too, tmp_path) ->
 def test_studies_on_the_same_data_count_once(finished, finished_too, store, tmp_path) -> None:
     page = unescape(write_report([finished, finished_too], tmp_path / "both.html").read_text())
     assert "Studies on the same data aren't independent: one and two are averaged and count once." in page
-    assert "over 1 dataset (2 studies). One dataset is too few for a test." in page
+    assert "over 2 studies on 1 dataset. One dataset is too few for a test." in page
     known = json.loads((store / "study.json").read_text())
     (store / "study.json").write_text(json.dumps({**known, "dataset": "another"}))
     change_study(store, name="elsewhere")
     page = write_report([finished, finished_too, store], tmp_path / "three.html").read_text()
     assert "one and two are averaged" in page
-    assert "over 2 datasets (3 studies)" in page
+    assert "over 3 studies on 2 datasets" in page
 
 
 def test_equal_mean_ranks_are_ties(finished, store, tmp_path) -> None:
