@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from mlcompare.cli.app import app
-from mlcompare.cli.options import Format, StoreArgument
+from mlcompare.cli.options import Format, PluginOption, StoreArgument
 from mlcompare.cli.ranking import compared, print_ranking
 from mlcompare.errors import InvalidValueError
 
@@ -20,7 +20,11 @@ __all__ = ["dashboard", "doctor", "report", "results"]
 
 
 @app.command()
-def results(store: StoreArgument, format: Annotated[Format, typer.Option("--format", "-f")] = Format.table) -> None:
+def results(
+    store: StoreArgument,
+    format: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
+    plugin: PluginOption = None,
+) -> None:
     """Print the ranking of a store: table, JSON or CSV."""
     from mlcompare.report.tables import ranking_csv, ranking_json
 
@@ -34,6 +38,7 @@ def results(store: StoreArgument, format: Annotated[Format, typer.Option("--form
 def report(
     stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="One store, or several to compare.")],
     out: Annotated[Path | None, typer.Option(help="The HTML file (report.html in the first store).")] = None,
+    plugin: PluginOption = None,
 ) -> None:
     """Write one self-contained HTML file about a study, or about several."""
     from mlcompare.report import write_report
