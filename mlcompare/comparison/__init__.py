@@ -1,15 +1,15 @@
 """Statistics on the results table: which losses lead, how sure that is, and what tuning bought."""
 
-from mlcompare.comparison.bootstrap import bootstrap_means, interval, probability_of_beating
 from mlcompare.comparison.bounds import at_bound, wider_range
 from mlcompare.comparison.compare import Comparison, compare
+from mlcompare.comparison.correction import holm, simultaneous_intervals
 from mlcompare.comparison.critical_difference import CriticalDifference, critical_difference, scores_by_study
-from mlcompare.comparison.effects import effects
 from mlcompare.comparison.family import Contrast, FamilyAnswer, contrast, family_answer
 from mlcompare.comparison.importance import importance, trial_settings
-from mlcompare.comparison.pairwise import pairwise
-from mlcompare.comparison.permutation import holm, sign_flip_test
+from mlcompare.comparison.pairwise import pairwise, probability_of_beating
 from mlcompare.comparison.power import Separation, runs_to_separate
+from mlcompare.comparison.random_effects import Means, bounded_intervals, mean_squares, means
+from mlcompare.comparison.sentences import leader_sentence
 from mlcompare.comparison.stored import load_spaces
 from mlcompare.comparison.table import Scores, choose_metric, load_per_class, load_results, score_array
 from mlcompare.comparison.trials import BudgetSensitivity, best_so_far, budget_sensitivity, trial_scores
@@ -21,30 +21,32 @@ __all__ = [
     "Contrast",
     "CriticalDifference",
     "FamilyAnswer",
+    "Means",
     "Scores",
     "Separation",
     "at_bound",
     "best_so_far",
-    "bootstrap_means",
+    "bounded_intervals",
     "budget_sensitivity",
     "choose_metric",
     "compare",
     "contrast",
     "critical_difference",
-    "effects",
     "family_answer",
     "holm",
     "importance",
-    "interval",
+    "leader_sentence",
     "load_per_class",
     "load_results",
     "load_spaces",
+    "mean_squares",
+    "means",
     "pairwise",
     "probability_of_beating",
     "runs_to_separate",
     "score_array",
     "scores_by_study",
-    "sign_flip_test",
+    "simultaneous_intervals",
     "trial_scores",
     "trial_settings",
     "tunability",

@@ -1,4 +1,4 @@
-"""An optimum on its bound: the search stopped where it should have gone on."""
+"""Selected settings that lie on the bound of their range, and the wider range to search next."""
 
 from __future__ import annotations
 
@@ -27,24 +27,41 @@ def at_bound(hyperparameters: Mapping, space: Mapping[str, Mapping]) -> list[str
 def wider_range(hyperparameters: Mapping, space: Mapping[str, Mapping]) -> dict[str, dict]:
     """Suggest a range for each name of :func:`at_bound`: as wide again beyond the bound (a log range: as many decades).
 
-    A range of numbers from 0 up is never widened below 0, where losses have no meaning; nothing is suggested for a
-    setting on 0 itself.
+    The suggestion ends where the domain does: at ``minimum`` and ``maximum``, where the space names them, and above 0
+    where it says ``positive``. Where it names no ``minimum``, a range of numbers from 0 up stays from 0 up. Nothing is
+    suggested where the range ends with the domain already.
 
     >>> wider_range({"lr": 0.1}, {"lr": {"low": 1e-3, "high": 0.1, "log": True}})
     {'lr': {'low': 0.001, 'high': 10.0, 'log': True}}
+    >>> wider_range({"momentum": 0.99}, {"momentum": {"low": 0.5, "high": 0.99, "maximum": 1.0}})
+    {'momentum': {'low': 0.5, 'high': 1.0, 'log': False}}
     """
     wider = {}
     for name in at_bound(hyperparameters, space):
         low, high, log = _limits(space[name])
+        least, most = _domain(space[name])
         if _side(hyperparameters[name], space[name]) == "low":
-            if low == 0.0:
-                continue
-            beyond = float(f"{2 * low - high:.3g}")
-            low = float(f"{low * low / high:.3g}") if log else max(beyond, 0.0) if low > 0.0 else beyond
+            beyond = _rounded(low * low / high if log else 2 * low - high, space[name])
+            if beyond <= 0 and (log or space[name].get("positive")):
+                beyond = 1.0 if space[name].get("integer") else _rounded(low / 10, space[name])
+            ends = max(beyond, least), high
         else:
-            high = float(f"{high * high / low:.3g}") if log else float(f"{2 * high - low:.3g}")
-        wider[name] = {"low": low, "high": high, "log": log}
+            beyond = high * high / low if log else 2 * high - low
+            ends = low, min(_rounded(beyond, space[name]), most)
+        if ends != (low, high):
+            wider[name] = {"low": ends[0], "high": ends[1], "log": log}
     return wider
+
+
+def _domain(space: Mapping) -> tuple[float, float]:
+    least, most = space.get("minimum"), space.get("maximum")
+    if least is None:
+        least = 0.0 if float(space["low"]) >= 0 else -math.inf
+    return float(least), math.inf if most is None else float(most)
+
+
+def _rounded(value: float, space: Mapping) -> float:
+    return float(round(value)) if space.get("integer") else float(f"{value:.3g}")
 
 
 def _limits(space: Mapping) -> tuple[float, float, bool]:

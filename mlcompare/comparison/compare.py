@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,25 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlcompare.comparison.bootstrap import bootstrap_means, interval
-from mlcompare.comparison.effects import effects
 from mlcompare.comparison.family import FamilyAnswer, family_answer
-from mlcompare.comparison.pairwise import indistinguishable, pairs_of, pairwise
-from mlcompare.comparison.permutation import enough_flips
+from mlcompare.comparison.given import complete_tables
+from mlcompare.comparison.notes import notes_of
+from mlcompare.comparison.pairwise import indistinguishable, pair, pairs_of, pairwise, with_baselines
 from mlcompare.comparison.power import Separation, runs_to_separate
-from mlcompare.comparison.rows import UNFINISHED, entry_row
-from mlcompare.comparison.shown import ranking_html
+from mlcompare.comparison.random_effects import bounded_intervals, means
+from mlcompare.comparison.rows import entry_row
+from mlcompare.comparison.shown import ranking_html, ranking_text
 from mlcompare.comparison.stored import load_spaces, read_store
-from mlcompare.comparison.table import (
-    CLASS_COLUMNS,
-    RESULT_COLUMNS,
-    Scores,
-    bounds,
-    check_columns,
-    choose_metric,
-    higher_is_better,
-    score_array,
-)
+from mlcompare.comparison.table import Scores, bounds, choose_metric, higher_is_better, score_array
 from mlcompare.comparison.trials import trial_scores
 from mlcompare.comparison.tunability import tunability
 from mlcompare.errors import DataError, InvalidValueError
@@ -39,17 +29,18 @@ __all__ = ["Comparison", "compare"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a study found.
+    """What a study found; ``print`` shows the ranking as plain text.
 
     Attributes:
         study, metric: whose results, and which metric.
         best: the loss with the best mean on the sealed test classes; None if no loss has a score.
         table: one row for each loss and baseline, best first; None where a field has no meaning (see :func:`compare`).
-        pairwise: one row for each pair of losses, and of a loss and a baseline.
+        pairwise: one row for each pair of losses, and of a loss and a baseline; corrected among their own kind, so that
+            more baselines don't blur the comparison of losses.
         tunability: one row for each loss: tuned against default.
         family: margin against metric losses; None when a family has no score.
-        separation: loss → what it would take to separate it from the best, for those that aren't told apart.
-        unit: "class" or "run": what the p-values count.
+        separation: loss → what it would take to tell it from the best, for those that aren't told apart.
+        unit: "class" or "run": whether there are scores by test class, or only by run.
         confidence: of all intervals; tests reject at ``1 - confidence``.
         notes: what a reader should know before trusting the numbers.
     """
@@ -70,6 +61,9 @@ class Comparison:
         """Return the table as plain dictionaries, ready for JSON."""
         return self.table.to_dict("records")
 
+    def __str__(self) -> str:
+        return ranking_text(self)
+
     def _repr_html_(self) -> str:
         """The ranking and the family answer, where a notebook shows the comparison."""
         return ranking_html(self)
@@ -77,102 +71,115 @@ class Comparison:
 
 def compare(
     results: pd.DataFrame | str | Path, per_class: pd.DataFrame | None = None, *, metric: str | None = None,
-    seed: int = 0, confidence: float = 0.95, n_resamples: int = 10_000, spaces: Mapping[str, Mapping] | None = None,
+    confidence: float = 0.95, objective: str | None = None, spaces: Mapping[str, Mapping] | None = None,
 ) -> Comparison:  # fmt: skip
     """Compare the tuned losses of one study on its sealed test classes.
 
     Args:
-        results: a store, which brings all the rest; or the results table (``results.parquet``), long form.
-        per_class: scores by test class (``per_class.parquet``). Without it, runs (fold × seed) are the unit of all
-            statistics; they share their test classes, so it says too little about new classes: a note says so.
+        results: a store, which brings all the rest; or a results table in long form, a row for each score.
+        per_class: scores by test class (``per_class.parquet``). Without it, only folds and seeds count as sources of
+            chance; they share their test classes, so it says too little about new classes: a note says so.
         metric: by default the study's objective, the metric of its trials.
-        seed: of the bootstrap and the sign flips.
-        spaces: loss → name → ``{"low", "high", "log"}``, the ranges searched, for ``at_bound``.
+        objective: the metric by which trials were selected on validation; by default that of the trials.
+        spaces: loss → name → ``{"low", "high", "log"}``, the ranges searched, for ``at_bound``; with ``minimum`` and
+            ``maximum``, suggested ranges end there.
 
-    The table's fields: ``loss, family, metric``; ``mean`` over the successful final runs, with its bootstrap interval
-    ``ci_low, ci_high`` over classes and runs; ``default_mean`` of the untuned setting; ``difference_to_best`` (mean
-    minus the best's, on their common runs) with ``difference_low, difference_high``; ``p_value`` of that difference,
-    sign-flip by test class, Holm-corrected over all pairs; ``indistinguishable_from_best``; the selected
-    ``hyperparameters``; ``at_bound``, names, and ``suggested_ranges``; ``trials``; ``seconds`` of training in all;
-    ``runs, failed_trials, failed_runs, peak_memory, reason``. A baseline is compared, but never the best. Nor is a loss
-    that failed in more than half of its final runs.
+    **A table of your own** needs the columns ``loss``, ``metric``, ``value`` and one that says which run a score is
+    from: ``run``, or ``fold`` and ``seed`` (seeds of one fold share its training classes). Optional are
+
+    - ``class``: the test class that the score is of; a row without one is the run's score over all classes
+    - ``samples``: how many samples that class has, where the metric is a mean over samples
+    - ``family``: ``margin``, ``metric`` (then the families are compared) or ``baseline``
+    - ``kind``: ``final`` (what is compared; the default), ``trial`` (the search) or ``baseline``
+    - ``source``: ``selected`` (the default) or ``default``, the untuned setting; a trial's has any other name
+    - ``split``: ``test`` (the default), or ``validation`` for trials
+    - ``status``: ``ok``, anything else for a failed run, whose ``reason`` is told
+    - ``trial``, ``seconds``, ``peak_memory``, ``device``, ``hyperparameters`` (JSON), ``study``, ``step``
+
+    >>> scores = {"triplet": [0.61, 0.60, 0.63, 0.58], "arcface": [0.71, 0.70, 0.74, 0.69]}
+    >>> rows = [(loss, run, "recall_at_1", value) for loss, mine in scores.items() for run, value in enumerate(mine)]
+    >>> found = compare(pd.DataFrame(rows, columns=["loss", "run", "metric", "value"]))
+    >>> print(found)  # doctest: +ELLIPSIS
+    results: recall_at_1 on the sealed test classes
+      loss     family   mean  95 % interval  untuned  to best  95 % interval, all pairs  p (Holm)
+    ★ arcface  –       0.710  0.674 – 0.743        –
+      triplet  –       0.605  0.571 – 0.638        –   -0.105           -0.114 – -0.096    <0.001
+    ★ best  ≈ not told apart from it. ...
+    The best tuned loss is arcface: recall_at_1 0.710 (95 % interval 0.674 to 0.743); it is told apart from 1 other.
+    Note: No scores by test class for this metric: ...
+
+    Returns:
+        A :class:`Comparison`. Its table has the fields ``loss, family, metric``; ``mean`` over folds of the successful
+        final runs, with the interval ``ci_low, ci_high`` over classes, folds and seeds; ``default_mean`` of the untuned
+        setting; ``difference_to_best`` (mean minus the best's, on their common runs) with ``difference_low,
+        difference_high``, which hold for all pairs of losses together (of a baseline: for all pairs of a loss and a
+        baseline), and ``p_value``, Holm-corrected over the same pairs;
+        ``indistinguishable_from_best``; the selected ``hyperparameters``; ``at_bound``, names, and
+        ``suggested_ranges``; ``trials``; ``seconds`` of training in all; ``runs, failed_trials, failed_runs,
+        peak_memory, reason``. A baseline is compared, but never the best. Nor is a loss that failed in more than half
+        of its final runs.
 
     Raises:
-        DataError: an empty table, a missing column, several studies, or no measured metric.
+        DataError: an empty table, a missing column, several studies, a kind that isn't known, or no measured metric.
         StoreError: the store is missing, unfinished or damaged.
-        UnknownNameError: a metric that wasn't measured.
+        UnknownNameError: a metric that wasn't measured, or a column that isn't known.
     """
     if isinstance(results, str | Path):
         spaces = load_spaces(results) if spaces is None else spaces
-        results, stored, objective = read_store(results)
-        per_class, metric = stored if per_class is None else per_class, metric or objective
-    per_class = None if per_class is None or per_class.empty else per_class
-    _check(results, per_class, confidence, n_resamples)
+        results, stored, aim = read_store(results)
+        per_class, objective = stored if per_class is None else per_class, objective or aim
+        metric = metric or objective
+    results, per_class = complete_tables(results, per_class)
+    _check(results, confidence)
     metric = choose_metric(results, metric)
-    higher, generator = higher_is_better(metric), np.random.default_rng(seed)
-    options: dict[str, Any] = {"confidence": confidence, "n_resamples": n_resamples}
+    higher = higher_is_better(metric)
     scores = score_array(results, per_class, metric, source="selected")
-    names = dict.fromkeys(results["loss"].dropna())
-    rows = [entry_row(results, name, metric, (spaces or {}).get(name, {})) for name in names]
-    _add_intervals(rows, scores, generator, bounds(metric), **options)
+    rows = _rows(results, scores, metric, spaces or {}, confidence)
     best = _best(rows, higher)
     losses = [row["loss"] for row in rows if row["family"] != "baseline" and row["mean"] is not None]
     baselines = [row["loss"] for row in rows if row["family"] == "baseline" and row["mean"] is not None]
-    pairs = pairwise(scores, pairs_of(losses, baselines), generator, higher=higher, **options)
-    by_run = score_array(results, None, metric, source="selected")
-    _add_differences(rows, pairs, by_run, best, 1.0 - confidence)
+    options: dict[str, Any] = {"higher": higher, "confidence": confidence}
+    of_losses = pairwise(scores, pairs_of(losses), **options)
+    of_baselines = pairwise(scores, with_baselines(losses, baselines), **options)
+    pairs = pd.concat([part for part in (of_losses, of_baselines) if len(part)] or [of_losses], ignore_index=True)
+    _add_differences(rows, pairs, best, 1.0 - confidence)
     untuned = score_array(results, per_class, metric, source="default")
-    gains = tunability(scores, untuned, losses, generator, **options)
-    families = {row["loss"]: row["family"] for row in rows}
-    validation = _selected_on_validation(results, metric, higher)
-    family = family_answer(scores, families, validation, generator, metric=metric, higher=higher, **options)
+    gains = tunability(scores, untuned, losses, confidence=confidence)
     rows.sort(key=lambda row: _order(row, higher))
-    equals = [row["loss"] for row in rows if row["indistinguishable_from_best"] and row["loss"] != best]
-    first_step = (1.0 - confidence) / max(len(pairs), 1)  # what Holm's correction asks of the smallest p-value
-    best_scores = scores.of(best) if best else None
-    separation = {name: runs_to_separate(best_scores - scores.of(name), level=first_step) for name in equals if best}
+    validation = _ratings_on_validation(results, objective)
+    family = family_answer(rows, pairs, scores, validation, best=best, higher=higher, confidence=confidence)
     return Comparison(
         study=str(results["study"].iloc[0]), metric=metric, best=best, table=pd.DataFrame(rows, dtype=object),
-        pairwise=pairs, tunability=gains, family=family, separation=separation, unit=scores.unit,
-        confidence=confidence, notes=tuple(_notes(rows, scores, pairs, 1.0 - confidence, metric, n_resamples)),
+        pairwise=pairs, tunability=gains, family=family,
+        separation=_separation(rows, scores, best, len(of_losses), 1.0 - confidence), unit=scores.unit,
+        confidence=confidence, notes=tuple(notes_of(rows, scores, higher)),
     )  # fmt: skip
 
 
-def _check(results, per_class, confidence: float, n_resamples: int) -> None:
-    check_columns(results, RESULT_COLUMNS, place="compare: results")
-    if per_class is not None:
-        check_columns(per_class, CLASS_COLUMNS, place="compare: per_class")
+def _check(results: pd.DataFrame, confidence: float) -> None:
     studies = results["study"].dropna().unique().tolist()
     if len(studies) > 1:
         raise DataError(
             "one study is compared at a time", value=", ".join(map(str, studies)), place="compare: results",
             cure="filter by `study`; critical_difference() compares over several",
         )  # fmt: skip
-    if not 0.0 < confidence < 1.0 or n_resamples < 100:
+    if not 0.0 < confidence < 1.0:
         raise InvalidValueError(
-            "confidence must be in (0, 1) and n_resamples at least 100", value=f"{confidence}, {n_resamples}",
-            place="compare",
-        )  # fmt: skip
+            "confidence must be in (0, 1)", value=str(confidence), cure="give 0.95", place="compare"
+        )
 
 
-def _add_intervals(
-    rows: list[dict], scores: Scores, generator, limits: tuple[float, float], *, confidence: float, n_resamples: int
-) -> None:
-    """Fill in ``ci_low, ci_high``: the bootstrap's deviations around the mean of the results table.
-
-    Where classes differ in size, the mean over samples isn't the mean over classes; the interval belongs to the former,
-    and ends where the metric does.
-    """
+def _rows(results: pd.DataFrame, scores: Scores, metric: str, spaces: Mapping, confidence: float) -> list[dict]:
+    """The rows of the ranking with their means and intervals, in the order of the results table."""
+    names = results["loss"].dropna().unique().tolist()
+    rows = [entry_row(results, name, metric, spaces.get(name, {})) for name in names]
     scored = [row for row in rows if row["mean"] is not None and np.isfinite(scores.of(row["loss"])).any()]
-    if not scored:
-        return
-    parts = effects([scores.of(row["loss"]) for row in scored])
-    low, high = interval(bootstrap_means(parts, generator, n_resamples=n_resamples), confidence)
-    for row, mean, below, above in zip(scored, parts.mean, low, high):
-        ends = (row["mean"] + float(below - mean), row["mean"] + float(above - mean))
-        if limits[0] <= row["mean"] <= limits[1]:  # percentages, say, are left as they are
-            ends = (max(ends[0], limits[0]), min(ends[1], limits[1]))
-        row["ci_low"], row["ci_high"] = ends
+    found = means([scores.of(row["loss"]) for row in scored], scores.folds)
+    for row, mean, low, high in zip(scored, found.mean, *bounded_intervals(found, confidence, bounds(metric))):
+        row["mean"] = float(mean)
+        if not np.isnan(low):
+            row["ci_low"], row["ci_high"] = float(low), float(high)
+    return rows
 
 
 def _best(rows: list[dict], higher: bool) -> str | None:
@@ -182,75 +189,47 @@ def _best(rows: list[dict], higher: bool) -> str | None:
     return max(sound, key=lambda row: sign * row["mean"])["loss"] if sound else None
 
 
-def _add_differences(rows: list[dict], pairs: pd.DataFrame, by_run: Scores, best: str | None, level: float) -> None:
+def _add_differences(rows: list[dict], pairs: pd.DataFrame, best: str | None, level: float) -> None:
     names = [row["loss"] for row in rows if row["mean"] is not None]
     equals = indistinguishable(pairs, best, names, level) if best else []
     for row in rows:
         if row["loss"] == best:
             row["difference_to_best"] = row["difference_low"] = row["difference_high"] = 0.0
             row["indistinguishable_from_best"] = True
-        pair = pairs[pairs["a"].isin({best, row["loss"]}) & pairs["b"].isin({best, row["loss"]})]
-        if best is None or row["loss"] == best or pair.empty or np.isnan(pair["difference"].iloc[0]):
-            continue  # itself, or nothing in common: nothing can be said
-        found = pair.iloc[0]
-        sign = 1.0 if found["a"] == row["loss"] else -1.0
-        ends = sorted((sign * found["ci_low"], sign * found["ci_high"]))
-        difference = float(np.nanmean(by_run.of(row["loss"]) - by_run.of(best)))
-        shift = difference - sign * found["difference"]  # as in _add_intervals
-        row["difference_to_best"] = difference
-        row["difference_low"], row["difference_high"] = (float(end + shift) for end in ends)
-        row["p_value"], row["indistinguishable_from_best"] = float(found["p_holm"]), row["loss"] in equals
+            continue
+        found = pair(pairs, row["loss"], best) if best else None
+        if found is None or np.isnan(found["difference"]):
+            continue  # nothing in common: nothing can be said
+        row["difference_to_best"] = float(found["difference"])
+        row["indistinguishable_from_best"] = row["loss"] in equals
+        if not np.isnan(found["p_holm"]):
+            row["difference_low"], row["difference_high"] = (
+                float(found["simultaneous_low"]), float(found["simultaneous_high"])
+            )  # fmt: skip
+            row["p_value"] = float(found["p_holm"])
 
 
-def _selected_on_validation(results: pd.DataFrame, metric: str, higher: bool) -> dict[str, float]:
-    """The validation score of each loss's best trial."""
-    if not ((results["kind"] == "trial") & (results["metric"] == metric)).any():
+def _ratings_on_validation(results: pd.DataFrame, objective: str | None) -> dict[str, float]:
+    """How good each loss's best trial was on validation, larger is better."""
+    if not (results["kind"] == "trial").any():
         return {}
-    values = trial_scores(results, metric).groupby("loss")["value"]
-    best = values.max() if higher else values.min()
-    return {str(loss): float(value) for loss, value in best.items()}
+    objective = choose_metric(results, objective)
+    if not ((results["kind"] == "trial") & (results["metric"] == objective)).any():
+        return {}
+    values = trial_scores(results, objective).groupby("loss")["value"]
+    return values.max().to_dict() if higher_is_better(objective) else (-values.min()).to_dict()
+
+
+def _separation(rows: list[dict], scores: Scores, best: str | None, pairs: int, level: float) -> dict[str, Separation]:
+    """What it would take to tell losses from the best, at the level that Holm asks of the smallest p-value."""
+    equals = [row["loss"] for row in rows if row["indistinguishable_from_best"] and row["family"] != "baseline"]
+    return {
+        name: runs_to_separate(scores.of(best) - scores.of(name), scores.folds, level=level / max(pairs, 1))
+        for name in equals if best and name != best
+    }  # fmt: skip
 
 
 def _order(row: dict, higher: bool) -> tuple:
     if row["mean"] is None:
         return (1, 0.0)
     return (0, -row["mean"] if higher else row["mean"])
-
-
-def _notes(
-    rows: list[dict], scores: Scores, pairs: pd.DataFrame, level: float, metric: str, n_resamples: int
-) -> list[str]:
-    notes = []
-    if scores.unit == "run":
-        notes.append(
-            f"No scores by test class for {metric}: intervals and p-values count runs (fold × seed), which share their "
-            "test classes, and so say too little about new classes."
-        )
-    units = len(scores.units)
-    flips = enough_flips(len(pairs), level, n_resamples)
-    floor = max(2.0 ** (1 - units), 1 / (1 + flips)) * max(len(pairs), 1)
-    if units and floor > level:
-        kind = "test classes" if scores.unit == "class" else "runs"
-        notes.append(
-            f"With {units} {kind} and {len(pairs)} comparisons no corrected p-value can fall to {level:.2g}: "
-            "indistinguishable means untested here."
-        )
-    losses = [row for row in rows if row["family"] != "baseline"]
-    most = max((row["runs"] for row in losses), default=0)
-    short = [row["loss"] for row in losses if 0 < row["runs"] < most or row["reason"] == UNFINISHED]
-    if short:
-        notes.append(f"Final runs are missing ({', '.join(short)}): the study is unfinished; run it to its end.")
-    sign = 1.0 if higher_is_better(metric) else -1.0
-    top = max((sign * row["mean"] for row in losses if row["mean"] is not None), default=math.inf)
-    better = [r["loss"] for r in rows if r["family"] == "baseline" and r["mean"] is not None and sign * r["mean"] > top]
-    if better:
-        notes.append(f"No loss scores as high as a baseline: {', '.join(better)}.")
-    failed = [row["loss"] for row in rows if row["failed_runs"]]
-    if failed:
-        notes.append(
-            f"Some final runs failed ({', '.join(failed)}): differences are over the runs that both losses have."
-        )
-    edges = [f"{row['loss']} ({', '.join(row['at_bound'])})" for row in rows if row["at_bound"]]
-    if edges:
-        notes.append(f"Selected on the bound of its range, search wider: {'; '.join(edges)}.")
-    return notes

@@ -19,7 +19,7 @@ from mlcompare.comparison.trials import trial_scores
 __all__ = ["importance", "leave_one_out_r2", "rank_trend", "trial_settings"]
 
 COLUMNS = ("loss", "hyperparameter", "trials", "trend", "p_value", "importance", "best_value")
-FEWEST_TRIALS = 6  # below that a parabola fits anything
+FEWEST_TRIALS = 6  # with fewer, a parabola fits by chance
 
 
 def trial_settings(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
@@ -66,11 +66,9 @@ def importance(
 
 def _looks_logarithmic(settings: np.ndarray) -> bool:
     """Whether the settings tried are spread more evenly on a log scale (for callers that don't know the ranges)."""
-    return bool(settings.min() > 0) and abs(_skewness(np.log(settings))) < abs(_skewness(settings))
+    from scipy.stats import skew  # a second to import
 
-
-def _skewness(values: np.ndarray) -> float:
-    return float((((values - values.mean()) / values.std()) ** 3).mean())
+    return bool(settings.min() > 0) and abs(skew(np.log(settings))) < abs(skew(settings))
 
 
 def rank_trend(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from mlcompare.comparison.bounds import at_bound, wider_range
 
-__all__ = ["UNFINISHED", "entry_row", "final_scores"]
+__all__ = ["UNFINISHED", "entry_row", "final_scores", "mean_over_folds"]
 
 UNFINISHED = "no final run of the selected setting"
 
@@ -23,7 +23,7 @@ def entry_row(results: pd.DataFrame, name: str, metric: str, space: Mapping[str,
     finals = final_scores(mine, metric, "selected")
     setting = _setting(mine) if is_loss else None
     total, failed = _final_runs(mine, is_loss)
-    mean = _number(finals["value"].mean())
+    mean = _number(mean_over_folds(finals))
     trials = mine[mine["kind"] == "trial"]
     return {
         "loss": name,
@@ -32,7 +32,7 @@ def entry_row(results: pd.DataFrame, name: str, metric: str, space: Mapping[str,
         "mean": mean,
         "ci_low": None,
         "ci_high": None,
-        "default_mean": _number(final_scores(mine, metric, "default")["value"].mean()) if is_loss else None,
+        "default_mean": _number(mean_over_folds(final_scores(mine, metric, "default"))) if is_loss else None,
         "difference_to_best": None,
         "difference_low": None,
         "difference_high": None,
@@ -57,6 +57,11 @@ def final_scores(rows: pd.DataFrame, metric: str, source: str) -> pd.DataFrame:
         (rows["kind"] == "baseline") & (source == "selected")
     )
     return rows[final & (rows["split"] == "test") & (rows["metric"] == metric) & (rows["status"] == "ok")]
+
+
+def mean_over_folds(finals: pd.DataFrame) -> float:
+    """Mean over folds of the mean over their seeds: a fold with a failed seed counts as much as any other."""
+    return finals.groupby("fold", dropna=False)["value"].mean().mean()
 
 
 def _final_runs(mine: pd.DataFrame, is_loss: bool) -> tuple[int, int]:

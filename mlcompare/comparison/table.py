@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from mlcompare.metrics import bounds, higher_is_better
 
 __all__ = ["Scores", "bounds", "choose_metric", "higher_is_better", "load_per_class", "load_results", "score_array"]
 
+ROUNDING, CLOSE, VISIBLE = 1e-12, 1e-6, 5e-4  # of a metric: as good as equal; equal but for float32; seen in 3 digits
 RESULT_COLUMNS: tuple[str, ...] = (
     "study",
     "loss",
@@ -95,15 +97,25 @@ class Scores:
 
     Attributes:
         names: the ``L`` losses and baselines.
-        units: the ``C`` test classes, or the ``R`` runs when there are no scores by class.
-        values: ``(L, C, R)``, NaN where a run is missing or failed; ``(L, R, 1)`` when the unit is the run.
-        unit: ``"class"`` or ``"run"``.
+        classes: the ``C`` test classes; empty when there are no scores by class.
+        runs: ``(fold, seed)`` of each of the ``R`` runs.
+        values: ``(L, C, R)``, NaN where a run is missing or failed; ``(L, 1, R)`` without scores by class. The mean
+            over classes is the metric as the results table has it.
+        unit: ``"class"`` or ``"run"``: what there are scores of.
+        uneven: whether classes count alike here although they don't in the metric (their sizes aren't known).
     """
 
     names: tuple[str, ...]
-    units: tuple
+    classes: tuple
+    runs: tuple[tuple[int, int], ...]
     values: np.ndarray
     unit: str
+    uneven: bool = False
+
+    @property
+    def folds(self) -> np.ndarray:
+        """The fold ``(R,)`` of each run."""
+        return np.array([fold for fold, _ in self.runs], dtype=int)
 
     def of(self, name: str) -> np.ndarray:
         """Return the scores ``(C, R)`` of one entry; all NaN if it has none."""
@@ -119,55 +131,88 @@ def score_array(results: pd.DataFrame, per_class: pd.DataFrame | None, metric: s
     has fewer runs: its score stands beside every run of its fold, or beside all of them.
     """
     results = results[(results["split"] == "test") & (results["metric"] == metric) & (results["status"] == "ok")]
-    finals, runs = _finals(results, source), _runs(_finals(results, "selected", "default"))  # runs of either source
+    both = _finals(results, "selected", "default")
+    finals = _finals(results, source)
     if per_class is not None:
-        rows = _finals(per_class, source)
-        rows = rows[rows["metric"] == metric]
-        if rows["class"].nunique() > 1:
-            return _by_class(rows, runs or _runs(rows))
-    names = tuple(dict.fromkeys(finals["loss"]))
-    values = np.full((len(names), len(runs), 1), np.nan)
-    for i, name in enumerate(names):
-        mine = finals[finals["loss"] == name]
-        found = mine.groupby("run")["value"].mean()
-        for r, run in enumerate(_counterparts(mine, runs)):
-            values[i, r, 0] = found.get(run, np.nan)
-    return Scores(names, tuple(runs), values, "run")
+        by_class = _finals(per_class[per_class["metric"] == metric], source)
+        if by_class["class"].nunique() > 1:
+            return _by_class(by_class, finals, _runs(both if len(both) else by_class))
+    names, runs = tuple(finals["loss"].unique()), _runs(both)
+    return Scores(names, (), runs, _filled(finals, names, None, runs), "run")
 
 
 def _finals(frame: pd.DataFrame, *sources: str) -> pd.DataFrame:
     frame = frame[((frame["kind"] == "final") & frame["source"].isin(sources)) | (frame["kind"] == "baseline")]
-    keys = (frame[name].astype("Int64").fillna(-1).astype("int64") for name in ("fold", "seed"))
-    return frame.assign(run=pd.Series(list(zip(*keys)), index=frame.index, dtype=object))
+    keys = {name: frame[name].astype("Int64").fillna(-1).to_numpy(dtype=np.int64) for name in ("fold", "seed")}
+    return frame.assign(**keys)
 
 
-def _runs(frame: pd.DataFrame) -> list[tuple[int, int]]:
+def _runs(frame: pd.DataFrame) -> tuple[tuple[int, int], ...]:
     finals = frame[frame["kind"] == "final"]
-    return sorted(set((finals if len(finals) else frame)["run"]))
+    keys = (finals if len(finals) else frame)[["fold", "seed"]].drop_duplicates()
+    return tuple(sorted((int(fold), int(seed)) for fold, seed in keys.to_numpy()))
 
 
-def _counterparts(rows: pd.DataFrame, runs: list[tuple[int, int]]) -> list[tuple[int, int] | None]:
-    """For each of ``runs``, the run of one entry that stands beside it: itself, or a baseline's only one."""
-    found = set(rows["run"])
-    baseline = bool((rows["kind"] == "baseline").all())
+def _filled(frame: pd.DataFrame, names: tuple, classes: tuple | None, runs: tuple) -> np.ndarray:
+    """The values ``(L, C, R)`` of ``frame``, means where there are several, NaN where there is none."""
+    size = len(names), 1 if classes is None else len(classes), len(runs)
+    loss = pd.Index(names).get_indexer(frame["loss"])
+    label = np.zeros(len(frame), dtype=int) if classes is None else pd.Index(classes).get_indexer(frame["class"])
+    keys = pd.MultiIndex.from_arrays([frame["fold"], frame["seed"]])
+    run = (pd.MultiIndex.from_tuples(runs) if runs else keys[:0]).get_indexer(keys)
+    values = frame["value"].to_numpy(dtype=float, na_value=np.nan)
+    known = (run >= 0) & ~np.isnan(values)
+    flat = np.ravel_multi_index((loss[known], label[known], run[known]), size) if known.any() else np.zeros(0, int)
+    sums = np.bincount(flat, weights=values[known], minlength=math.prod(size))
+    counts = np.bincount(flat, minlength=math.prod(size))
+    with np.errstate(invalid="ignore"):
+        array = (sums / counts).reshape(size)  # 0 / 0 is NaN
+    for name in frame.loc[frame["kind"] == "baseline", "loss"].unique():
+        array[names.index(name)] = _beside(frame[frame["loss"] == name], classes, runs)
+    return array
 
-    def beside(run):
-        if run in found or not baseline:
-            return run if run in found else None
-        same_fold = [other for other in found if other[0] == run[0]]
-        only = same_fold if len(same_fold) == 1 else list(found)
-        return only[0] if len(only) == 1 else None
 
-    return [beside(run) for run in runs]
+def _beside(rows: pd.DataFrame, classes: tuple | None, runs: tuple) -> np.ndarray:
+    """The scores ``(C, R)`` of a baseline, each beside the runs it stands for."""
+    own = _runs(rows)
+    values = _filled(rows.assign(kind="final"), tuple(rows["loss"].unique()), classes, own)[0]  # (C, R of its own)
+    array = np.full((len(values), len(runs)), np.nan)
+    for r, run in enumerate(runs):
+        same_fold = [other for other in own if other[0] == run[0]]
+        only = [run] if run in own else same_fold if len(same_fold) == 1 else list(own)
+        if len(only) == 1:
+            array[:, r] = values[:, own.index(only[0])]
+    return array
 
 
-def _by_class(rows: pd.DataFrame, runs: list[tuple[int, int]]) -> Scores:
-    names, classes = tuple(dict.fromkeys(rows["loss"])), tuple(sorted(rows["class"].unique()))
-    values = np.full((len(names), len(classes), len(runs)), np.nan)
-    for i, name in enumerate(names):
-        mine = rows[rows["loss"] == name]
-        table = mine.pivot_table(index="class", columns="run", values="value", aggfunc="mean").reindex(classes)
-        for r, run in enumerate(_counterparts(mine, runs)):
-            if run is not None and run in table.columns:
-                values[i, :, r] = table[run].to_numpy(dtype=float)
-    return Scores(names, classes, values, "class")
+def _by_class(rows: pd.DataFrame, finals: pd.DataFrame, runs: tuple) -> Scores:
+    names, classes = tuple(rows["loss"].unique()), tuple(sorted(rows["class"].unique()))
+    values = _filled(rows, names, classes, runs)
+    reported = _filled(finals[finals["loss"].isin(names)], names, None, runs)[:, 0]  # (L, R)
+    sizes = rows.groupby("class")["samples"].max().reindex(classes).to_numpy(dtype=float) if "samples" in rows else None
+    values, uneven = _as_reported(values, reported, sizes)
+    return Scores(names, classes, runs, values, "class", uneven)
+
+
+def _as_reported(values: np.ndarray, reported: np.ndarray, sizes: np.ndarray | None) -> tuple[np.ndarray, bool]:
+    """Turn scores by class ``(L, C, R)`` into such whose plain means over classes are the metric ``(L, R)``.
+
+    A metric that is a mean over samples weighs classes by their ``sizes (C,)``. With weights ``w``, of sum 1, its
+    variance from classes is ``Σ w²`` times that of a class, not ``1 / C`` times. So the classes' deviations in a run
+    are stretched by ``√(C Σ w²)`` around the run's metric. Where sizes aren't known, or the metric isn't such a mean,
+    they stay as they are, as if classes counted alike. Also says whether that matters.
+    """
+    known = ~np.isnan(values)
+    scored = known.any(axis=1)  # (L, R)
+    plain = np.where(known, values, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)  # (L, R)
+    metric = np.where(np.isnan(reported) | ~scored, plain, reported)
+    gap = np.abs(metric - plain)
+    if gap.max(initial=0.0) < ROUNDING:
+        return values, False
+    stretch, uneven = 1.0, bool(gap.max() > VISIBLE)
+    if sizes is not None and np.isfinite(sizes).all() and sizes.sum() > 0:
+        weights = sizes / sizes.sum()
+        weighted = np.einsum("c,lcr->lr", weights, values)
+        if not (np.abs(weighted - metric)[scored] > CLOSE).any():
+            stretch, uneven = math.sqrt(len(sizes) * float(weights @ weights)), False
+    return metric[:, None, :] + stretch * (values - plain[:, None, :]), uneven

@@ -1,15 +1,15 @@
-"""The search itself: best-so-far curves, and whether half the budget would have told the same story."""
+"""The search: the best score so far by trial, and whether half the trials would have given the same ranking."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from mlcompare.comparison.table import choose_metric, higher_is_better
 
-__all__ = ["BudgetSensitivity", "best_so_far", "budget_sensitivity", "kendall_tau", "trial_scores"]
+__all__ = ["BudgetSensitivity", "best_so_far", "budget_sensitivity", "trial_scores"]
 
 
 def trial_scores(results: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
@@ -49,7 +49,7 @@ def best_so_far(results: pd.DataFrame, metric: str | None = None) -> pd.DataFram
 
 @dataclass(frozen=True)
 class BudgetSensitivity:
-    """What a share of the trials would have said.
+    """The ranking on validation after a share of the trials, beside that after all.
 
     Attributes:
         trials: how many trials of each loss the share is.
@@ -85,7 +85,7 @@ def budget_sensitivity(results: pd.DataFrame, metric: str | None = None, *, shar
         return BudgetSensitivity(kept, leader, leader, None, table, "Fewer than two losses have trials to compare.")
     leader = known["loss"].iloc[int((sign * known["best"]).argmax())]
     early = known["loss"].iloc[int((sign * known["best_with_share"]).argmax())]
-    tau = kendall_tau(known["best"].to_numpy(), known["best_with_share"].to_numpy())
+    tau = _kendall_tau(known["best"], known["best_with_share"])
     agrees = f"The leader on validation, {leader}, led after {kept} trials already"
     differs = f"After {kept} trials {early} led on validation; all trials put {leader} first"
     sentence = agrees if early == leader else differs
@@ -93,12 +93,9 @@ def budget_sensitivity(results: pd.DataFrame, metric: str | None = None, *, shar
     return BudgetSensitivity(kept, leader, early, tau, table, sentence)
 
 
-def kendall_tau(x: np.ndarray, y: np.ndarray) -> float | None:
-    """Kendall's τ-b of two score lists ``(n,)``; None when one of them is constant.
+def _kendall_tau(x: pd.Series, y: pd.Series) -> float | None:
+    """Kendall's τ-b; None when one of the two is constant."""
+    from scipy.stats import kendalltau  # a second to import
 
-    >>> kendall_tau(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0]))
-    0.3333333333333333
-    """
-    signs = [np.sign(part[:, None] - part)[np.triu_indices(len(part), 1)] for part in (x, y)]
-    scale = np.sqrt(np.abs(signs[0]).sum() * np.abs(signs[1]).sum())
-    return float(signs[0] @ signs[1] / scale) if scale else None
+    tau = float(kendalltau(x, y).statistic)
+    return None if math.isnan(tau) else tau

@@ -1,4 +1,4 @@
-"""From a store to what a person reads."""
+"""Reports: the results of studies as one HTML file, and rankings as text."""
 
 from __future__ import annotations
 

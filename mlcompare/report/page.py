@@ -12,7 +12,7 @@ from mlcompare.report.plots import Plot, plot_json
 
 __all__ = ["Part", "document"]
 
-# Nothing may be fetched: the file opens without a network, and shows nobody that it was opened.
+# The page may not fetch anything: it opens without a network, and no server learns that it was opened.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
 

@@ -1,4 +1,4 @@
-"""The full protocol: what was compared on what, by whom nobody could cheat, and with which versions."""
+"""The full protocol: data and splits, what was searched and trained, on which device, with which versions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def facts(pairs: list[tuple[str, Any]]) -> Html:
 
 
 def protocol_part(study: Study, samples: TestSamples | None, prefix: str, level: int) -> Part:
-    """Dataset, splits, seeds, budget, versions, device, and the spaces that were searched."""
+    """Return the section: dataset, splits, seeds, budget, versions, device, and the spaces that were searched."""
     if not study.known:
         unknown = tag("p", "The store has no study.json, so the protocol isn't known here.")
         return Part(f"{prefix}-protocol", "Protocol", unknown, level=level)
@@ -50,7 +50,9 @@ def _overview(study: Study, samples: TestSamples | None) -> Html:
         ("final", f"default and selected setting retrained on {config.get('protocol', {}).get('folds')} folds × "
                   f"{final.get('seeds')} seeds, scored once on the sealed samples"),
         ("seeds", f"splits {config.get('protocol', {}).get('seed')}, search {search.get('seed')}, "
-                  f"final 0 to {(final.get('seeds') or 1) - 1}; the statistics resample with seed 0"),
+                  f"final 0 to {(final.get('seeds') or 1) - 1}"),
+        ("statistics", "test classes × folds as crossed random effects, seeds averaged within folds; "
+                       f"{100 * study.comparison.confidence:g} % intervals, Holm's correction"),
         ("device", f"{devices or known.get('device')}, {known.get('threads')} thread(s) for each training"),
         ("versions", versions),
         ("trainings", f"{len(one_each)}, {seconds(float(one_each['seconds'].sum()))} in all"),
@@ -71,7 +73,7 @@ def _plain(value: Any) -> str:
 
 
 def _corruption(section: Mapping[str, Any]) -> str | None:
-    """Say what was made worse in the training samples; nothing where nothing was."""
+    """Describe wrong labels and the long tail given to the training samples; None without either."""
     noise, imbalance = section.get("label_noise", 0), section.get("imbalance", 1)
     parts = [f"{noise:.0%} of the training labels are wrong"] if noise else []
     parts += [f"a long tail: the largest training class is {imbalance:g} times the smallest"] if imbalance > 1 else []
@@ -121,13 +123,13 @@ def _study_file(study: Study) -> Html:
 
 
 def progress_note(study: Study) -> Html | None:
-    """Say when the journal holds trainings that the tables don't: the study goes on, or its end was interrupted."""
+    """Warn when more trainings have finished than the results tables hold: the study goes on, or was interrupted."""
     counted = study.results.drop_duplicates(["kind", "loss", "trial", "fold", "seed"])
     in_tables = len(counted)
     if study.progress.jobs <= in_tables:
         return None
     text = (
-        f"The journal holds {study.progress.jobs} trainings, the tables {in_tables}: the study is still running or was "
-        "interrupted. This report is about the tables; run the study to its end and write the report again."
+        f"The study is still running or was interrupted: {study.progress.jobs} trainings have finished, of which the "
+        f"results tables hold {in_tables}. This report shows those; run the study to its end and write it again."
     )
     return tag("p", text, class_="notice", role="note")

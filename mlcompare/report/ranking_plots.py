@@ -78,14 +78,15 @@ def tunability_plot(study: Study, prefix: str) -> Plot | None:
         return None
     families = {row["loss"]: row["family"] for row in study.comparison.records()}
     rows = list(gains.itertuples())
-    told = [f"{number(r.default_mean)} → {number(r.tuned_mean)}, {span(r.ci_low, r.ci_high, sign=True)}" for r in rows]
+    spans = [span(r.simultaneous_low, r.simultaneous_high, sign=True) for r in rows]
+    told = [f"{number(r.default_mean)} → {number(r.tuned_mean)}, {spread}" for r, spread in zip(rows, spans)]
     tokens = [FAMILY_COLORS[families[row.loss]] for row in rows]
     trace = {
         "type": "scatter", "mode": "markers", "x": floats(gains["gain"]), "y": list(gains["loss"]), "customdata": told,
         "hovertemplate": "%{y}: %{x:+.3f} (%{customdata})<extra></extra>", "marker": {"color": tokens, "size": 10},
-        "error_x": {"type": "data", "symmetric": False, "array": floats(gains["ci_high"] - gains["gain"]),
-                    "arrayminus": floats(gains["gain"] - gains["ci_low"]), "color": "@muted", "thickness": 2,
-                    "width": 4},
+        "error_x": {"type": "data", "symmetric": False, "array": floats(gains["simultaneous_high"] - gains["gain"]),
+                    "arrayminus": floats(gains["gain"] - gains["simultaneous_low"]), "color": "@muted",
+                    "thickness": 2, "width": 4},
     }  # fmt: skip
     zero = {"type": "line", "xref": "x", "yref": "paper", "x0": 0, "x1": 0, "y0": 0, "y1": 1,
             "line": {"color": "@muted", "width": 1, "dash": "dot"}, "layer": "below"}  # fmt: skip

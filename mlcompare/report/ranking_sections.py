@@ -18,7 +18,7 @@ BADGES = {"met": "good", "not met": "bad", "not judged": "open"}
 
 
 def answer_box(study: Study) -> Html:
-    """The question answered, and the decision rule beside what came of it."""
+    """Return the question, its answer, and the decision rule with its outcome."""
     from mlcompare.report.verdict import judge, leader_sentence
 
     verdict = judge(study)
@@ -51,20 +51,22 @@ def _settings(row: dict[str, Any]) -> Html | str:
 def leaderboard_part(study: Study, prefix: str, level: int) -> Part:
     """Every loss and baseline, best first; the forest plot; the selected settings."""
     found, percent = study.comparison, f"{100 * study.comparison.confidence:g} %"
-    header = ["loss", "family", "mean", f"{percent} interval", "untuned", "to best", f"{percent} interval", "p (Holm)"]
+    header = ["loss", "family", "mean", f"{percent} interval", "untuned"]
+    header += ["to best", f"{percent} interval, all pairs", "p (Holm)"]
     rows, classes = [], []
     for row in found.records():
         is_best = row["loss"] == found.best
         difference = number(row["difference_to_best"], sign=True)
         spread = span(row["difference_low"], row["difference_high"], sign=True)
         rows.append([
-            _name(row, found.best), row["family"], number(row["mean"]), span(row["ci_low"], row["ci_high"]),
+            _name(row, found.best), row["family"] or "–", number(row["mean"]), span(row["ci_low"], row["ci_high"]),
             number(row["default_mean"]), *(("", "", "") if is_best else (difference, spread, p_value(row["p_value"]))),
         ])  # fmt: skip
         classes.append("best" if is_best else "baseline" if row["family"] == "baseline" else "")
     caption = (
-        f"{found.metric} on the sealed test classes. ★ best loss · ≈ not told apart from it (Holm-corrected over all "
-        f"pairs). Intervals and p-values count {_unit(found.unit)}."
+        f"{found.metric} on the sealed test classes. ★ best loss · ≈ not told apart from it. The interval of a mean is "
+        "of this loss alone; the interval and p-value of a difference are corrected for all pairs of losses (a "
+        f"baseline's for all pairs of a loss and a baseline). They count {_unit(found.unit)}."
     )
     parts: list[Any] = [table(caption, header, rows, numeric=range(2, 8), classes=classes)]
     plot = forest_plot(study, prefix)
@@ -87,11 +89,11 @@ def _selected(study: Study) -> Html:
 
 
 def _unit(unit: str) -> str:
-    return "test classes and runs together" if unit == "class" else "runs (fold × seed)"
+    return "test classes, folds, and seeds within folds" if unit == "class" else "folds, and seeds within folds"
 
 
 def pairs_part(study: Study, prefix: str, level: int) -> Part:
-    """Every pair: difference, corrected p-value; and what would separate those that aren't told apart."""
+    """Return every pair's difference and corrected p-value, and what it would take to tell the others apart."""
     found = study.comparison
     names = [row["loss"] for row in found.records() if row["mean"] is not None]
     parts: list[Any] = []
@@ -103,8 +105,8 @@ def pairs_part(study: Study, prefix: str, level: int) -> Part:
         losses = set(study.losses())
         rows = [(name, estimate.sentence) for name, estimate in found.separation.items() if name in losses]
         caption = (
-            f"What it would take to tell a loss from {found.best}, if the difference seen is the true one, at "
-            "the level that the correction for all pairs asks of the smallest p-value"
+            f"What it would take to tell a loss from {found.best}, if the difference seen is the true one, corrected "
+            "for all pairs of losses as the smallest p-value is"
         )
         parts.append(table(caption, ["loss", "estimate"], rows))
     return Part(f"{prefix}-pairs", "Pairs", join(parts), level=level)
@@ -113,8 +115,9 @@ def pairs_part(study: Study, prefix: str, level: int) -> Part:
 def _matrix(pairs: pd.DataFrame, names: list[str], metric: str, level: float) -> Html:
     known = {}
     for row in pairs.itertuples():
-        known[row.a, row.b] = (row.difference, row.p_holm, row.probability_a_beats_b)
-        known[row.b, row.a] = (-row.difference, row.p_holm, 1 - row.probability_a_beats_b)
+        low, high = row.simultaneous_low, row.simultaneous_high
+        known[row.a, row.b] = (row.difference, row.p_holm, row.probability_a_beats_b, low, high)
+        known[row.b, row.a] = (-row.difference, row.p_holm, 1 - row.probability_a_beats_b, -high, -low)
     largest = max((abs(value[0]) for value in known.values() if value[0] == value[0]), default=0.0) or 1.0
     head = tag("tr", tag("th", "row − column", scope="col"),
                *[tag("th", tag("span", name), scope="col") for name in names])  # fmt: skip
@@ -122,19 +125,20 @@ def _matrix(pairs: pd.DataFrame, names: list[str], metric: str, level: float) ->
         tag("tr", tag("th", a, scope="row"), *[_cell(known.get((a, b)), a, b, largest, level) for b in names])
         for a in names
     ]
-    caption = f"Difference in {metric}, row minus column, and the corrected p-value. Bold: told apart at {level:.2g}."
+    caption = f"Difference in {metric}, row minus column, and the p-value, corrected for all pairs of losses, or of a "
+    caption += f"loss and a baseline. Bold: told apart at {level:.2g}. A cell's title has the corrected interval."
     parts = tag("caption", tag("span", caption)), tag("thead", head), tag("tbody", *body)
     inner = tag("table", *parts, class_="matrix")
     return tag("div", inner, class_="scroll", role="region", aria_label="Pairwise differences", tabindex=0)
 
 
-def _cell(value: tuple[float, float, float] | None, a: str, b: str, largest: float, level: float) -> Html:
+def _cell(value: tuple[float, ...] | None, a: str, b: str, largest: float, level: float) -> Html:
     if value is None or value[0] != value[0]:
         return tag("td", "" if a == b else "–")
-    difference, p, beats = value
+    difference, p, beats, low, high = value
     share = round(32 * min(abs(difference) / largest, 1.0))
     tint = f"background: color-mix(in srgb, var(--{'good' if difference > 0 else 'bad'}) {share}%, transparent)"
-    title = f"{a} beats {b} with probability {beats:.2f}"
+    title = f"{a} minus {b}: {span(low, high, sign=True)}; {a} scores higher in {beats:.0%} of classes and runs"
     kind = "apart" if p <= level else None
     return tag("td", number(difference, sign=True), tag("small", p_value(p)), title=title, class_=kind, style=tint)
 
@@ -147,11 +151,15 @@ def tunability_part(study: Study, prefix: str, level: int) -> Part | None:
         return None
     rows = [
         (r.loss, number(r.default_mean), number(r.tuned_mean), number(r.gain, sign=True),
-         span(r.ci_low, r.ci_high, sign=True), p_value(r.p_holm))
+         span(r.simultaneous_low, r.simultaneous_high, sign=True), p_value(r.p_holm))
         for r in gains.sort_values("gain", ascending=False).itertuples()
     ]  # fmt: skip
-    header = ["loss", "default", "tuned", "gain", f"{100 * study.comparison.confidence:g} % interval", "p (Holm)"]
-    caption = f"{study.metric} of the default and of the tuned setting, on the classes and runs both have"
+    percent = f"{100 * study.comparison.confidence:g} %"
+    header = ["loss", "default", "tuned", "gain", f"{percent} interval, all losses", "p (Holm)"]
+    caption = (
+        f"{study.metric} of the default and of the tuned setting, on the classes and runs both have; interval and "
+    )
+    caption += "p-value are corrected for all losses"
     told = "A gain of exactly 0 without an interval: the default itself was selected."
     body = join([figure(plot, told), table(caption, header, rows, numeric=range(1, 6))])
     return Part(f"{prefix}-tuning", "What tuning bought", body, [plot], level)

@@ -43,7 +43,7 @@ def curves_part(study: Study, runs: dict[str, list[Embeddings]], prefix: str, le
         return Part(f"{prefix}-curves", "Verification and retrieval", numbers, level=level) if numbers else None
     roc, recall = roc_plot(curves, prefix), recall_plot(curves, prefix)
     first = next(iter(curves.values()))
-    told = f"Selected settings, mean over {first.folds} folds (first seed)."
+    told = f"Selected settings, mean over {first.folds} folds (seed 0)."
     if len(study.losses()) > len(curves):
         told += f" The {len(curves)} leading losses that left embeddings are shown."
     thinned = first.queries < len(runs[next(iter(curves))][0].labels)
@@ -62,7 +62,8 @@ def _metrics_table(study: Study) -> Html | None:
     finals = rows[(rows["kind"] == "final") & (rows["source"] == "selected") & (rows["status"] == "ok")]
     baselines = rows[(rows["kind"] == "baseline") & (rows["status"] == "ok")]
     both = pd.concat([finals, baselines])
-    means = both.groupby(["loss", "metric"])["value"].mean().unstack() if len(both) else pd.DataFrame()
+    of_folds = both.groupby(["loss", "metric", "fold"], dropna=False)["value"].mean()
+    means = of_folds.groupby(["loss", "metric"]).mean().unstack() if len(both) else pd.DataFrame()
     order = [row["loss"] for row in study.comparison.records() if row["loss"] in means.index]
     if not order:
         return None
@@ -91,7 +92,7 @@ def views_part(
         methods.append(method)
     classes = len(set(first.labels[chosen].tolist()))
     told = f"{len(chosen)} sealed samples of {classes} classes, {len(colored)} of them coloured, embedded by the "
-    told += f"selected setting of each loss (fold {first.fold + 1}, first seed). {METHODS[methods[0]]}"
+    told += f"selected setting of each loss (fold {first.fold}, seed 0). {METHODS[methods[0]]}"
     return Part(f"{prefix}-views", "Embeddings", join([tag("p", told), gallery(plots, kind="views")]), plots, level)
 
 

@@ -90,7 +90,7 @@ def _bounds(study: Study) -> Html | None:
             ))  # fmt: skip
     if not rows:
         return None
-    caption = "Selected on the bound of its range: the search stopped where it should have gone on"
+    caption = "Selected on the bound of its range: a better setting may lie beyond it"
     return table(caption, ["loss", "hyperparameter", "selected", "searched", "suggested"], rows, numeric=[2])
 
 

@@ -29,7 +29,7 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class TestSamples:
-    """What the runner left about the sealed samples: ``rows (N,)``, class names, and small images if it has."""
+    """What a store keeps of the sealed samples: ``rows (N,)``, class names, and small images if it has."""
 
     __test__ = False  # not a test, whatever its name says
     rows: np.ndarray
@@ -39,7 +39,7 @@ class TestSamples:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the journal is: finished trainings, first and last date (seconds since 1970), None where unknown."""
+    """Finished trainings in the journal, and the first and last date (seconds since 1970), None where unknown."""
 
     jobs: int = 0
     first: float | None = None
@@ -126,7 +126,7 @@ def open_study(store: Path) -> Study:
 
 
 def _progress(path: Path) -> Progress:
-    """Count the finished trainings of a journal; a torn line (it is being written) doesn't count."""
+    """Count the finished trainings of a journal; a last line without an end is being written, and doesn't count."""
     jobs, times = 0, []
     try:
         lines = path.read_bytes().split(b"\n")[:-1]

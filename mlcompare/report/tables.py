@@ -49,10 +49,10 @@ def _number(value: float | None, sign: bool = False) -> str:
 
 
 def print_ranking(comparison: Comparison, console: Console) -> None:
-    """Print the leaderboard, the answer to which family leads, and what a reader should know beside them."""
+    """Print the leaderboard, which family leads, the reasons of failures, and the notes."""
     settings = console.width >= WIDE
     console.print(ranking_table(comparison, settings=settings))
-    marks = "★ best loss  ≈ indistinguishable from it (Holm-corrected)"
+    marks = "★ best loss  ≈ not told apart from it (p is Holm-corrected for all pairs of losses)"
     if settings and any(record["at_bound"] for record in ranking_records(comparison)):
         marks += "  * selected on the bound of its range"
     console.print(marks)
@@ -92,7 +92,7 @@ def _cells(record: dict[str, Any], best: str | None, settings: bool) -> list[str
     cells = [
         "★" if is_best else "≈" if record["indistinguishable_from_best"] else "",
         record["loss"],
-        record["family"],
+        record["family"] or "–",
         _number(record["mean"]),
         "–" if low is None else f"{low:.3f} – {high:.3f}",
         _number(record["default_mean"]),

@@ -1,29 +1,42 @@
-"""The study's question, answered in a sentence, and its decision rule, judged."""
+"""The answer to the study's question, and whether its decision rule is met."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from mlcompare.comparison import Comparison, compare
-from mlcompare.report.markup import number, p_value, span
+from mlcompare.comparison import Comparison, compare, leader_sentence
+from mlcompare.report.markup import p_value, span
 from mlcompare.report.sources import Study
 
 __all__ = ["Verdict", "judge", "leader_sentence", "rule_confidence"]
 
-DEFAULT_RULE = "The {percent:g} % interval of the difference between the best of each family excludes zero."
-ONE_TEST = "It is one question, asked beforehand; the table's p-values are corrected for all of its pairs."
+DEFAULT_RULE = (
+    "A family leads when its best loss on validation beats every loss of the other family, and the ranking tells each "
+    "of those losses apart from the best of all."
+)
+NO_RULE = "No rule stood in the study file; this one is mlcompare's."
+ASKED_BEFOREHAND = (
+    "The rule stood in the study file before the run, as one question, so it is judged without correction for the "
+    "other pairs of the table."
+)
+MORE_THAN_THE_RULE = (
+    "The answer above asks for more than this rule: that every loss of the other family is beaten, and that the "
+    "ranking, corrected for all pairs, agrees."
+)
+ONE_FAMILY = "It compares two families, and only one of them has a score."
+BEYOND_THE_STUDY = re.compile(r"holm|bonferroni|correct|studies")
 METRIC_WORDS = {"map@r": "map_at_r", "map_at_r": "map_at_r", "r-precision": "r_precision", "mrr": "mrr", "auc": "auc",
                 "eer": "eer", "nmi": "nmi", "ami": "ami", "ari": "ari"}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the report says on top.
+    """The answer at the top of a report.
 
     Attributes:
-        answer: the question's answer in a sentence, with its uncertainty.
-        rule: the decision rule; the study's own words, or the default.
+        answer: the question's answer, with its uncertainty and what it leaves out.
+        rule: the decision rule; the study's own words, or mlcompare's rule where the study file had none.
         state: "met", "not met" or "not judged".
         because: why.
     """
@@ -59,20 +72,34 @@ def rule_metric(rule: str, measured: list[str]) -> str | None:
 
 
 def judge(study: Study) -> Verdict:
-    """Answer the study's question by its decision rule.
+    """Answer the study's question, and judge its decision rule.
 
-    A rule is judged where it speaks of an interval that excludes zero (or of p below a level) between the families;
-    any other is quoted beside the numbers, for the reader to judge.
+    The answer is about the numbers that the ranking shows. A rule is judged where it speaks of an interval that
+    excludes zero (or of p below a level) between the best of each family, on the metric and at the confidence that it
+    names; any other is quoted beside the numbers, for the reader to judge.
     """
     comparison = study.comparison
+    answer = comparison.family.sentence if comparison.family else leader_sentence(comparison)
     rule = study.config.get("decision_rule") or ""
+    if not rule:
+        return Verdict(answer, DEFAULT_RULE, *_judged_by_default(comparison))
     measured = study.results["metric"].dropna().unique().tolist()
     metric, confidence = rule_metric(rule, measured) or comparison.metric, rule_confidence(rule)
     if (metric, confidence) != (comparison.metric, comparison.confidence):
-        comparison = compare(study.results, study.per_class, metric=metric, confidence=confidence, spaces=study.spaces)
-    shown = rule or DEFAULT_RULE.format(percent=100 * comparison.confidence)
-    answer = comparison.family.sentence if comparison.family else leader_sentence(comparison)
-    return Verdict(answer, shown, *_judged(shown, comparison))
+        comparison = compare(study.results, study.per_class, metric=metric, confidence=confidence,
+                             objective=study.metric, spaces=study.spaces)  # fmt: skip
+    state, because = _judged(rule, comparison)
+    if state == "met" and not (study.comparison.family and study.comparison.family.decided):
+        because += f" {MORE_THAN_THE_RULE}"
+    return Verdict(answer, rule, state, because)
+
+
+def _judged_by_default(comparison: Comparison) -> tuple[str, str]:
+    if comparison.family is None:
+        return "not judged", f"{ONE_FAMILY} {NO_RULE}"
+    if comparison.family.decided:
+        return "met", f"The {comparison.family.leader} losses do. {NO_RULE}"
+    return "not met", NO_RULE
 
 
 def _judged(rule: str, comparison: Comparison) -> tuple[str, str]:
@@ -82,37 +109,18 @@ def _judged(rule: str, comparison: Comparison) -> tuple[str, str]:
     if not (by_interval or level) or "famil" not in text:
         return "not judged", "This rule isn't one that the report can judge by itself; the numbers it needs are below."
     if comparison.family is None:
-        return "not judged", "It compares two families, and only one of them has a score."
+        return "not judged", ONE_FAMILY
     best = comparison.family.best
-    low, high = best.ci_low, best.ci_high
-    shown = span(low, high, sign=True)
+    which = f"{comparison.family.best_margin} minus {comparison.family.best_metric} in {comparison.metric}"
+    shown = span(best.ci_low, best.ci_high, sign=True)
     if shown == "–":
-        return "not judged", "The best losses of the families share no successful run."
+        return "not judged", "The best losses of the families share too few successful runs."
     if by_interval:
-        met = low > 0 or high < 0
-        verb = "excludes" if met else "includes"
-        return ("met" if met else "not met"), f"The interval of margin minus metric, {shown}, {verb} zero. {ONE_TEST}"
-    met = level is not None and best.p_value <= float(level.group(1))
-    return ("met" if met else "not met"), f"p = {p_value(best.p_value)} of margin minus metric. {ONE_TEST}"
-
-
-def leader_sentence(comparison: Comparison) -> str:
-    """Name the best loss, how sure its mean is, and how many others can't be told from it."""
-    rows = {row["loss"]: row for row in comparison.records()}
-    if comparison.best is None:
-        failed = next((row["reason"] for row in rows.values() if row["reason"]), None)
-        why = f" ({failed})" if failed else ""
-        return f"No loss has a score on the sealed test classes yet{why}."
-    best = rows[comparison.best]
-    others = [r for r in rows.values() if r["family"] != "baseline" and r["loss"] != comparison.best]
-    scored = [row for row in others if row["mean"] is not None]
-    equal = [row for row in scored if row["indistinguishable_from_best"]]
-    low, high = best["ci_low"], best["ci_high"]
-    sentence = f"The best tuned loss is {comparison.best}: {comparison.metric} {number(best['mean'])}"
-    if low is not None:
-        sentence += f" ({100 * comparison.confidence:g} % interval {span(low, high)})"
-    if not scored:
-        return sentence + ", with no other loss to compare."
-    if not equal:
-        return sentence + f"; it is told apart from all {len(scored)} others."
-    return sentence + f"; {len(equal)} of the {len(scored)} other losses can't be told apart from it."
+        met = best.ci_low > 0 or best.ci_high < 0
+        why = f"The interval of {which}, {shown}, {'excludes' if met else 'includes'} zero."
+    else:
+        met = level is not None and best.p_value <= float(level.group(1))
+        why = f"p = {p_value(best.p_value)} of {which}."
+    if met and BEYOND_THE_STUDY.search(text):
+        return "not judged", f"{why} The rule also asks for a correction that this study alone can't tell."
+    return ("met" if met else "not met"), f"{why} {ASKED_BEFOREHAND}"

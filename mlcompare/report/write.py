@@ -1,4 +1,4 @@
-"""Put a report together and write it: whole, or not at all."""
+"""Put a report together and write it atomically."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mlcompare.comparison import critical_difference, scores_by_study
+from mlcompare.comparison import CriticalDifference, critical_difference, scores_by_study
+from mlcompare.comparison.sentences import listed
 from mlcompare.errors import DataError, InvalidValueError, StoreError
 from mlcompare.files import write_atomically
 from mlcompare.metrics import higher_is_better
@@ -97,7 +98,7 @@ def _parts(study: Study, prefix: str, level: int) -> list[Part]:
 
 
 def _distinct_names(studies: Sequence[Study]) -> list[str]:
-    """Study names; where two are alike, the store's directory tells them apart."""
+    """Return the studies' names; where two are equal, with their store's directory."""
     names = [study.name for study in studies]
     return [
         name if names.count(name) == 1 else f"{name} ({study.path.resolve().name}, {i + 1})"
@@ -131,13 +132,16 @@ def _ranks_part(studies: Sequence[Study], names: list[str]) -> Part:
     shared = scores.dropna(axis=1)
     left_out = [name for name in scores.columns if name not in shared.columns]
     try:
-        found = critical_difference(shared, higher=higher_is_better(metric))
+        found = critical_difference(shared, higher=higher_is_better(metric), data=_data_of(studies, names))
     except DataError:
         return Part(
             part_id, title, tag("p", "Fewer than two losses have a score in every study, so there is no ranking.")
         )
     plot = critical_difference_plot(found, part_id)
-    parts = [tag("p", _ranks_sentence(found, len(studies))), figure(plot, "Boxes join losses that aren't told apart.")]
+    parts = [tag("p", _ranks_sentence(found)), figure(plot, "Boxes join losses that aren't told apart.")]
+    together = _on_the_same_data(_data_of(studies, names))
+    if together:
+        parts.append(tag("p", together, class_="notes muted"))
     if left_out:
         parts.append(tag("p", f"Left out, for not every study has them: {', '.join(left_out)}.", class_="muted"))
     rows = [
@@ -149,15 +153,37 @@ def _ranks_part(studies: Sequence[Study], names: list[str]) -> Part:
     return Part(part_id, title, join(parts), [plot])
 
 
-def _ranks_sentence(found, count: int) -> str:
-    text = f"{found.ranks.index[0]} has the best mean rank, {number(float(found.ranks.iloc[0]), digits=2)}, of "
-    text += f"{len(found.ranks)} losses over {count} studies"
+def _data_of(studies: Sequence[Study], names: Sequence[str]) -> dict[str, str]:
+    """Study → its dataset's fingerprint; the dataset's name where a store has none, the study itself without either."""
+    known = (study.known.get("dataset") or study.config.get("dataset", {}).get("name") for study in studies)
+    return {name: str(data or name) for name, data in zip(names, known)}
+
+
+def _on_the_same_data(data: dict[str, str]) -> str | None:
+    """Say which studies aren't independent of each other."""
+    groups: dict[str, list[str]] = {}
+    for study, key in data.items():
+        groups.setdefault(key, []).append(study)
+    shared = [listed(members) for members in groups.values() if len(members) > 1]
+    if not shared:
+        return None
+    return f"Studies on the same data aren't independent: {'; '.join(shared)} are averaged and count once."
+
+
+def _ranks_sentence(found: CriticalDifference) -> str:
+    """Name the best mean rank, shared where it is, and what Friedman's and Nemenyi's tests say."""
+    best, datasets = float(found.ranks.iloc[0]), len(found.datasets)
+    first = [str(loss) for loss, rank in found.ranks.items() if abs(rank - best) < 1e-9]
+    over = f"{found.studies} studies"
+    over += f" on {datasets} dataset{'s' * (datasets > 1)}" if datasets < found.studies else ""
+    text = f"{listed(first)} {'has' if len(first) == 1 else 'share'} the best mean rank, {number(best, digits=2)}, of "
+    text += f"{len(found.ranks)} losses over {over}"
     if found.p_value is not None:
         text += f" (Friedman's test that all rank alike: p = {p_value(found.p_value)})"
-    if found.critical_difference is not None:
-        width = number(found.critical_difference, digits=2)
-        text += f". Mean ranks closer than {width} aren't told apart (Nemenyi)"
-    return text + "."
+    if found.critical_difference is None:
+        return text + ". One dataset is too few for a test."
+    width = number(found.critical_difference, digits=2)
+    return text + f". Mean ranks closer than {width} aren't told apart (Nemenyi)."
 
 
 def _foot(studies: Sequence[Study]) -> Html:

@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 
+from mlcompare.comparison import means
+
 LOSSES = {"triplet": "metric", "contrastive": "metric", "cosface": "margin", "arcface": "margin"}
 
 
@@ -12,6 +14,34 @@ def crossed(rng, classes=20, runs=8, mean=0.0, of_class=0.05, of_run=0.0, rest=0
     """Scores ``(C, R)`` of a crossed two-way layout."""
     return (mean + of_class * rng.normal(size=(classes, 1)) + of_run * rng.normal(size=(1, runs))
             + rest * rng.normal(size=(classes, runs)))  # fmt: skip
+
+
+def nested(rng, repetitions, classes, folds, seeds, *, run, fold_share, of_class=0.05, of_cell=0.03, rest=0.06,
+           skewed=False):  # fmt: skip
+    """Scores ``(repetitions, C, F S)`` of mean 0: classes × folds crossed, seeds nested in folds, and the runs' folds.
+
+    Args:
+        run: standard deviation of a run as a whole; ``fold_share`` of its variance is the fold's, the rest the seed's.
+        of_cell: of a class in a fold; ``rest``: of a class in a run.
+        skewed: draw classes from an exponential distribution (skewness 2).
+    """
+    normal = rng.standard_normal
+    of_classes = (
+        rng.standard_exponential((repetitions, classes, 1, 1)) - 1 if skewed else normal((repetitions, classes, 1, 1))
+    )
+    scores = of_class * of_classes + of_cell * normal((repetitions, classes, folds, 1))
+    scores = scores + run * np.sqrt(fold_share) * normal((repetitions, 1, folds, 1))
+    scores = scores + run * np.sqrt(1 - fold_share) * normal((repetitions, 1, folds, seeds))
+    scores = scores + rest * normal((repetitions, classes, folds, seeds))
+    return scores.reshape(repetitions, classes, folds * seeds), np.repeat(np.arange(folds), seeds)
+
+
+def calibration(rng, repetitions, *design, **layout):
+    """How often 95 % intervals cover the true mean, and how often the test at 5 % rejects it."""
+    scores, folds = nested(rng, repetitions, *design, **layout)
+    found = means(list(scores), folds)
+    low, high = found.intervals(0.95)
+    return float(((low <= 0) & (high >= 0)).mean()), float((found.p_values() <= 0.05).mean())
 
 
 def study(seed=0, means=None, classes=20, folds=4, seeds=2, trials=6, families=LOSSES, noise=0.02, gain=0.05):

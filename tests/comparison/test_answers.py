@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import friedmanchisquare, kendalltau, spearmanr
+from scipy.stats import friedmanchisquare, norm, spearmanr
 
 from mlcompare.comparison import (
     at_bound,
@@ -12,48 +12,25 @@ from mlcompare.comparison import (
     compare,
     critical_difference,
     importance,
-    runs_to_separate,
+    load_spaces,
     scores_by_study,
-    sign_flip_test,
     trial_scores,
     wider_range,
 )
 from mlcompare.comparison.importance import leave_one_out_r2, rank_trend
-from mlcompare.comparison.trials import kendall_tau
 from mlcompare.errors import DataError
 
-from .simulate import LOSSES, crossed, row, study
-
-
-def test_families_that_differ():
-    family = compare(*study(), n_resamples=1000).family
-    assert (family.best_margin, family.best_metric, family.chosen_on) == ("arcface", "triplet", "validation")
-    assert family.best.difference == pytest.approx(0.11, abs=0.02)
-    assert family.best.ci_low < family.best.difference < family.best.ci_high
-    assert family.decided
-    assert family.sentence.startswith("The best tuned margin loss, arcface, beats the best tuned metric loss, triplet")
-    assert family.mean.difference == pytest.approx(0.115, abs=0.02)
-
-
-def test_families_that_do_not():
-    results, per_class = study(means=dict.fromkeys(LOSSES, 0.6), noise=0.1)
-    family = compare(results, per_class, n_resamples=1000).family
-    assert not family.decided
-    assert "can't be told apart" in family.sentence
-
-
-def test_one_family_gives_no_answer():
-    assert compare(*study(families={"triplet": "metric", "contrastive": "metric"}), n_resamples=500).family is None
+from .simulate import row, study
 
 
 def test_tunability():
-    table = compare(*study(gain=0.05), n_resamples=1000).tunability.set_index("loss")
+    table = compare(*study(gain=0.05)).tunability.set_index("loss")
     assert table.loc["cosface", "gain"] == pytest.approx(0.05, abs=0.01)
     assert (table["ci_low"] < table["gain"]).all()
     assert (table["p_holm"] < 0.05).all()
     results, per_class = study()
     no_default = [frame[~((frame.kind == "final") & (frame.source == "default"))] for frame in (results, per_class)]
-    table = compare(*no_default, n_resamples=500)
+    table = compare(*no_default)
     assert table.tunability["gain"].isna().all()
     assert table.records()[0]["default_mean"] is None
 
@@ -86,11 +63,6 @@ def test_budget_sensitivity_sees_an_overtaking():
     assert budget_sensitivity(search([0.5, 0.6]), "map_at_r").rank_correlation is None
 
 
-def test_kendall_equals_scipy(rng):
-    x, y = rng.integers(0, 5, (2, 12)).astype(float)
-    assert kendall_tau(x, y) == pytest.approx(kendalltau(x, y).statistic)
-
-
 def test_bounds_on_both_scales():
     space = {"margin": {"low": 0.0, "high": 0.5}, "scale": {"low": 4.0, "high": 64.0, "log": True}, "mining": {}}
     assert at_bound({"margin": 0.004, "scale": 63.9}, space) == ["margin", "scale"]
@@ -101,6 +73,31 @@ def test_bounds_on_both_scales():
     }, "a margin of 0 has nothing below it"
     assert wider_range({"margin": 0.2}, {"margin": {"low": 0.2, "high": 0.6}})["margin"]["low"] == 0.0
     assert wider_range({"bias": -1.0}, {"bias": {"low": -1.0, "high": 1.0}})["bias"]["low"] == -3.0
+
+
+@pytest.mark.parametrize(
+    ("space", "value", "expected"),
+    [
+        ({"low": 0.2, "high": 0.8, "maximum": 1.0}, 0.8, (0.2, 1.0)),  # a share
+        ({"low": 0.5, "high": 1.0, "maximum": 1.0}, 1.0, None),  # ends with its domain already
+        ({"low": 0.5, "high": 0.9, "minimum": 0.25}, 0.5, (0.25, 0.9)),
+        ({"low": -1.0, "high": 1.0, "minimum": -1.0}, -1.0, None),
+        ({"low": 1.0, "high": 4.0, "minimum": 1, "integer": True}, 4, (1.0, 7.0)),
+        ({"low": 2, "high": 64, "log": True, "integer": True, "minimum": 1}, 2, (1.0, 64.0)),
+        ({"low": 0.1, "high": 2.0, "positive": True}, 0.1, (0.01, 2.0)),  # 0 isn't in the domain
+        ({"low": 1e-4, "high": 1.0, "log": True, "maximum": 1.0}, 1.0, None),
+    ],
+)
+def test_suggested_ranges_stay_in_the_domain(space, value, expected):
+    found = wider_range({"x": value}, {"x": space})
+    assert (found == {}) if expected is None else ((found["x"]["low"], found["x"]["high"]) == expected)
+
+
+def test_the_domain_comes_from_the_store(tmp_path):
+    (tmp_path / "study.json").write_text(
+        json.dumps({"spaces": {"ccl": {"momentum": {"low": 0.9, "high": 0.99, "maximum": 1.0}}}})
+    )
+    assert wider_range({"momentum": 0.99}, load_spaces(tmp_path)["ccl"])["momentum"]["high"] == 1.0
 
 
 def test_importance_finds_what_matters(rng):
@@ -134,34 +131,6 @@ def test_left_out_r2_of_noise_is_nothing(rng):
     assert leave_one_out_r2(np.array([0.0, 0.0, 1.0, 1.0]), np.array([1.0, 1.0, 1.0, 1.0])) == 0.0
 
 
-def test_more_runs_help_when_runs_are_the_noise(rng):
-    noisy = runs_to_separate(crossed(rng, mean=0.02, of_class=0.0, of_run=0.05, classes=30, runs=8))
-    assert noisy.runs > 8
-    assert noisy.more_runs == noisy.runs - 8
-    assert "more runs" in noisy.sentence
-    clear = runs_to_separate(crossed(rng, mean=0.5))
-    assert clear.more_runs == 0
-    stuck = runs_to_separate(crossed(rng, mean=0.02, of_class=0.2, of_run=0.0, classes=30, runs=8))
-    assert stuck.runs is None
-    assert stuck.classes > 30
-    assert runs_to_separate(np.zeros((1, 1))).runs is None
-
-
-def test_the_estimated_runs_have_the_stated_power(rng):
-    """With as many runs as advised, about 80 % of repetitions reach significance."""
-    layout = {"mean": 0.02, "of_class": 0.02, "of_run": 0.03}
-    advised = int(np.median([runs_to_separate(crossed(rng, **layout, runs=40)).runs or 0 for _ in range(20)]))
-    repeated = (crossed(rng, **layout, runs=advised) for _ in range(200))
-    assert 0.65 < np.mean([sign_flip_test(d, rng, n_resamples=400) <= 0.05 for d in repeated]) < 0.95
-
-
-def test_separation_is_told_for_those_not_told_apart():
-    results, per_class = study(means=dict.fromkeys(LOSSES, 0.6), noise=0.1)
-    comparison = compare(results, per_class, n_resamples=500)
-    equals = {r["loss"] for r in comparison.records() if r["indistinguishable_from_best"]} - {comparison.best}
-    assert set(comparison.separation) == equals
-
-
 def test_critical_difference_equals_scipy_and_demsar(rng):
     scores = pd.DataFrame(rng.random((10, 4)) + np.array([0, 0.1, 0.2, 1.5]), columns=list("abcd"))
     found = critical_difference(scores)
@@ -170,6 +139,11 @@ def test_critical_difference_equals_scipy_and_demsar(rng):
     assert found.ranks.sum() == pytest.approx(10.0)
     assert found.critical_difference == pytest.approx(2.569 * np.sqrt(4 * 5 / 60), abs=1e-3)  # Demšar 2006, table 5
     assert found.p_values.loc["a", "d"] < 0.05
+    edge = found.critical_difference * 0.999, found.critical_difference * 1.001
+    told = [(gap, p) for gap, p in zip(np.abs(np.subtract.outer(*[found.ranks.to_numpy()] * 2)).ravel(),
+                                       found.p_values.to_numpy().ravel())]  # fmt: skip
+    assert all(p > 0.05 for gap, p in told if gap < edge[0])
+    assert all(p < 0.05 for gap, p in told if gap > edge[1])
     joined = [group for group in found.groups if "a" in group]
     assert joined
     assert not any("d" in group for group in joined)
@@ -186,6 +160,28 @@ def test_critical_difference_with_holes(rng):
     assert flipped.ranks.index[0] == critical_difference(scores).ranks.index[-1]
     with pytest.raises(DataError):
         critical_difference(scores.iloc[1:2])
+
+
+def test_nemenyi_p_values_of_two_losses_are_those_of_a_normal(rng):
+    """For k = 2, the studentized range of two is √2 |z|."""
+    scores = pd.DataFrame({"a": rng.random(9), "b": rng.random(9) + 0.4})
+    found = critical_difference(scores)
+    z = abs(found.ranks["a"] - found.ranks["b"]) / np.sqrt(2 * 3 / (6 * 9))
+    assert found.p_values.loc["a", "b"] == pytest.approx(2 * norm.sf(z), abs=1e-6)
+
+
+def test_studies_on_the_same_data_count_once(rng):
+    scores = pd.DataFrame(
+        rng.random((5, 3)), columns=list("abc"), index=["orl", "orl noise", "orl tail", "mnist", "cars"]
+    )
+    data = {"orl": "faces", "orl noise": "faces", "orl tail": "faces", "mnist": "digits"}
+    found = critical_difference(scores, data=data)
+    assert (found.datasets, found.studies) == (("faces", "digits", "cars"), 5)
+    averaged = pd.concat([scores.iloc[:3].mean().to_frame("faces").T, scores.iloc[3:]])
+    pd.testing.assert_series_equal(found.ranks, critical_difference(averaged).ranks)
+    assert found.critical_difference > critical_difference(scores).critical_difference
+    alone = critical_difference(scores.iloc[:3], data=data)
+    assert (alone.critical_difference, alone.datasets, alone.studies) == (None, ("faces",), 3)
 
 
 def test_several_studies_line_up():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from html import unescape
 from pathlib import Path
 
@@ -62,7 +64,7 @@ def test_tunability_quotes_the_comparison(html, comparison) -> None:
     for gain in comparison.tunability.itertuples():
         assert rows[gain.loss][1:] == [
             number(gain.default_mean), number(gain.tuned_mean), number(gain.gain, sign=True),
-            span(gain.ci_low, gain.ci_high, sign=True), p_value(gain.p_holm),
+            span(gain.simultaneous_low, gain.simultaneous_high, sign=True), p_value(gain.p_holm),
         ]  # fmt: skip
 
 
@@ -141,6 +143,27 @@ def test_several_stores_are_ranked_together(finished, finished_too, tmp_path) ->
     assert "Left out, for not every study has them: softmax" in page
     assert {"ranks-cd", "s0-forest", "s1-forest"} <= set(charts(page))
     assert not (finished / "report.html").exists()
+
+
+def test_studies_on_the_same_data_count_once(finished, finished_too, store, tmp_path) -> None:
+    page = unescape(write_report([finished, finished_too], tmp_path / "both.html").read_text())
+    assert "Studies on the same data aren't independent: one and two are averaged and count once." in page
+    assert "over 2 studies on 1 dataset. One dataset is too few for a test." in page
+    known = json.loads((store / "study.json").read_text())
+    (store / "study.json").write_text(json.dumps({**known, "dataset": "another"}))
+    change_study(store, name="elsewhere")
+    page = write_report([finished, finished_too, store], tmp_path / "three.html").read_text()
+    assert "one and two are averaged" in page
+    assert "over 3 studies on 2 datasets" in page
+
+
+def test_equal_mean_ranks_are_ties(finished, store, tmp_path) -> None:
+    change_results(store, lambda frame: frame.assign(value=0.5))
+    known = json.loads((store / "study.json").read_text())
+    (store / "study.json").write_text(json.dumps({**known, "dataset": "another"}))
+    (store / "per_class.parquet").unlink()
+    page = write_report([store, shutil.copytree(store, tmp_path / "again")], tmp_path / "ties.html").read_text()
+    assert "contrastive and cosface share the best mean rank, 1.50" in page
 
 
 def test_stores_of_one_name_are_told_apart(finished, store, tmp_path) -> None:

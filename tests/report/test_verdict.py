@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from mlcompare.comparison import compare, load_per_class, load_results
+from mlcompare.report.markup import span
 from mlcompare.report.sources import open_study
 from mlcompare.report.verdict import judge, leader_sentence
 from tests.report.conftest import change_results, change_study
@@ -24,12 +26,72 @@ def test_an_interval_that_excludes_zero_meets_the_rule(store, shift) -> None:
     assert verdict.answer == study.comparison.family.sentence
 
 
-def test_another_confidence_and_metric_are_computed(store) -> None:
+def test_a_rule_is_judged_on_its_own_metric_and_confidence(store) -> None:
     change_study(store, decision_rule="The 80 % interval of the recall@1 difference of the families excludes 0.")
     study = open_study(store)
-    expected = compare(load_results(store), load_per_class(store), metric="recall_at_1", confidence=0.8)
-    assert judge(study).answer == expected.family.sentence
-    assert study.comparison.confidence == 0.95  # the tables stay as `results` prints them
+    options = {"metric": "recall_at_1", "confidence": 0.8, "objective": "map_at_r"}
+    of_rule = compare(load_results(store), load_per_class(store), **options).family.best
+    verdict = judge(study)
+    assert span(of_rule.ci_low, of_rule.ci_high, sign=True) in verdict.because
+    assert "recall_at_1" in verdict.because
+    assert verdict.answer == study.comparison.family.sentence, "the answer is about what the ranking shows"
+    assert study.comparison.confidence == 0.95
+
+
+def test_only_a_rule_of_the_study_file_was_asked_beforehand(store) -> None:
+    change_study(store, decision_rule=RULE)
+    assert "before the run" in judge(open_study(store)).because
+    change_study(store, decision_rule="")
+    verdict = judge(open_study(store))
+    assert "before the run" not in verdict.because
+    assert "No rule stood in the study file" in verdict.because
+    assert verdict.state == "not met"
+
+
+def ahead(frame, *, by: float):
+    """cosface's final scores, moved ahead in every run."""
+    mine = (frame["loss"] == "cosface") & (frame["kind"] == "final")
+    return frame.assign(value=frame["value"] + by * mine.astype(float))
+
+
+def test_mlcompares_own_rule_is_met_where_a_family_leads(store) -> None:
+    change_study(store, decision_rule="")
+    (store / "per_class.parquet").unlink()
+    change_results(store, lambda frame: frame.assign(value=frame["value"].where(frame["kind"] != "final", 0.3)))
+    change_results(store, lambda frame: ahead(frame, by=0.4))
+    study = open_study(store)
+    assert study.comparison.family.leader == "margin"
+    assert judge(study).state == "met"
+
+
+def test_a_rule_met_by_one_pair_says_that_the_answer_asks_for_more(store) -> None:
+    """The best of each family differ, but another metric loss is as good as the margin loss."""
+    change_study(store, decision_rule=RULE)
+    (store / "per_class.parquet").unlink()
+
+    def with_an_equal(frame):
+        frame = frame.assign(value=frame["value"].where(frame["kind"] != "final", 0.3))
+        equal = ahead(frame, by=0.4)[lambda f: f["loss"] == "cosface"].assign(loss="triplet", family="metric")
+        equal["value"] = equal["value"].where(equal["kind"] == "final", 0.0)  # but not on validation
+        return pd.concat([ahead(frame, by=0.4), equal])
+
+    change_results(store, with_an_equal)
+    study = open_study(store)
+    verdict = judge(study)
+    assert study.comparison.family.leader is None
+    assert verdict.state == "met"
+    assert "The answer above asks for more than this rule" in verdict.because
+    assert "triplet" in verdict.answer
+
+
+def test_a_rule_over_several_studies_is_not_met_by_one(store) -> None:
+    change_study(store, decision_rule=RULE[:-1] + " and p, Holm-corrected over the nine studies, is below 0.05.")
+    assert judge(open_study(store)).state == "not met", "the interval includes zero"
+    (store / "per_class.parquet").unlink()
+    change_results(store, lambda frame: ahead(frame, by=5.0))
+    verdict = judge(open_study(store))
+    assert verdict.state == "not judged"
+    assert "excludes zero. The rule also asks for a correction" in verdict.because
 
 
 def test_p_values_are_judged(store) -> None:
