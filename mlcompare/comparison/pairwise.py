@@ -14,18 +14,8 @@ from mlcompare.comparison.table import Scores
 
 __all__ = ["indistinguishable", "pair", "pairs_of", "pairwise", "probability_of_beating", "with_baselines"]
 
-COLUMNS: tuple[str, ...] = (
-    "a",
-    "b",
-    "difference",
-    "ci_low",
-    "ci_high",
-    "p_value",
-    "simultaneous_low",
-    "simultaneous_high",
-    "p_holm",
-)
-COLUMNS += ("probability_a_beats_b", "classes", "folds", "runs")
+COLUMNS: tuple[str, ...] = ("a", "b", "difference", "ci_low", "ci_high", "p_value")
+COLUMNS += ("simultaneous_low", "simultaneous_high", "p_holm", "probability_a_beats_b", "classes", "folds", "runs")
 
 
 def pairs_of(losses: Sequence[str]) -> list[tuple[str, str]]:

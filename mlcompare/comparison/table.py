@@ -16,20 +16,8 @@ from mlcompare.metrics import bounds, higher_is_better
 __all__ = ["Scores", "bounds", "choose_metric", "higher_is_better", "load_per_class", "load_results", "score_array"]
 
 ROUNDING, CLOSE, VISIBLE = 1e-12, 1e-6, 5e-4  # of a metric: as good as equal; equal but for float32; seen in 3 digits
-RESULT_COLUMNS: tuple[str, ...] = (
-    "study",
-    "loss",
-    "family",
-    "kind",
-    "source",
-    "trial",
-    "fold",
-    "seed",
-    "split",
-    "metric",
-    "value",
-)
-RESULT_COLUMNS += ("status", "reason", "seconds", "peak_memory", "device", "hyperparameters")
+RESULT_COLUMNS: tuple[str, ...] = ("study", "loss", "family", "kind", "source", "trial", "fold", "seed", "split")
+RESULT_COLUMNS += ("metric", "value", "status", "reason", "seconds", "peak_memory", "device", "hyperparameters")
 CLASS_COLUMNS = ("study", "loss", "family", "kind", "source", "fold", "seed", "class", "metric", "value")
 
 
