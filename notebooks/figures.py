@@ -179,15 +179,15 @@ class StoredStudy:
         self.scores = score_array(self.results, load_per_class(self.path), metric, source="selected")
 
     def of(self, name: str) -> Estimate:
-        """Return an entry's mean on the sealed test classes, bootstrapped over classes and runs."""
+        """Return an entry's mean on the sealed test classes, its interval over classes, folds and seeds."""
         return self._estimate(self.scores.of(name))
 
     def difference(self, a: str, b: str) -> Estimate:
-        """Return the paired difference a − b on the sealed test classes, bootstrapped over classes and runs."""
+        """Return the paired difference a − b on the sealed test classes, its interval over classes, folds and seeds."""
         return self._estimate(self.scores.of(a) - self.scores.of(b))
 
     def _estimate(self, values: np.ndarray) -> Estimate:
-        found = contrast(values, np.random.default_rng(0), n_resamples=budget(200, 10_000))
+        found = contrast(values, self.scores.folds)
         return Estimate(found.difference, found.ci_low, found.ci_high)
 
 

@@ -39,6 +39,13 @@ def test_the_python_example_runs() -> None:
     subprocess.run([sys.executable, "-c", blocks("python")[0]], check=True, capture_output=True)
 
 
+def test_a_table_made_elsewhere_is_compared() -> None:
+    (example,) = (block for block in blocks("python") if "compare(pd" in block)
+    printed = subprocess.run([sys.executable, "-c", example], check=True, capture_output=True, text=True).stdout
+    assert "★ arcface" in printed
+    assert "told apart from 1 other" in printed
+
+
 def test_a_loss_of_your_own_is_found_and_conforms(tmp_path: Path) -> None:
     (loss,) = (block for block in blocks("python") if "@register_loss" in block)
     (test,) = (block for block in blocks("python") if "LossTestCase" in block)

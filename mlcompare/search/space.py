@@ -24,13 +24,26 @@ TRAINING_NUMBERS = {
 
 @dataclass(frozen=True)
 class Range:
-    """A number between ``low`` and ``high``; trial 0 takes ``default``."""
+    """A number between ``low`` and ``high``; trial 0 takes ``default``.
+
+    ``minimum``, ``maximum`` and ``positive`` bound what makes sense, as the declaration has it: no wider range may be
+    suggested.
+    """
 
     low: float
     high: float
     default: float
     log: bool = False
     integer: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    positive: bool = False
+
+    @classmethod
+    def of(cls, declaration: HyperparameterSpec, low: float, high: float, default: float, log: bool) -> Range:
+        """Return a range of a declared number."""
+        domain = declaration.minimum, declaration.maximum, declaration.positive
+        return cls(low, high, default, log, declaration.integer, *domain)
 
     def contains(self, value: object) -> bool:
         return isinstance(value, int | float) and self.low <= value <= self.high
@@ -91,7 +104,7 @@ def _registered(declaration: HyperparameterSpec | OptionSpec) -> Any:
     if isinstance(declaration, OptionSpec) or declaration.low is None or declaration.high is None:
         return declaration.default
     low, high = declaration.low, declaration.high
-    return Range(low, high, min(max(declaration.default, low), high), declaration.log, declaration.integer)
+    return Range.of(declaration, low, high, min(max(declaration.default, low), high), declaration.log)
 
 
 def _overridden(
@@ -131,7 +144,7 @@ def _range(name: str, declaration: HyperparameterSpec, value: Mapping[str, Any],
     if not low <= first <= high:
         got = f"default={first}, low={low}, high={high}"
         raise InvalidValueError("must lie between low and high", value=got, place=f"{name}.default")
-    return Range(float(low), float(high), float(first), log, declaration.integer)
+    return Range.of(declaration, float(low), float(high), float(first), log)
 
 
 def _checked(name: str, declaration: HyperparameterSpec | OptionSpec, value: Any) -> Any:

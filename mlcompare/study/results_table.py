@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from mlcompare.files import write_atomically
+from mlcompare.study.sealed_samples import sealed_class_sizes
 
 __all__ = ["per_class_frame", "results_frame", "write_tables"]
 
@@ -33,7 +34,7 @@ RESULT_COLUMNS = {
     "device": "string",
     "hyperparameters": "string",
 }
-PER_CLASS_COLUMNS = ("study", "loss", "family", "kind", "source", "fold", "seed", "class", "metric", "value")
+PER_CLASS_COLUMNS = ("study", "loss", "family", "kind", "source", "fold", "seed", "class", "samples", "metric", "value")
 
 Record = Mapping[str, Any]
 
@@ -80,26 +81,36 @@ def results_frame(study: str, objective: str, records: Iterable[Record]) -> pd.D
     return frame.astype(RESULT_COLUMNS)
 
 
-def per_class_frame(study: str, records: Iterable[Record]) -> pd.DataFrame:
-    """Return the scores of each sealed class: one row for each final or baseline job, metric and class."""
-    rows = []
+def per_class_frame(study: str, records: Iterable[Record], sizes: Mapping[str, int] | None = None) -> pd.DataFrame:
+    """Return the scores of each sealed class: one row for each final or baseline job, metric and class.
+
+    ``sizes`` says how many sealed samples each class has, where that is known.
+    """
+    rows, sizes = [], sizes or {}
     for record, source in _jobs(records):
         common = {"study": study, **{key: record[key] for key in ("loss", "family", "kind", "fold", "seed")}}
         for metric, by_class in (record.get("per_class") or {}).items():
             rows += [
-                {**common, "source": source, "class": name, "metric": metric, "value": value}
+                {
+                    **common,
+                    "source": source,
+                    "class": name,
+                    "samples": sizes.get(name),
+                    "metric": metric,
+                    "value": value,
+                }
                 for name, value in by_class.items()
             ]
     frame = pd.DataFrame(rows, columns=list(PER_CLASS_COLUMNS))
     text = dict.fromkeys(("study", "loss", "family", "kind", "source", "class", "metric"), "string")
-    return frame.astype({**text, "fold": "Int64", "seed": "Int64", "value": "float64"})
+    return frame.astype({**text, "fold": "Int64", "seed": "Int64", "samples": "Int64", "value": "float64"})
 
 
 def write_tables(store: Path, study: str, objective: str, records: Iterable[Record]) -> None:
     """Write ``results.parquet`` and ``per_class.parquet``, each whole or not at all."""
     records = list(records)
     _write_parquet(store / "results.parquet", results_frame(study, objective, records))
-    _write_parquet(store / "per_class.parquet", per_class_frame(study, records))
+    _write_parquet(store / "per_class.parquet", per_class_frame(study, records, sealed_class_sizes(store)))
 
 
 def _write_parquet(path: Path, frame: pd.DataFrame) -> None:

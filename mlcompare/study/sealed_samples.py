@@ -13,7 +13,7 @@ from mlcompare.files import write_atomically
 from mlcompare.tracking.study_runs import INPUT_EXAMPLE
 from mlcompare.training import TrainingData
 
-__all__ = ["SEALED_SAMPLES", "keep_test_samples", "small_images"]
+__all__ = ["SEALED_SAMPLES", "keep_test_samples", "sealed_class_sizes", "small_images"]
 
 SEALED_SAMPLES = "test_samples.npz"
 LONGEST_SIDE = 64  # pixels
@@ -37,6 +37,16 @@ def keep_test_samples(store: Path, data: TrainingData) -> None:
         if channels in (1, 3) and len(rows) * channels * size[0] * size[1] <= MOST_BYTES:
             arrays["images"] = small_images(data.dataset.samples, rows, size)
     _write(path, np.savez_compressed, **arrays)
+
+
+def sealed_class_sizes(store: Path) -> dict[str, int]:
+    """Return how many sealed samples each class has, by name; nothing where the store doesn't say."""
+    path = store / "artifacts" / SEALED_SAMPLES
+    if not path.is_file():
+        return {}
+    with np.load(path) as kept:
+        present, counts = np.unique(kept["labels"], return_counts=True)
+        return {str(kept["class_names"][label]): int(count) for label, count in zip(present, counts)}
 
 
 def _write(path: Path, save: Callable, *arrays: np.ndarray, **named: np.ndarray) -> None:

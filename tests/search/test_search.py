@@ -73,7 +73,7 @@ def test_nothing_to_search_repeats_the_default() -> None:
 def test_spaces_come_from_the_registry_and_the_study() -> None:
     entry = LossEntry("cosface", "single", (Term("cosface"),))
     space = loss_space(entry, {"margin": {"low": 0.4, "high": 0.5}, "scale": 16})
-    assert space["margin"] == Range(0.4, 0.5, 0.4), "the paper's default is moved into the given range"
+    assert space["margin"] == Range(0.4, 0.5, 0.4, minimum=0.0), "the paper's default is moved into the given range"
     assert space["scale"] == 16.0
     assert training_space({"lr": {"low": 1e-4, "high": 1e-1, "log": True}}, {})["lr"].default == 1e-3
     assert training_space({"lr": [0.1, 0.01]}, {})["lr"] == Choice((0.1, 0.01), 0.1)

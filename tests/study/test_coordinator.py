@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -268,3 +269,19 @@ def test_stages_are_probed_by_whole_steps(tiny: dict) -> None:
     plan = make_plan(validated(tiny, "study"))
     assert "failed" not in engine.choose_engine(plan).why
     assert "a training" in estimate(plan)
+
+
+def test_scores_by_class_say_how_many_sealed_samples_a_class_has(tiny: dict, tmp_path: Path) -> None:
+    run_study(tiny, tmp_path, executor="in-process")
+    by_class = pd.read_parquet(tmp_path / "per_class.parquet").groupby("class")["samples"].agg(["min", "max"])
+    plan = make_plan(validated(tiny, "tiny"))
+    dataset, rows = plan.data.dataset, plan.data.splits.test
+    sealed = {dataset.class_names[label]: int((dataset.labels[rows] == label).sum()) for label in dataset.labels[rows]}
+    assert by_class["min"].to_dict() == by_class["max"].to_dict() == sealed
+
+
+def test_the_study_knows_where_a_wider_range_would_end(tiny: dict, tmp_path: Path) -> None:
+    run_study(tiny, tmp_path, executor="in-process")
+    spaces = json.loads((tmp_path / "study.json").read_text())["spaces"]
+    assert spaces["cosface"]["margin"]["minimum"] == 0.0
+    assert spaces["cosface"]["lr"]["positive"]
