@@ -9,17 +9,9 @@ from typing import Any
 
 from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
 from mlcompare.losses.compose import LossEntry
-from mlcompare.registry import Hyperparameter, HyperparameterSpec, OptionSpec
+from mlcompare.registry import HyperparameterSpec, OptionSpec
 
-__all__ = ["TRAINING_NUMBERS", "Choice", "Range", "Space", "loss_space", "training_space"]
-
-# What a study may search besides the loss's own hyperparameters.
-TRAINING_NUMBERS = {
-    "lr": Hyperparameter(1e-3, low=1e-4, high=1e-1, log=True, positive=True, symbol="lr"),
-    "weight_decay": Hyperparameter(1e-4, minimum=0.0),
-    "head_lr_ratio": Hyperparameter(1.0, positive=True),
-    "momentum": Hyperparameter(0.9, minimum=0.0, maximum=0.999),
-}
+__all__ = ["Choice", "Range", "Space", "loss_space", "overridden", "registered"]
 
 
 @dataclass(frozen=True)
@@ -75,41 +67,27 @@ def loss_space(entry: LossEntry, given: Mapping[str, Any]) -> Space:
     known: dict[str, HyperparameterSpec | OptionSpec] = {**entry.hyperparameters, **entry.options}
     for name in given:
         if name not in known:
-            raise UnknownNameError(
-                f"unknown hyperparameter {name!r}", cure=did_you_mean(name, [*known, *TRAINING_NUMBERS]), place=name
-            )
+            raise UnknownNameError(f"unknown hyperparameter {name!r}", cure=did_you_mean(name, known), place=name)
     space: Space = {}
     for name, declaration in known.items():
         value = given.get(name)
-        space[name] = _registered(declaration) if value is None else _overridden(name, declaration, value)
+        space[name] = registered(declaration) if value is None else overridden(name, declaration, value)
     return space
 
 
-def training_space(given: Mapping[str, Any], base: Mapping[str, float]) -> Space:
-    """Return the space of lr and of whatever else of the training the study searches.
-
-    ``base`` holds the training's own numbers: the defaults of trial 0.
-    """
-    space: Space = {}
-    for name, value in given.items():
-        if name not in TRAINING_NUMBERS:
-            raise UnknownNameError(
-                f"unknown search dimension {name!r}", cure=did_you_mean(name, TRAINING_NUMBERS), place=name
-            )
-        space[name] = _overridden(name, TRAINING_NUMBERS[name], value, default=base.get(name))
-    return space
-
-
-def _registered(declaration: HyperparameterSpec | OptionSpec) -> Any:
+def registered(declaration: HyperparameterSpec | OptionSpec) -> Any:
+    """Return what a study that says nothing does with a declared number or choice: a range, or its default."""
     if isinstance(declaration, OptionSpec) or declaration.low is None or declaration.high is None:
         return declaration.default
     low, high = declaration.low, declaration.high
     return Range.of(declaration, low, high, min(max(declaration.default, low), high), declaration.log)
 
 
-def _overridden(
-    name: str, declaration: HyperparameterSpec | OptionSpec, value: Any, default: float | None = None
-) -> Any:
+def overridden(name: str, declaration: HyperparameterSpec | OptionSpec, value: Any, default: Any = None) -> Any:
+    """Return what a study file says of a declared number or choice: a fixed value, a range or a list of choices.
+
+    ``default`` is trial 0's where the file's range doesn't say; the declaration's by default.
+    """
     if isinstance(value, list | tuple):
         return _choice(name, declaration, value)
     if isinstance(declaration, OptionSpec) or not isinstance(value, Mapping):

@@ -18,7 +18,6 @@ from mlcompare.data import (
     Dataset,
     Splits,
     check_augmentation,
-    check_sampler,
     load_dataset,
     resolve_augmentation,
 )
@@ -26,8 +25,6 @@ from mlcompare.encoders import create_encoder, get_encoder_spec
 from mlcompare.errors import (
     DataError,
     InvalidValueError,
-    MLCompareError,
-    StudyFileError,
     UnknownNameError,
     did_you_mean,
 )
@@ -35,9 +32,10 @@ from mlcompare.execution.bundles import versions
 from mlcompare.losses.compose import LossEntry
 from mlcompare.metrics import parse_metric
 from mlcompare.registry import Registry
-from mlcompare.search.space import Space, training_space
+from mlcompare.search.space import Space
 from mlcompare.study.config import StudyConfig
-from mlcompare.study.entries import parse_entry
+from mlcompare.study.places import section
+from mlcompare.study.spaces import LossPlan, fit_losses, plan_losses
 from mlcompare.study.study_data import corrupted_splits, paired, protocol_splits
 from mlcompare.training import (
     EncoderConfig,
@@ -58,18 +56,6 @@ __all__ = ["LossPlan", "StudyPlan", "make_plan"]
 
 REPORTED_OF_PAIRS = ("verification_accuracy", "auc", "eer", "tar_at_far_1e-2")
 REPORTED = ("map_at_r", "recall_at_1", "r_precision", "auc", "eer")
-
-
-@dataclass(frozen=True)
-class LossPlan:
-    """One loss of the study and its search space."""
-
-    entry: LossEntry
-    space: Space
-
-    @property
-    def name(self) -> str:
-        return self.entry.name
 
 
 @dataclass(frozen=True)
@@ -162,8 +148,11 @@ class StudyPlan:
         trainer = self.config.trainer if kind != "baseline" else None
         if trainer is not None:
             more |= {"trainer": trainer.name, "trainer_options": trainer.options}
+        encoder = self.encoder
+        if "embedding_dim" in values:
+            encoder = replace(encoder, embedding_dim=values["embedding_dim"])
         job = TrainingJob(
-            kind, entry, dict(values), self.encoder, self.training, fold, random_state, device=self.device,
+            kind, entry, dict(values), encoder, self.training, fold, random_state, device=self.device,
             threads=self.threads, **more,
         )  # fmt: skip
         own_folder = trainer is not None and self.scratch is not None
@@ -234,17 +223,17 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
     """
     _check_names(config, place)
     _check_trainer(config, place)
-    losses = _plan_losses(config, place)
-    with _section(place, "search.objective"):
+    losses = plan_losses(config, place)
+    with section(place, "search.objective"):
         _check_metric(config.search.objective, config)
-    with _section(place, "final.metrics"):
+    with section(place, "final.metrics"):
         for metric in config.final.metrics:
             _check_metric(metric, config)
-    with _section(place, "dataset"):
+    with section(place, "dataset"):
         dataset = load_dataset(config.dataset.name, **config.dataset.options)
-    with _section(place, "protocol.pairs"):
+    with section(place, "protocol.pairs"):
         dataset = paired(config, dataset)
-    with _section(place, "training.augment"):
+    with section(place, "training.augment"):
         augmentation = resolve_augmentation(config.training.augment)
         if augmentation and config.encoder.frozen:
             cure = "leave out training.augment"
@@ -252,29 +241,29 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
         if augmentation and not dataset.is_images:
             raise DataError("augmentation needs images", value="features", cure="leave out training.augment")
         check_augmentation(augmentation, channels=dataset.sample_shape[0])
-    with _section(place, "protocol"):
+    with section(place, "protocol"):
         clean = protocol_splits(config, dataset)
-    with _section(place, "corruption"):
+    with section(place, "corruption"):
         splits = corrupted_splits(config, dataset, clean)
-    with _section(place, "search.objective"):
+    with section(place, "search.objective"):
         _check_far(config, dataset, splits)
-    with _section(place, "training"):
-        _check_batches(config, dataset, splits)
-    with _section(place, "encoder"):
+    with section(place, "encoder"):
         if config.encoder.frozen:
             dataset = frozen_features(
                 dataset, config.encoder.name, config.encoder.options, splits.development,
                 weights=config.encoder.weights, device=device, threads=threads,
             )  # fmt: skip
     plan = StudyPlan(config, TrainingData(dataset, splits), losses, device, threads, place)
-    with _section(place, "encoder.head" if config.encoder.frozen else "encoder"):
+    with section(place, "encoder.head" if config.encoder.frozen else "encoder"):
         encoder = plan.encoder
         built = create_encoder(
             encoder.name, input_shape=dataset.sample_shape, embedding_dim=encoder.embedding_dim, **encoder.options
         )
         if encoder.weights is not None:
             load_weights(built, encoder.weights)
-    return replace(plan, alone=_alone(config, built, dataset))
+    pretrained = not config.encoder.frozen and getattr(built, "statistics", None) is not None
+    losses = fit_losses(losses, config, plan.data, place, pretrained=pretrained)
+    return replace(plan, losses=losses, alone=_alone(config, built, dataset))
 
 
 def _alone(config: StudyConfig, encoder: nn.Module, dataset: Dataset) -> str | None:
@@ -293,14 +282,14 @@ def _check_names(config: StudyConfig, place: str) -> None:
     for key, known in named.items():
         name = getattr(config.training, key)
         if name not in known:
-            with _section(place, f"training.{key}"):
+            with section(place, f"training.{key}"):
                 raise known.unknown(name)
 
 
 def _check_trainer(config: StudyConfig, place: str) -> None:
     if config.trainer is None:
         return
-    with _section(place, "trainer"):
+    with section(place, "trainer"):
         spec = TRAINERS.usable(config.trainer.name)
         for key in config.trainer.options:
             if key not in spec.options:
@@ -330,53 +319,3 @@ def _check_far(config: StudyConfig, dataset: Dataset, splits: Splits) -> None:
             rule = f"`{metric.name}` needs {math.ceil(1 / metric.far)} pairs of different classes in every fold"
             cure = "choose a higher rate, fewer folds, or auc"
             raise InvalidValueError(rule, value=f"{different} in the validation samples of fold {number}", cure=cure)
-
-
-def _check_batches(config: StudyConfig, dataset: Dataset, splits: Splits) -> None:
-    training = config.training
-    for fold in splits.folds:
-        targets = np.unique(fold.labels(dataset.labels), return_inverse=True)[1]
-        check_sampler(
-            training.sampler, torch.as_tensor(targets), classes_per_batch=training.classes_per_batch,
-            samples_per_class=training.samples_per_class,
-        )  # fmt: skip
-
-
-def _plan_losses(config: StudyConfig, place: str) -> dict[str, LossPlan]:
-    base = {key: value for key, value in config.training if value is not None}
-    with _section(place, "search.space"):
-        given = dict(config.search.space)
-        if "lr" not in given and config.training.lr is None:
-            given["lr"] = {"low": 1e-4, "high": 1e-1, "log": True}
-        shared = training_space(given, base)
-    losses = {}
-    for name, value in config.losses.items():
-        with _section(place, ""):
-            entry, space = parse_entry(name, value, training=shared, base=base)
-            for spec in entry.specs:
-                if spec.broken is not None:
-                    spec.create()  # raises, with the reason
-        losses[name] = LossPlan(entry, space)
-    return losses
-
-
-class _section:
-    """Turn any error of ours into a :class:`StudyFileError` that names file and key."""
-
-    def __init__(self, place: str, key: str) -> None:
-        self.place = f"{place}: {key}" if key else f"{place}: "
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, MLCompareError):
-            inner = error.place or ""
-            joint = "." if inner and not self.place.endswith(" ") else ""
-            where = f"{self.place}{joint}{inner}".rstrip(": ")
-            raise StudyFileError(error.rule, value=error.value, cure=error.cure, place=where) from None
-        if isinstance(error, MemoryError) or "allocate memory" in str(error):
-            cure, place = "choose a smaller one, or another machine", self.place.rstrip(": ")
-            raise StudyFileError("it must fit into memory", value="out of memory", cure=cure, place=place) from None
-        if isinstance(error, TypeError | ValueError):  # a dataset or encoder option of the wrong type
-            raise StudyFileError("its options must fit", value=str(error), place=self.place.rstrip(": ")) from None

@@ -27,7 +27,10 @@ class TrainingConfig(BaseModel):
 
     Args:
         lr: the encoder's learning rate; ``None`` is 1e-3, and in a study file: searched.
-        head_lr_ratio: multiplies the learning rate for the loss's own weights.
+        head_lr_ratio: multiplies the learning rate for the loss's own weights (class weights, proxies, β); ``None`` is
+            1, and in a study file: searched for every loss that has such weights.
+        head_weight_decay: the weight decay of the loss's own weights; ``None`` is ``weight_decay``, and in a study
+            file: searched likewise.
         schedule: a registered schedule; ``step`` multiplies by ``step_factor`` at each of ``milestones``, shares of
             the training. The rate rises linearly over the share ``warmup`` first.
         augment: augmentations and their strengths, or the name of a preset.
@@ -48,7 +51,8 @@ class TrainingConfig(BaseModel):
     lr: Annotated[float | None, Field(gt=0)] = None
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    head_lr_ratio: Annotated[float, Field(gt=0)] = 1.0
+    head_lr_ratio: Annotated[float | None, Field(gt=0)] = None
+    head_weight_decay: Annotated[float | None, Field(ge=0)] = None
     schedule: str = "constant"
     milestones: Annotated[tuple[float, ...], BeforeValidator(_as_tuple)] = (0.6, 0.8)
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
@@ -68,3 +72,13 @@ class TrainingConfig(BaseModel):
     def learning_rate(self) -> float:
         """The encoder's learning rate, whether given or not."""
         return DEFAULT_LR if self.lr is None else self.lr
+
+    @property
+    def head_rate(self) -> float:
+        """The learning rate of the loss's own weights."""
+        return self.learning_rate * (1.0 if self.head_lr_ratio is None else self.head_lr_ratio)
+
+    @property
+    def head_decay(self) -> float:
+        """The weight decay of the loss's own weights."""
+        return self.weight_decay if self.head_weight_decay is None else self.head_weight_decay

@@ -126,7 +126,7 @@ def _step(progress: float, config: TrainingConfig) -> float:
 
 
 def create_optimizer(encoder: nn.Module, losses: Iterable[nn.Module], config: TrainingConfig) -> torch.optim.Optimizer:
-    """Build the optimiser of an encoder and of the losses' own weights (lr × ``head_lr_ratio``).
+    """Build the optimiser of an encoder and of the losses' own weights (``head_lr_ratio``, ``head_weight_decay``).
 
     Raises:
         UnknownNameError: no such optimiser.
@@ -135,9 +135,11 @@ def create_optimizer(encoder: nn.Module, losses: Iterable[nn.Module], config: Tr
     spec = OPTIMIZERS.usable(config.optimizer)
     own = [parameter for loss in losses for parameter in loss.parameters() if parameter.requires_grad]
     body = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
-    numbers = {"weight_decay": config.weight_decay, "momentum": config.momentum}
-    rates = ((body, config.learning_rate), (own, config.learning_rate * config.head_lr_ratio))
-    groups = [{"params": parameters, "lr": lr, **numbers} for parameters, lr in rates if parameters]
+    numbers = ((body, config.learning_rate, config.weight_decay), (own, config.head_rate, config.head_decay))
+    groups: Groups = [
+        {"params": parameters, "lr": lr, "weight_decay": decay, "momentum": config.momentum}
+        for parameters, lr, decay in numbers if parameters
+    ]  # fmt: skip
     if not groups:
         cure = "use another encoder, or a loss with class weights"
         raise InvalidValueError("something must be trainable", value="no weights", cure=cure)

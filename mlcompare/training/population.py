@@ -27,6 +27,7 @@ from mlcompare.training.record import (
     torch_threads,
     watch,
 )
+from mlcompare.training.searched import of_training, shape_of_training
 from mlcompare.training.stacked_optimizers import StackedOptimizer, StackedWeights
 from mlcompare.training.step import Step, create_step
 
@@ -48,7 +49,9 @@ def population_key(job: TrainingJob) -> Hashable | None:
         return None
     options = tuple((name, job.hyperparameters.get(name)) for name in sorted(job.loss.options))
     encoder = (job.encoder.name, job.encoder.embedding_dim, repr(sorted(job.encoder.options.items())))
-    return (job.kind, job.loss, options, encoder, repr(job.training), job.device, job.threads)
+    own = {**job.loss.hyperparameters, **job.loss.options}
+    shape = repr(shape_of_training(job.training, of_training(job.hyperparameters, own)))
+    return (job.kind, job.loss, options, encoder, repr(job.training), shape, job.device, job.threads)
 
 
 def population_fault(encoder: nn.Module, sample_shape: tuple[int, ...]) -> str | None:

@@ -15,6 +15,7 @@ from mlcompare.losses.base import Loss
 from mlcompare.training.config import TrainingConfig
 from mlcompare.training.job import TrainingData, TrainingJob, derive_seed
 from mlcompare.training.pretrained import load_weights
+from mlcompare.training.searched import of_training, with_searched
 
 __all__ = [
     "Prepared",
@@ -27,7 +28,6 @@ __all__ = [
     "stage_batches",
 ]
 
-TUNED = frozenset(TrainingConfig.model_fields)
 CHUNK = 4096
 
 
@@ -123,11 +123,11 @@ def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
     rows = fold.train
     classes, targets = np.unique(fold.labels(dataset.labels), return_inverse=True)
     assert job.loss is not None  # a baseline is not trained
-    own = {*job.loss.hyperparameters, *job.loss.options}  # a name that training has too is the loss's (momentum of ccl)
-    tuned = {k: v for k, v in job.hyperparameters.items() if k in TUNED and k not in own}
-    config = job.training.replaced(**tuned)
+    own = {**job.loss.hyperparameters, **job.loss.options}
+    tuned = of_training(job.hyperparameters, own)
+    config = with_searched(job.training, tuned, len(classes))
     losses = job.loss.build(
-        {k: v for k, v in job.hyperparameters.items() if k not in tuned},
+        {k: v for k, v in job.hyperparameters.items() if k in own},
         num_classes=len(classes),
         embedding_dim=job.encoder.embedding_dim,
         class_counts=np.bincount(targets),

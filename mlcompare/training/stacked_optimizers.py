@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -53,12 +54,20 @@ class StackedWeights:
         return torch.cat([column.expand(-1, size).flatten() for size in sizes])
 
 
+class _Numbers(NamedTuple):
+    """What a member's weights are trained with."""
+
+    lr: float
+    decay: float
+    momentum: float
+
+
 class StackedOptimizer:
     """Steps :class:`StackedWeights` along their views' gradients; rate, decay and momentum are each member's own.
 
     Args:
         encoder: the encoders' weights.
-        loss: the losses' own, where they have any, whose rate is multiplied by ``head_lr_ratio``.
+        loss: the losses' own, where they have any, with the rate and decay of the head.
         configs: one for each member; they share the optimiser's name.
 
     Raises:
@@ -71,13 +80,14 @@ class StackedOptimizer:
         name = configs[0].optimizer
         spec = OPTIMIZERS.usable(name)
         self._steppers: list[Callable[[float, int], None]] = []
-        for weights, ratios in ((encoder, [1.0] * len(configs)), (loss, [c.head_lr_ratio for c in configs])):
+        of_encoder = [_Numbers(c.learning_rate, c.weight_decay, c.momentum) for c in configs]
+        of_loss = [_Numbers(c.head_rate, c.head_decay, c.momentum) for c in configs]
+        for weights, numbers in ((encoder, of_encoder), (loss, of_loss)):
             if weights is not None:
-                rates = [c.learning_rate * ratio for c, ratio in zip(configs, ratios)]
                 fused = name in FUSED and weights.flat.device.type == "cpu"
                 plain = spec.provider == NATIVE and name in VECTORIZED and not fused
                 kind = _Vectorized if plain else _Grouped
-                self._steppers.append(kind(name, weights, rates, configs))
+                self._steppers.append(kind(name, weights, numbers, configs[0]))
         self._count = 0
 
     @torch.no_grad()
@@ -91,17 +101,15 @@ class StackedOptimizer:
 class _Grouped:
     """The registered optimiser itself, with groups of its own for each member."""
 
-    def __init__(
-        self, name: str, weights: StackedWeights, rates: Sequence[float], configs: Sequence[TrainingConfig]
-    ) -> None:
-        self._weights, self._rates = weights, rates
+    def __init__(self, name: str, weights: StackedWeights, numbers: Sequence[_Numbers], config: TrainingConfig) -> None:
+        self._weights, self._rates = weights, [own.lr for own in numbers]
         stacks = weights.stacks(weights.flat).values()
         self._members = [[stack[member] for stack in stacks] for member in range(weights.members)]
         groups = [
-            {"params": own, "lr": lr, "weight_decay": config.weight_decay, "momentum": config.momentum}
-            for own, lr, config in zip(self._members, rates, configs)
+            {"params": own, "lr": number.lr, "weight_decay": number.decay, "momentum": number.momentum}
+            for own, number in zip(self._members, numbers)
         ]
-        self._optimizer: torch.optim.Optimizer = OPTIMIZERS[name].factory(groups, configs[0])
+        self._optimizer: torch.optim.Optimizer = OPTIMIZERS[name].factory(groups, config)
 
     def __call__(self, factor: float, count: int) -> None:
         for group, rate in zip(self._optimizer.param_groups, self._rates):
@@ -116,12 +124,10 @@ class _Grouped:
 class _Vectorized:
     """A step in a handful of operations over all members and layers."""
 
-    def __init__(
-        self, name: str, weights: StackedWeights, rates: Sequence[float], configs: Sequence[TrainingConfig]
-    ) -> None:
+    def __init__(self, name: str, weights: StackedWeights, numbers: Sequence[_Numbers], config: TrainingConfig) -> None:
         self._update, self._weights = VECTORIZED[name], weights
         self._state: State = {}
-        columns = {"lr": rates, "decay": [c.weight_decay for c in configs], "momentum": [c.momentum for c in configs]}
+        columns = dict(zip(_Numbers._fields, zip(*numbers)))
         self._numbers = {key: weights.spread(values) for key, values in columns.items()}
 
     def __call__(self, factor: float, count: int) -> None:

@@ -40,7 +40,7 @@ class Assignment:
 
     Attributes:
         loss: the loss under comparison with its hyperparameters set; ``loss(embeddings, labels)``. Where it has
-            weights of its own (``loss.parameters()``), they learn at ``config.learning_rate * config.head_lr_ratio``.
+            weights of its own (``loss.parameters()``), they learn at ``config.head_rate``.
         encoder: the study's encoder with its first weights, to be trained, or left aside for one of your own.
         samples, labels: what to train on: ``(N, …)`` as the dataset has them, and ``(N,)`` int64 from 0 to C - 1.
         standardize: what the encoder's input passes through first.

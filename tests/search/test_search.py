@@ -7,7 +7,8 @@ import pytest
 
 from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.search.proposals import Told, default_values, propose
-from mlcompare.search.space import Choice, Range, loss_space, training_space
+from mlcompare.search.space import Choice, Range, loss_space
+from mlcompare.search.training_space import training_space
 
 SPACE = {
     "lr": Range(1e-4, 1e-1, 1e-3, log=True),

@@ -15,6 +15,7 @@ from mlcompare.registry import list_losses
 from mlcompare.training import EncoderConfig, TrainingConfig, stacked_optimizers, train
 from mlcompare.training.optimizers import OPTIMIZERS, create_optimizer, learning_rate_factor
 from mlcompare.training.population import population_key, train_population
+from mlcompare.training.searched import with_searched
 from mlcompare.training.stacked_optimizers import VECTORIZED, StackedOptimizer, StackedWeights
 
 NATIVE = [spec.name for spec in list_losses(provider="native") if spec.batched and not spec.term]
@@ -205,3 +206,35 @@ def test_stacked_optimisers_are_torchs(monkeypatch, name: str, fused: bool) -> N
             for key, parameter in module.named_parameters():
                 torch.testing.assert_close(stack.views[key][number], parameter, rtol=1e-7, atol=1e-9)
     assert set(VECTORIZED) == {spec.name for spec in OPTIMIZERS.records(provider="native")}
+
+
+@pytest.mark.parametrize("loss", ["cosface", "margin_based", "proxy_anchor"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd_momentum", "adagrad"])
+def test_every_member_has_its_own_batches_and_head(data, make_job, loss: str, optimizer: str) -> None:
+    own = [(6, 0.1, 0.0), (3, 1.0, 0.1), (2, 30.0, 0.3), (1, 100.0, 1e-3)]  # K, head_lr_ratio, head_weight_decay
+    size = {"classes_per_batch": 2, "samples_per_class": 3, "optimizer": optimizer}
+    jobs = [
+        replace(job, hyperparameters={**job.hyperparameters, "samples_per_class": k, "head_lr_ratio": ratio,
+                                      "head_weight_decay": decay})
+        for job, (k, ratio, decay) in zip(members(make_job, loss, EncoderConfig("linear", 6), **size), own)
+    ]  # fmt: skip
+    assert_alike(jobs, data)
+    assert len({population_key(job) for job in jobs}) == 1
+    other = replace(jobs[0], hyperparameters={**jobs[0].hyperparameters, "classes_per_batch": 4})
+    assert population_key(other) != population_key(jobs[0]), "another size of batch is another program"
+
+
+@pytest.mark.parametrize("name", ["sgd_momentum", "adamw"])
+def test_the_heads_decay_is_its_own(data, make_job, name: str) -> None:
+    """Without a learning rate of the encoder's, the class weights shrink by their own decay alone."""
+    job = make_job("softmax", values={"head_weight_decay": 0.5}, training={"optimizer": name, "weight_decay": 0.0})
+    config = with_searched(job.training, job.hyperparameters, 4)
+    encoder, head = torch.nn.Linear(3, 2), torch.nn.Linear(2, 4)
+    before = [parameter.detach().clone() for parameter in (*encoder.parameters(), *head.parameters())]
+    optimizer = create_optimizer(encoder, [head], config)
+    for parameter in (*encoder.parameters(), *head.parameters()):
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    shrunk = 1 - config.head_rate * 0.5
+    for number, (old, new) in enumerate(zip(before, (*encoder.parameters(), *head.parameters()))):
+        torch.testing.assert_close(new.detach(), old * (1.0 if number < 2 else shrunk))

@@ -1,0 +1,134 @@
+"""The losses of a study and what is searched for each: what the file says, then what each loss needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from mlcompare.data import AUGMENTATIONS, check_augmentation, check_sampler, resolve_augmentation
+from mlcompare.errors import InvalidValueError
+from mlcompare.losses.compose import LossEntry
+from mlcompare.search.needs import fitted
+from mlcompare.search.space import Choice, Range, Space
+from mlcompare.search.training_space import PRETRAINED_LR, training_space
+from mlcompare.study.config import StudyConfig
+from mlcompare.study.entries import parse_entry
+from mlcompare.study.places import section
+from mlcompare.training import TrainingData
+from mlcompare.training.searched import AUGMENT, with_searched
+
+__all__ = ["LossPlan", "fit_losses", "plan_losses"]
+
+
+@dataclass(frozen=True)
+class LossPlan:
+    """One loss of the study and its search space; ``said`` names the dimensions that the file itself speaks of."""
+
+    entry: LossEntry
+    space: Space
+    said: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The names of what is searched."""
+        return tuple(name for name, dimension in self.space.items() if isinstance(dimension, Range | Choice))
+
+
+def plan_losses(config: StudyConfig, place: str) -> dict[str, LossPlan]:
+    """Return the losses with what the study file says of their spaces.
+
+    Raises:
+        StudyFileError: with file and key, rule, value and cure.
+    """
+    base: dict[str, Any] = {key: value for key, value in config.training if value is not None}
+    base["embedding_dim"] = config.encoder.embedding_dim
+    with section(place, "training.augment"):
+        strengths = resolve_augmentation(config.training.augment)
+    base |= {f"{AUGMENT}{name}": strengths.get(name, 0.0) for name in AUGMENTATIONS}
+    with section(place, "search.space"):
+        shared = training_space(config.search.space, base)
+        if "lr" not in shared and config.training.lr is None:
+            shared = {**shared, **training_space({"lr": {}}, base)}
+        if config.encoder.frozen and any(key.startswith(AUGMENT) for key in shared):
+            key = next(key for key in shared if key.startswith(AUGMENT))
+            raise InvalidValueError("a frozen encoder embeds each image once", value=key, cure="leave it out")
+    losses = {}
+    for name, value in config.losses.items():
+        with section(place, ""):
+            entry, space = parse_entry(name, value, training=shared, base=base)
+            for spec in entry.specs:
+                if spec.broken is not None:
+                    spec.create()  # raises, with the reason
+        own = {**entry.hyperparameters, **entry.options}
+        of_entry = set(value) if isinstance(value, Mapping) else set()
+        losses[name] = LossPlan(entry, space, frozenset({*config.search.space, *of_entry} - own.keys()))
+    return losses
+
+
+def fit_losses(
+    losses: Mapping[str, LossPlan], config: StudyConfig, data: TrainingData, place: str, *, pretrained: bool
+) -> dict[str, LossPlan]:
+    """Return the losses with what they need searched on these data, each of it checked.
+
+    ``pretrained`` says that the encoder has learned before and goes on learning.
+
+    Raises:
+        StudyFileError: a batch that can't be drawn, an augmentation that the images can't have.
+    """
+    labels = [np.unique(f.labels(data.dataset.labels), return_inverse=True)[1] for f in data.splits.folds]
+    fewest = min(int(targets.max()) + 1 for targets in labels)
+    with section(place, "training"):
+        _check_batches({}, config, labels)
+    found = {}
+    for name, loss in losses.items():
+        space = dict(loss.space)
+        if pretrained and "lr" in space and "lr" not in loss.said:
+            space["lr"] = training_space({"lr": PRETRAINED_LR}, {})["lr"]
+        space = fitted(loss.entry, space, config.training, fewest, said=loss.said)
+        found[name] = replace(loss, space=space)
+        with section(place, f"losses.{name}"):
+            _check_batches(space, config, labels)
+            _check_strengths(space, data)
+    return found
+
+
+def _check_batches(space: Space, config: StudyConfig, labels: list[np.ndarray]) -> None:
+    """Draw a batch of every composition that a trial may ask for."""
+    keys = ("sampler", "classes_per_batch", "samples_per_class")
+    corners: list[dict[str, Any]] = [{}]
+    for key in keys:
+        if key in space:
+            corners = [{**corner, key: value} for corner in corners for value in _ends(space[key])]
+    for corner in corners:
+        for targets in labels:
+            training = with_searched(config.training, corner, int(targets.max()) + 1)
+            check_sampler(
+                training.sampler, torch.as_tensor(targets), classes_per_batch=training.classes_per_batch,
+                samples_per_class=training.samples_per_class,
+            )  # fmt: skip
+
+
+def _ends(dimension: Any) -> tuple[Any, ...]:
+    """Both ends of a range, all values of a choice, or the fixed value."""
+    if isinstance(dimension, Range):
+        ends = dimension.low, dimension.high
+        return tuple(int(end) for end in ends) if dimension.integer else ends
+    return dimension.values if isinstance(dimension, Choice) else (dimension,)
+
+
+def _check_strengths(space: Space, data: TrainingData) -> None:
+    searched = {key.removeprefix(AUGMENT): value for key, value in space.items() if key.startswith(AUGMENT)}
+    if not searched:
+        return
+    if not data.dataset.is_images:
+        raise InvalidValueError("augmentation needs images", value="features", cure=f"leave out {AUGMENT}…")
+    strongest = {name: max(_ends(value)) for name, value in searched.items()}
+    check_augmentation(strongest, channels=data.dataset.sample_shape[0])
