@@ -109,9 +109,19 @@ def test_the_readmes_table_is_what_the_quickstart_printed() -> None:
     assert told == lines[: len(told)]
 
 
+def as_then(config) -> dict:
+    """A study as version 0.1 would have written it: what it now fixes of the head and the batch was fixed for all."""
+    told = config.model_dump(mode="json")
+    if told["search"]["space"].get("samples_per_class") == told["training"]["samples_per_class"]:
+        del told["search"]["space"]["samples_per_class"]
+    if told["training"]["head_weight_decay"] == told["training"]["weight_decay"]:
+        told["training"]["head_weight_decay"] = None
+    return told
+
+
 def differing(config, known: dict) -> list[str]:
     """What a committed study asks otherwise than the stored one did; keys added later must stand at their default."""
-    told = config.model_dump(mode="json")
+    told = as_then(config)
     found = [key for key in ("losses", "question", "decision_rule", "dataset") if told[key] != known[key]]
     for section in ("corruption", "encoder", "training", "search", "protocol", "final"):
         fields = type(getattr(config, section)).model_fields
