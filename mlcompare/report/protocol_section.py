@@ -34,7 +34,7 @@ def _overview(study: Study, samples: TestSamples | None) -> Html:
     search, final, training = (config.get(key, {}) for key in ("search", "final", "training"))
     versions = ", ".join(f"{name} {version}" for name, version in known.get("versions", {}).items())
     devices = ", ".join(sorted(study.results["device"].dropna().unique()))
-    one_each = study.results.drop_duplicates(["kind", "loss", "trial", "fold", "seed"])
+    one_each = study.trainings()
     sealed = study.per_class["class"].nunique() if study.per_class is not None else None
     return facts([
         ("dataset", _mapping(config.get("dataset", {}))),
@@ -122,8 +122,7 @@ def _study_file(study: Study) -> Html:
 
 def progress_note(study: Study) -> Html | None:
     """Say when the journal holds trainings that the tables don't: the study goes on, or its end was interrupted."""
-    counted = study.results.drop_duplicates(["kind", "loss", "trial", "fold", "seed"])
-    in_tables = len(counted)
+    in_tables = len(study.trainings())
     if study.progress.jobs <= in_tables:
         return None
     text = (

@@ -128,7 +128,11 @@ class EncoderSection(_Frozen):
 
 
 class SearchConfig(_Frozen):
-    """``search:`` the budget, the same for every loss."""
+    """``search:`` the budget, the same for every loss.
+
+    A training is scored on at most ``validation_samples`` rows of its fold
+    (:func:`~mlcompare.data.validation_sample.sample_rows`), drawn once for the study.
+    """
 
     trials: int = Field(20, ge=1, le=100_000)
     parallel: int = Field(2, ge=1, le=10_000)
@@ -136,6 +140,7 @@ class SearchConfig(_Frozen):
     startup_trials: int | None = Field(None, ge=0)
     seed: int = Field(0, ge=0)
     racing: bool = False
+    validation_samples: int = Field(5000, ge=2)
     space: dict[str, Any] = Field(default_factory=dict)
 
 

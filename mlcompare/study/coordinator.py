@@ -113,6 +113,8 @@ class Coordinator:
             "metrics": _finite(result.metrics),
             "per_class": {name: _finite(scores) for name, scores in result.per_class.items()},
             "history": _finite_history(result.history),
+            "step": result.step,
+            "curve": _finite_history(result.curve),
             "health": _finite(result.health),
             "seconds": round(result.seconds, 4),
             "peak_memory": result.peak_memory,

@@ -21,6 +21,7 @@ from mlcompare.data import (
     check_sampler,
     load_dataset,
     resolve_augmentation,
+    sample_hash,
 )
 from mlcompare.encoders import create_encoder, get_encoder_spec
 from mlcompare.errors import (
@@ -38,7 +39,7 @@ from mlcompare.registry import Registry
 from mlcompare.search.space import Space, training_space
 from mlcompare.study.config import StudyConfig
 from mlcompare.study.entries import parse_entry
-from mlcompare.study.study_data import corrupted_splits, paired, protocol_splits
+from mlcompare.study.study_data import bounded_splits, corrupted_splits, paired, protocol_splits
 from mlcompare.training import (
     EncoderConfig,
     TrainingConfig,
@@ -198,6 +199,7 @@ class StudyPlan:
             "study": self.config.model_dump(mode="json"),
             "dataset": self.data.dataset.fingerprint,
             "splits": self.data.splits.hash,
+            **({"validation_samples": drawn} if (drawn := sample_hash(self.data.splits)) else {}),
             "spaces": {name: describe_space(plan.space) for name, plan in self.losses.items()},
             "device": self.device,
             "threads": self.threads,
@@ -255,7 +257,7 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
     with _section(place, "protocol"):
         clean = protocol_splits(config, dataset)
     with _section(place, "corruption"):
-        splits = corrupted_splits(config, dataset, clean)
+        splits = bounded_splits(config, dataset, corrupted_splits(config, dataset, clean))
     with _section(place, "search.objective"):
         _check_far(config, dataset, splits)
     with _section(place, "training"):
@@ -300,6 +302,10 @@ def _check_names(config: StudyConfig, place: str) -> None:
 def _check_trainer(config: StudyConfig, place: str) -> None:
     if config.trainer is None:
         return
+    if config.training.select == "best":
+        with _section(place, "training.select"):
+            cure = "let the trainer return the weights that it chose, and leave out training.select"
+            raise InvalidValueError("a trainer of your own chooses its weights itself", value="best", cure=cure)
     with _section(place, "trainer"):
         spec = TRAINERS.usable(config.trainer.name)
         for key in config.trainer.options:
@@ -324,7 +330,7 @@ def _check_far(config: StudyConfig, dataset: Dataset, splits: Splits) -> None:
     if metric.stem != "tar_at_far" or metric.far is None:
         return
     for number, fold in enumerate(splits.folds):
-        sizes = np.unique(dataset.labels[fold.validation], return_counts=True)[1]
+        sizes = np.unique(dataset.labels[fold.scored], return_counts=True)[1]
         different = (int(sizes.sum()) ** 2 - int((sizes**2).sum())) // 2
         if different * metric.far * (1 + 1e-12) < 1:
             rule = f"`{metric.name}` needs {math.ceil(1 / metric.far)} pairs of different classes in every fold"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mlcompare.data import augment
+from mlcompare.training.curve import Curve
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
 from mlcompare.training.prepare import Prepared, Stage, encoder_precision, prepare, random_streams, stage_batches
@@ -49,14 +50,19 @@ def train(job: TrainingJob, data: TrainingData) -> TrainingResult:
 def _run_stages(job: TrainingJob, data: TrainingData, prepared: Prepared, result: TrainingResult) -> None:
     """Train stage after stage, and score the encoder where all of them went well."""
     samples = torch.as_tensor(np.asarray(data.dataset.samples), device=job.device)
+    curve = Curve(job, data, prepared, result)
     for stage in prepared.stages:
-        _run_stage(job, prepared, stage, samples, result)
+        _run_stage(job, prepared, stage, samples, result, curve)
         if result.status != "ok":
             return
+    curve.choose(prepared.encoder)
     score_encoder(job, data, prepared, prepared.encoder, result)
+    curve.end()
 
 
-def _run_stage(job: TrainingJob, prepared: Prepared, stage: Stage, samples: Tensor, result: TrainingResult) -> None:
+def _run_stage(
+    job: TrainingJob, prepared: Prepared, stage: Stage, samples: Tensor, result: TrainingResult, curve: Curve
+) -> None:
     """Train the encoder on one loss; stop where the loss is not finite."""
     config, encoder, loss = prepared.config, prepared.encoder, stage.loss
     batches = stage_batches(job, prepared, stage)
@@ -85,6 +91,9 @@ def _run_stage(job: TrainingJob, prepared: Prepared, stage: Stage, samples: Tens
         watched[step] = value.detach()
         if watch(step, stage) and not _look(result, watched, step, stage):
             return
+        done = stage.first + step + 1
+        if curve.due(done):
+            curve.measure(done, encoder, stage)
 
 
 def _look(result: TrainingResult, watched: Tensor, step: int, stage: Stage) -> bool:

@@ -41,8 +41,11 @@ def embed(encoder: nn.Module, standardize: Standardizer, samples: np.ndarray, ch
 
 
 def evaluation_rows(job: TrainingJob, data: TrainingData) -> np.ndarray:
-    """Return the rows a job is scored on; only a job that says ``test`` sees the sealed ones."""
-    return data.splits.test if job.split == "test" else data.splits.folds[job.fold].validation
+    """Return the rows a job is scored on; only a job that says ``test`` sees the sealed ones.
+
+    Of more validation rows than ``search.validation_samples`` it is the fold's sample.
+    """
+    return data.splits.test if job.split == "test" else data.splits.folds[job.fold].scored
 
 
 def score(
@@ -98,7 +101,7 @@ def class_scores(
     """Return what closed-set predictions rank the classes by, ``(N, C)``.
 
     The logits of a loss that has class weights (no margin, no scale); else cosines with the class means of the fold's
-    training embeddings: the nearest class mean.
+    training embeddings (of a sample of them, where the fold has one): the nearest class mean.
     """
     logits = getattr(loss, "logits", None) if getattr(loss, "class_weights", None) is not None else None
     if loss is not None and logits is not None:
@@ -107,4 +110,5 @@ def class_scores(
             return logits(embeddings)
     fold = data.splits.folds[job.fold]
     _, targets = np.unique(fold.labels(data.dataset.labels), return_inverse=True)
-    return class_mean_scores(embed_rows(fold.train), targets, embeddings)
+    rows, targets = (fold.train, targets) if fold.means is None else (fold.train[fold.means], targets[fold.means])
+    return class_mean_scores(embed_rows(rows), targets, embeddings)
