@@ -10,6 +10,7 @@ from mlcompare.comparison.importance import importance, trial_settings
 from mlcompare.comparison.pairwise import pairwise
 from mlcompare.comparison.permutation import holm, sign_flip_test
 from mlcompare.comparison.power import Separation, runs_to_separate
+from mlcompare.comparison.still_rising import LearningCurve, learning_curves, still_rising
 from mlcompare.comparison.stored import load_spaces
 from mlcompare.comparison.table import Scores, choose_metric, load_per_class, load_results, score_array
 from mlcompare.comparison.trials import BudgetSensitivity, best_so_far, budget_sensitivity, trial_scores
@@ -21,6 +22,7 @@ __all__ = [
     "Contrast",
     "CriticalDifference",
     "FamilyAnswer",
+    "LearningCurve",
     "Scores",
     "Separation",
     "at_bound",
@@ -36,6 +38,7 @@ __all__ = [
     "holm",
     "importance",
     "interval",
+    "learning_curves",
     "load_per_class",
     "load_results",
     "load_spaces",
@@ -45,6 +48,7 @@ __all__ = [
     "score_array",
     "scores_by_study",
     "sign_flip_test",
+    "still_rising",
     "trial_scores",
     "trial_settings",
     "tunability",

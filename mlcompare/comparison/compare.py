@@ -19,6 +19,7 @@ from mlcompare.comparison.permutation import enough_flips
 from mlcompare.comparison.power import Separation, runs_to_separate
 from mlcompare.comparison.rows import UNFINISHED, entry_row
 from mlcompare.comparison.shown import ranking_html
+from mlcompare.comparison.still_rising import curve_fields, learning_curves, rising_notes
 from mlcompare.comparison.stored import load_spaces, read_store
 from mlcompare.comparison.table import (
     CLASS_COLUMNS,
@@ -94,8 +95,9 @@ def compare(
     minus the best's, on their common runs) with ``difference_low, difference_high``; ``p_value`` of that difference,
     sign-flip by test class, Holm-corrected over all pairs; ``indistinguishable_from_best``; the selected
     ``hyperparameters``; ``at_bound``, names, and ``suggested_ranges``; ``trials``; ``seconds`` of training in all;
-    ``runs, failed_trials, failed_runs, peak_memory, reason``. A baseline is compared, but never the best. Nor is a loss
-    that failed in more than half of its final runs.
+    ``runs, failed_trials, failed_runs, peak_memory, reason``; the selected setting's learning ``curve`` and whether it
+    was ``still_rising`` (:func:`~mlcompare.comparison.still_rising.still_rising`). A baseline is compared, but never
+    the best. Nor is a loss that failed in more than half of its final runs.
 
     Raises:
         DataError: an empty table, a missing column, several studies, or no measured metric.
@@ -123,6 +125,9 @@ def compare(
     _add_differences(rows, pairs, by_run, best, 1.0 - confidence)
     untuned = score_array(results, per_class, metric, source="default")
     gains = tunability(scores, untuned, losses, generator, **options)
+    curves = learning_curves(results)
+    for row in rows:
+        row |= curve_fields(curves.get(row["loss"]))
     families = {row["loss"]: row["family"] for row in rows}
     validation = _selected_on_validation(results, metric, higher)
     family = family_answer(scores, families, validation, generator, metric=metric, higher=higher, **options)
@@ -134,7 +139,8 @@ def compare(
     return Comparison(
         study=str(results["study"].iloc[0]), metric=metric, best=best, table=pd.DataFrame(rows, dtype=object),
         pairwise=pairs, tunability=gains, family=family, separation=separation, unit=scores.unit,
-        confidence=confidence, notes=tuple(_notes(rows, scores, pairs, 1.0 - confidence, metric, n_resamples)),
+        confidence=confidence,
+        notes=(*_notes(rows, scores, pairs, 1.0 - confidence, metric, n_resamples), *rising_notes(curves, best)),
     )  # fmt: skip
 
 

@@ -1,4 +1,8 @@
-"""A bounded part of each fold's validation samples: what a search is scored on, however large the dataset is."""
+"""A bounded part of each fold's validation samples: what a search is scored on, however large the dataset is.
+
+A training is scored once on the whole sample, and measured along the way on a part of it: a learning curve compares a
+training with itself, for which fewer samples do, and it must cost little beside the training.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from mlcompare.errors import InvalidValueError
 __all__ = ["ENOUGH_CLASSES", "bound_validation", "sample_hash", "sample_rows"]
 
 ENOUGH_CLASSES = 20  # whole classes are taken where so many of them fit
+ALONG_THE_WAY = 1000  # rows that a learning curve is measured on, at most
 FEWEST = 2  # of a class: one alone has no partner of its class
 
 
@@ -20,7 +25,8 @@ def bound_validation(splits: Splits, labels: np.ndarray, *, most: int, seed: int
     """Return the splits with a ``sample`` in every fold that validates on more than ``most`` rows.
 
     Such a fold's class means (nearest-class-mean accuracy) are taken from at most ``most`` training rows, too, equally
-    many of each class. The other folds, the training rows, the sealed rows and the hash of the splits stay as they are.
+    many of each class. Folds that are scored on more than 1000 rows get a ``curve`` of at most so many of them. The
+    training rows, the sealed rows and the hash of the splits stay as they are.
 
     Args:
         labels: ``(N,)`` int64, the dataset's.
@@ -38,8 +44,18 @@ def bound_validation(splits: Splits, labels: np.ndarray, *, most: int, seed: int
 
 
 def _bounded(fold: Fold, labels: np.ndarray, most: int, seed: list[int], whole: bool) -> Fold:
-    if len(fold.validation) <= most:
+    if len(fold.validation) <= min(most, ALONG_THE_WAY):
         return fold
+    if len(fold.validation) > most:
+        fold = _sampled(fold, labels, most, seed, whole)
+    if len(fold.scored) > ALONG_THE_WAY:
+        generator = np.random.default_rng([*seed, len(fold.scored), ALONG_THE_WAY])
+        chosen = sample_rows(labels[fold.scored], ALONG_THE_WAY, generator, whole_classes=whole)
+        fold = replace(fold, curve=fold.scored[chosen])
+    return fold
+
+
+def _sampled(fold: Fold, labels: np.ndarray, most: int, seed: list[int], whole: bool) -> Fold:
     generator = np.random.default_rng([*seed, len(fold.validation)])
     sample = fold.validation[sample_rows(labels[fold.validation], most, generator, whole_classes=whole)]
     told = fold.labels(labels)
@@ -100,6 +116,6 @@ def sample_hash(splits: Splits) -> str | None:
         return None
     digest = hashlib.sha256()
     for fold in splits.folds:
-        for rows in (fold.sample, fold.means):
+        for rows in (fold.sample, fold.curve, fold.means):
             digest.update(b"all" if rows is None else rows.astype(np.int64).tobytes())
     return digest.hexdigest()

@@ -19,17 +19,20 @@ BADGES = {"met": "good", "not met": "bad", "not judged": "open"}
 
 def answer_box(study: Study) -> Html:
     """The question answered, and the decision rule beside what came of it."""
+    from mlcompare.report.learning_section import caution
     from mlcompare.report.verdict import judge, leader_sentence
 
     verdict = judge(study)
     leader = leader_sentence(study.comparison)
     badge = tag("span", f"Rule {verdict.state}", class_=f"badge {BADGES[verdict.state]}")
     question = study.config.get("question")
+    rising = caution(study)
     return tag(
         "div",
         tag("p", tag("strong", question), class_="lede") if question else "",
         tag("p", verdict.answer),
         tag("p", leader) if leader != verdict.answer else "",
+        tag("p", tag("strong", "Caution: "), rising) if rising else "",
         tag("p", badge, " ", tag("q", verdict.rule), " ", verdict.because, class_="muted"),
         class_="answer",
     )

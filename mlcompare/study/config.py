@@ -60,6 +60,12 @@ def _mapped(value: Any) -> Any:
     return value
 
 
+def _baselines(value: Any) -> Any:
+    if value == "none":
+        return ()
+    return tuple(value) if isinstance(value, list) else value
+
+
 class TrainerSection(_Frozen):
     """``trainer:`` a registered training loop, and its options."""
 
@@ -165,6 +171,9 @@ class DatasetSection(_Frozen):
 class StudyConfig(_Frozen):
     """A whole study file.
 
+    ``baselines`` are those of :func:`~mlcompare.training.register_baseline`: a list of names, ``none``, or, where the
+    key is left out, all that suit the dataset.
+
     >>> StudyConfig(name="tiny", dataset="digits", losses={"cosface": None}).search.trials
     20
     """
@@ -180,6 +189,7 @@ class StudyConfig(_Frozen):
     trainer: Annotated[TrainerSection | None, BeforeValidator(_named)] = None
     search: SearchConfig = SearchConfig()
     final: FinalConfig = FinalConfig()
+    baselines: Annotated[tuple[str, ...] | None, BeforeValidator(_baselines)] = None
     losses: Annotated[dict[str, Any], BeforeValidator(_mapped)]
 
     @model_validator(mode="after")

@@ -61,19 +61,31 @@ class Coordinator:
         return len(self.done) > self.resumed
 
     def run(self) -> None:
-        """Run to the end; an interruption leaves a store that the same call completes."""
-        baselines = [job for job in self.plan.baseline_jobs() if job.key not in self.done]
-        queue: deque[Bundle] = deque(tuple(jobs) for _, jobs in groupby(baselines, lambda job: job.baseline))
+        """Run to the end; an interruption leaves a store that the same call completes.
+
+        Baselines run when every training of a loss is done or running: none of them waits for a baseline.
+        """
+        missing = [job for job in self.plan.baseline_jobs() if job.key not in self.done]
+        baselines: list[Bundle] = [tuple(jobs) for _, jobs in groupby(missing, lambda job: job.baseline)]
+        queue: deque[Bundle] = deque()
         for loss in self.plan.losses:
             queue.extend(self._advance(loss))
         try:
-            while queue or self.executor.active:
+            while queue or baselines or self.executor.active:
+                if not queue and (self._all_open() or not self.executor.active):
+                    queue.extend(baselines)
+                    baselines = []
                 while queue and self.executor.active < self.executor.workers:
                     self.executor.submit(queue.popleft())
                 for job, result in self.executor.wait():
                     queue.extend(self._finish(job, result))
         finally:
             self.executor.close()
+
+    def _all_open(self) -> bool:
+        """Whether every loss is searched, so that nothing more will be asked for."""
+        total = self.plan.config.search.trials
+        return all(self.opened.get(loss, {}).get("trials") == total for loss in self.plan.losses)
 
     def _finish(self, job: TrainingJob, result: TrainingResult) -> Iterator[Bundle]:
         if (

@@ -41,6 +41,7 @@ from mlcompare.study.config import StudyConfig
 from mlcompare.study.entries import parse_entry
 from mlcompare.study.study_data import bounded_splits, corrupted_splits, paired, protocol_splits
 from mlcompare.training import (
+    BASELINES,
     EncoderConfig,
     TrainingConfig,
     TrainingData,
@@ -108,6 +109,12 @@ class StudyPlan:
         return tuple(dict.fromkeys((self.objective, *reported, *self.config.final.metrics)))
 
     @property
+    def baselines(self) -> tuple[str, ...]:
+        """The names of the baselines: those that the study names, else all that suit the dataset."""
+        named = self.config.baselines
+        return baselines_of(self.data.dataset) if named is None else named
+
+    @property
     def folds(self) -> range:
         return range(self.config.protocol.folds)
 
@@ -141,7 +148,7 @@ class StudyPlan:
         Accuracy is that of class means, which are each fold's own: with it, descriptors are scored on every fold.
         """
         jobs = []
-        for name in baselines_of(self.data.dataset):
+        for name in self.baselines:
             folds = self.folds if is_fitted(name, self.test_metrics) else range(1)
             seeds = range(self.config.final.seeds) if name == "untrained_encoder" else range(1)
             jobs += [
@@ -254,6 +261,8 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
         if augmentation and not dataset.is_images:
             raise DataError("augmentation needs images", value="features", cure="leave out training.augment")
         check_augmentation(augmentation, channels=dataset.sample_shape[0])
+    with _section(place, "baselines"):
+        _check_baselines(config, dataset)
     with _section(place, "protocol"):
         clean = protocol_splits(config, dataset)
     with _section(place, "corruption"):
@@ -311,6 +320,14 @@ def _check_trainer(config: StudyConfig, place: str) -> None:
         for key in config.trainer.options:
             if key not in spec.options:
                 raise UnknownNameError(f"unknown option {key!r}", cure=did_you_mean(key, spec.options), place=key)
+
+
+def _check_baselines(config: StudyConfig, dataset: Dataset) -> None:
+    for name in config.baselines or ():
+        spec = BASELINES.usable(name)
+        if not spec.suits(dataset):
+            cure = f"leave it out; {', '.join(baselines_of(dataset))} suit"
+            raise InvalidValueError("a baseline must suit the dataset", value=name, cure=cure)
 
 
 def _check_metric(name: str, config: StudyConfig) -> None:

@@ -43,7 +43,8 @@ class Curve:
         self._due = set(evaluation_steps(config.steps, config.evaluations))
         self._chooses = config.select == "best"
         self._best: tuple[float, int, Weights] | None = None
-        self._ends_with_score = bool(self._due) and job.split == "validation" and not self._chooses
+        same_rows = job.split == "validation" and data.splits.folds[job.fold].curve is None
+        self._ends_with_score = bool(self._due) and same_rows and not self._chooses
         if self._ends_with_score:
             self._due.remove(config.steps)
 

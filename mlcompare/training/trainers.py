@@ -136,8 +136,7 @@ def run_trainer(job: TrainingJob, data: TrainingData, prepared: Prepared, result
     result.step = int(result.history["step"][-1]) if "step" in result.history else prepared.config.steps
     score_embeddings(job, data, loss, embedder(trained), result)
     if prepared.config.evaluations and result.status == "ok":
-        at_end = result.metrics[job.metrics[0]] if job.split == "validation" else validate(trained)
-        curve.add(result.step, at_end)
+        curve.add(result.step, validate(trained))
     if job.keep and result.status == "ok" and isinstance(trained, nn.Module):
         result.keep(trained, loss, prepared.class_counts)
 

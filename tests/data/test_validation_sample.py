@@ -69,3 +69,15 @@ def test_means_follow_what_corruption_left() -> None:
 def test_a_bound_of_nothing_is_refused() -> None:
     with pytest.raises(InvalidValueError, match="validation_samples >= 2"):
         bound_validation(draw_splits(LABELS, folds=2), LABELS, most=1)
+
+
+def test_curves_are_measured_on_a_part_of_what_is_scored() -> None:
+    labels = np.repeat(np.arange(400), 20)
+    splits = draw_splits(labels, folds=2)
+    for most in (5000, 1500, 800):
+        bounded = bound_validation(splits, labels, most=most)
+        for fold in bounded.folds:
+            assert len(fold.scored) == most // 20 * 20 or most == 5000
+            assert len(fold.along) == min(1000, len(fold.scored))
+            assert np.isin(fold.along, fold.scored).all()
+            assert set(np.unique(labels[fold.along], return_counts=True)[1]) == {20}, "whole classes"

@@ -99,8 +99,8 @@ def test_answer_stands_on_top_with_its_uncertainty(html, comparison) -> None:
 def test_sections_are_there(html) -> None:
     titles = re.findall(r"<h2[^>]*>([^<]+)</h2>", html)
     assert titles == [
-        "Leaderboard", "Pairs", "What tuning bought", "The search", "Hyperparameters", "Verification and retrieval",
-        "Embeddings", "Nearest neighbours", "Cost and quality", "Failures", "Protocol",
+        "Leaderboard", "Pairs", "What tuning bought", "The search", "Learning curves", "Hyperparameters",
+        "Verification and retrieval", "Embeddings", "Nearest neighbours", "Cost and quality", "Failures", "Protocol",
     ]  # fmt: skip
 
 

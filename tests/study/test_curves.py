@@ -88,7 +88,7 @@ def test_a_trainer_of_ones_own_chooses_its_weights_itself(tiny) -> None:
 
 
 def test_a_frozen_encoder_has_curves_and_a_bounded_sample(tiny, tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("MLCOMPARE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     tiny["encoder"] = {"name": "hog", "frozen": True, "embedding_dim": 8}
     tiny["search"]["validation_samples"] = 200
     run_study(tiny, tmp_path / "store", executor="in-process", populations=True)

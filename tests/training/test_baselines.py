@@ -93,7 +93,7 @@ def test_local_binary_patterns_are_scikit_images_in_cells() -> None:
 
 
 def test_large_folds_are_cut_class_by_class(monkeypatch) -> None:
-    monkeypatch.setattr("mlcompare.training.baselines.SVM_SAMPLES", 12)
+    monkeypatch.setattr("mlcompare.training.baselines.MOST_ROWS", 12)
     labels = np.repeat([3, 5, 9], [20, 2, 8])
     rows, kept = _some(np.arange(100, 130), labels, np.random.default_rng(0))
     assert np.bincount(kept).tolist() == [0, 0, 0, 4, 0, 2, 0, 0, 0, 4]

@@ -12,7 +12,7 @@ from torch import nn
 
 from mlcompare.encoders import register_encoder
 from mlcompare.encoders.base import ENCODERS
-from mlcompare.evaluation import evaluate_embeddings
+from mlcompare.evaluation import evaluate_with_classes
 from mlcompare.training import EncoderConfig, TrainingConfig, restore, train
 from mlcompare.training.curve import evaluation_steps, undisturbed
 from mlcompare.training.population import train_population
@@ -114,11 +114,11 @@ def test_a_final_training_is_measured_on_validation_and_sealed_samples_are_read_
 ) -> None:
     read: list[set[int]] = []
 
-    def spied(embeddings, labels, **more):
+    def spied(embeddings, labels, *names, **more):
         read.append(set(labels.tolist()))
-        return evaluate_embeddings(embeddings, labels, **more)
+        return evaluate_with_classes(embeddings, labels, *names, **more)
 
-    monkeypatch.setattr("mlcompare.training.scoring.evaluate_embeddings", spied)
+    monkeypatch.setattr("mlcompare.training.scoring.evaluate_with_classes", spied)
     final = pair(make_job, split="test")[0]
     (found,) = engine([final], data)
     fold, labels = data.splits.folds[0], data.dataset.labels
