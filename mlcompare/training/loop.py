@@ -28,10 +28,11 @@ from mlcompare.training.trainers import run_trainer
 __all__ = ["train"]
 
 
-def train(job: TrainingJob, data: TrainingData) -> TrainingResult:
+def train(job: TrainingJob, data: TrainingData, *, scored: bool = True) -> TrainingResult:
     """Train and score a job; whatever fails in it becomes the result's ``reason``.
 
-    The same job and data give the same numbers on the same kind of device with the same number of threads.
+    The same job and data give the same numbers on the same kind of device with the same number of threads. With
+    ``scored=False`` only the steps are taken, for whoever wants to know how long they take.
     """
     started = time.perf_counter()
     restart_peak_memory(job.device)
@@ -39,7 +40,7 @@ def train(job: TrainingJob, data: TrainingData) -> TrainingResult:
     with torch_threads(job.threads), failures_recorded([result]):
         prepared = prepare(job, data)
         if job.trainer is None:
-            _run_stages(job, data, prepared, result)
+            _run_stages(job, data, prepared, result, scored)
         else:
             run_trainer(job, data, prepared, result)
     result.seconds = time.perf_counter() - started
@@ -47,7 +48,7 @@ def train(job: TrainingJob, data: TrainingData) -> TrainingResult:
     return result
 
 
-def _run_stages(job: TrainingJob, data: TrainingData, prepared: Prepared, result: TrainingResult) -> None:
+def _run_stages(job: TrainingJob, data: TrainingData, prepared: Prepared, result: TrainingResult, scored: bool) -> None:
     """Train stage after stage, and score the encoder where all of them went well."""
     samples = torch.as_tensor(np.asarray(data.dataset.samples), device=job.device)
     curve = Curve(job, data, prepared, result)
@@ -55,6 +56,8 @@ def _run_stages(job: TrainingJob, data: TrainingData, prepared: Prepared, result
         _run_stage(job, prepared, stage, samples, result, curve)
         if result.status != "ok":
             return
+    if not scored:
+        return
     curve.choose(prepared.encoder)
     score_encoder(job, data, prepared, prepared.encoder, result)
     curve.end()

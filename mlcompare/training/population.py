@@ -82,7 +82,7 @@ def population_fault(encoder: nn.Module, sample_shape: tuple[int, ...]) -> str |
     return None
 
 
-def train_population(jobs: Sequence[TrainingJob], data: TrainingData) -> list[TrainingResult]:
+def train_population(jobs: Sequence[TrainingJob], data: TrainingData, *, scored: bool = True) -> list[TrainingResult]:
     """Train and score jobs that share a :func:`population_key`; the results are :func:`~mlcompare.training.train`'s.
 
     They agree with one-at-a-time training within rounding over the first steps (chaos in rounding grows later). A
@@ -103,7 +103,7 @@ def train_population(jobs: Sequence[TrainingJob], data: TrainingData) -> list[Tr
         curves = [Curve(job, data, member, result) for job, member, result in zip(jobs, members, results)]
         encoder = _train_stages(jobs, members, data, results, curves)
         for number, (job, member, result, curve) in enumerate(zip(jobs, members, results, curves)):
-            if result.status == "ok":
+            if result.status == "ok" and scored:
                 with failures_recorded([result]):
                     _take(member.encoder, encoder, number)
                     curve.choose(member.encoder)
