@@ -82,8 +82,10 @@ def _histogram(blocks: Blocks, pairs: int, device: torch.device) -> PairCounts:
     count = torch.int32 if pairs < 2**31 else torch.int64  # the smaller table is written to nearly twice as fast
     table = torch.zeros(2 * bins, dtype=count, device=device)  # bin 0 different, bin 0 same, bin 1 different, …
     for similarity, same in blocks:
-        key = similarity.mul_(BINS_PER_UNIT).round_().reshape(-1).to(torch.int64)
-        key.add_(BINS_PER_UNIT).mul_(2).add_(same.reshape(-1))
+        key = similarity.mul_(BINS_PER_UNIT).round_().add_(BINS_PER_UNIT).mul_(2).add_(same).reshape(-1)
+        if device.type == "cpu":  # in order, neighbouring counts meet in the cache: half the time, sorting included
+            key = torch.from_numpy(np.sort(key.to(torch.int32).numpy()))
+        key = key.to(torch.int64)
         table.scatter_add_(0, key, torch.ones((), dtype=count, device=device).expand_as(key))
     counts = table.reshape(-1, 2)
     occupied = counts.any(dim=1).nonzero()[:, 0].flip(0)
