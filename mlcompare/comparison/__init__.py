@@ -10,6 +10,7 @@ from mlcompare.comparison.pairwise import pairwise, probability_of_beating
 from mlcompare.comparison.power import Separation, runs_to_separate
 from mlcompare.comparison.random_effects import Means, bounded_intervals, mean_squares, means
 from mlcompare.comparison.sentences import leader_sentence
+from mlcompare.comparison.still_rising import LearningCurve, learning_curves, still_rising
 from mlcompare.comparison.stored import load_spaces
 from mlcompare.comparison.table import Scores, choose_metric, load_per_class, load_results, score_array
 from mlcompare.comparison.trials import BudgetSensitivity, best_so_far, budget_sensitivity, trial_scores
@@ -21,6 +22,7 @@ __all__ = [
     "Contrast",
     "CriticalDifference",
     "FamilyAnswer",
+    "LearningCurve",
     "Means",
     "Scores",
     "Separation",
@@ -36,6 +38,7 @@ __all__ = [
     "holm",
     "importance",
     "leader_sentence",
+    "learning_curves",
     "load_per_class",
     "load_results",
     "load_spaces",
@@ -47,6 +50,7 @@ __all__ = [
     "score_array",
     "scores_by_study",
     "simultaneous_intervals",
+    "still_rising",
     "trial_scores",
     "trial_settings",
     "tunability",

@@ -18,6 +18,7 @@ from mlcompare.comparison.power import Separation, runs_to_separate
 from mlcompare.comparison.random_effects import bounded_intervals, means
 from mlcompare.comparison.rows import entry_row
 from mlcompare.comparison.shown import ranking_html, ranking_text
+from mlcompare.comparison.still_rising import curve_fields, learning_curves, rising_notes
 from mlcompare.comparison.stored import load_spaces, read_store
 from mlcompare.comparison.table import Scores, bounds, choose_metric, higher_is_better, score_array
 from mlcompare.comparison.trials import trial_scores
@@ -116,8 +117,9 @@ def compare(
         baseline), and ``p_value``, Holm-corrected over the same pairs;
         ``indistinguishable_from_best``; the selected ``hyperparameters``; ``at_bound``, names, and
         ``suggested_ranges``; ``trials``; ``seconds`` of training in all; ``runs, failed_trials, failed_runs,
-        peak_memory, reason``. A baseline is compared, but never the best. Nor is a loss that failed in more than half
-        of its final runs.
+        peak_memory, reason``; the selected setting's learning ``curve`` and whether it was ``still_rising``
+        (:func:`~mlcompare.comparison.still_rising.still_rising`). A baseline is compared, but never the best. Nor is a
+        loss that failed in more than half of its final runs.
 
     Raises:
         DataError: an empty table, a missing column, several studies, a kind that isn't known, or no measured metric.
@@ -145,6 +147,9 @@ def compare(
     _add_differences(rows, pairs, best, 1.0 - confidence)
     untuned = score_array(results, per_class, metric, source="default")
     gains = tunability(scores, untuned, losses, confidence=confidence)
+    curves = learning_curves(results)
+    for row in rows:
+        row |= curve_fields(curves.get(row["loss"]))
     rows.sort(key=lambda row: _order(row, higher))
     validation = _ratings_on_validation(results, objective)
     family = family_answer(rows, pairs, scores, validation, best=best, higher=higher, confidence=confidence)
@@ -152,7 +157,7 @@ def compare(
         study=str(results["study"].iloc[0]), metric=metric, best=best, table=pd.DataFrame(rows, dtype=object),
         pairwise=pairs, tunability=gains, family=family,
         separation=_separation(rows, scores, best, len(of_losses), 1.0 - confidence), unit=scores.unit,
-        confidence=confidence, notes=tuple(notes_of(rows, scores, higher)),
+        confidence=confidence, notes=(*notes_of(rows, scores, higher), *rising_notes(curves, best)),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from mlcompare.errors import DataError, UnknownNameError, did_you_mean
 __all__ = ["complete_tables"]
 
 NEEDED = ("loss", "metric", "value")
-KINDS = ("trial", "final", "baseline")
+KINDS = ("trial", "final", "baseline", "curve")
 KNOWN = (*RESULT_COLUMNS, "step", "run", "class", "samples")
 DEFAULTS = {"study": "results", "family": None, "kind": "final", "trial": None, "split": "test", "reason": None,
             "seconds": np.nan, "peak_memory": np.nan, "device": None, "hyperparameters": None}  # fmt: skip

@@ -17,6 +17,7 @@ from mlcompare.data.dataset import DATASETS, Dataset, DatasetSpec, list_datasets
 from mlcompare.data.pairs import Pairs, read_pairs, with_pairs
 from mlcompare.data.sampling import SAMPLERS, check_sampler, pk_batches, register_sampler
 from mlcompare.data.splits import PROTOCOLS, Fold, Splits, draw_splits
+from mlcompare.data.validation_sample import bound_validation, sample_hash
 
 __all__ = [
     "AUGMENTATIONS",
@@ -32,6 +33,7 @@ __all__ = [
     "apply_augmentation",
     "as_dataset",
     "augment",
+    "bound_validation",
     "cars196",
     "check_augmentation",
     "check_sampler",
@@ -55,6 +57,7 @@ __all__ = [
     "register_dataset",
     "register_sampler",
     "resolve_augmentation",
+    "sample_hash",
     "sop",
     "with_pairs",
 ]

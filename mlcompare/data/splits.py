@@ -23,12 +23,27 @@ class Fold:
     """Row numbers of one fold's training and validation samples.
 
     ``train_labels`` are the labels that training is told, one for each row of ``train``, where they are not the
-    dataset's own (:mod:`~mlcompare.data.corruption`).
+    dataset's own (:mod:`~mlcompare.data.corruption`). Of very many validation rows a ``sample`` is scored, learning
+    curves are measured on ``curve``, a part of that, and class means are taken from ``means``, positions in ``train``
+    (:mod:`~mlcompare.data.validation_sample`).
     """
 
     train: np.ndarray
     validation: np.ndarray
     train_labels: np.ndarray | None = None
+    sample: np.ndarray | None = None
+    curve: np.ndarray | None = None
+    means: np.ndarray | None = None
+
+    @property
+    def scored(self) -> np.ndarray:
+        """The validation rows that trainings are scored on: all of them, or the sample."""
+        return self.validation if self.sample is None else self.sample
+
+    @property
+    def along(self) -> np.ndarray:
+        """The validation rows that learning curves are measured on: those that are scored, or fewer."""
+        return self.scored if self.curve is None else self.curve
 
     def labels(self, labels: np.ndarray) -> np.ndarray:
         """Return the labels of the training rows, given the dataset's ``labels (N,)``."""

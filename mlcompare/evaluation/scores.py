@@ -18,7 +18,7 @@ from mlcompare.evaluation.roc import count_pairs
 from mlcompare.evaluation.verification import score_counts, verification_scores
 from mlcompare.metrics import DEFAULT_METRICS, METRICS, Metric, parse_metric
 
-__all__ = ["evaluate_embeddings", "has_class_scores", "per_class_scores"]
+__all__ = ["evaluate_embeddings", "evaluate_with_classes", "has_class_scores", "per_class_scores"]
 
 
 def evaluate_embeddings(
@@ -59,11 +59,47 @@ def evaluate_embeddings(
     (1.0, 1.0, 0.0)
     """
     names = [metrics] if isinstance(metrics, str) else list(DEFAULT_METRICS if metrics is None else metrics)
-    parsed = [parse_metric(name) for name in names]
     samples = normalized_samples(embeddings, labels, device=device)
+    return _evaluated(
+        embeddings, samples, names, query=query, gallery=gallery, pairs=pairs, seed=seed, chunk_size=chunk_size
+    )[0]
+
+
+def evaluate_with_classes(
+    embeddings: Values, labels: Values, metrics: Sequence[str], *, by_class: str | None,
+    pairs: Sequence[Any] | None = None,
+) -> tuple[dict[str, float], dict[Any, float]]:  # fmt: skip
+    """Return :func:`evaluate_embeddings`, and :func:`per_class_scores` of the metric ``by_class``.
+
+    Where that is a retrieval metric among ``metrics``, the neighbours are ranked once for both.
+
+    Raises:
+        InvalidValueError: as those two.
+
+    >>> points = [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 0.9]]
+    >>> evaluate_with_classes(points, [0, 0, 1, 1], ["map_at_r", "auc"], by_class="map_at_r")
+    ({'map_at_r': 1.0, 'auc': 1.0}, {0: 1.0, 1: 1.0})
+    """
+    samples = normalized_samples(embeddings, labels)
+    scores, queries = _evaluated(embeddings, samples, list(metrics), pairs=pairs)
+    if by_class is None:
+        return scores, {}
+    if by_class not in queries:
+        return scores, per_class_scores(embeddings, labels, by_class)
+    codes = samples.codes.cpu().numpy()[retrieval_task(samples).query]
+    return scores, _by_class(queries[by_class], codes, samples)
+
+
+def _evaluated(
+    embeddings: Values, samples: Samples, names: Sequence[str], *, query: Values | None = None,
+    gallery: Values | None = None, pairs: Sequence[Any] | None = None, seed: int = 0, chunk_size: int | None = None,
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:  # fmt: skip
+    """Return the scores, and those of each query ``(Q,)`` where the metric has them."""
+    parsed = [parse_metric(name) for name in names]
     if chunk_size is not None and chunk_size < 1:
         raise InvalidValueError("chunk_size must be at least 1", value=str(chunk_size), place="evaluate_embeddings")
     scores: dict[str, float] = {}
+    values: dict[str, np.ndarray] = {}
     for group in dict.fromkeys(metric.group for metric in parsed):
         chosen = [metric for metric in parsed if metric.group == group]
         match group:
@@ -88,7 +124,7 @@ def evaluate_embeddings(
                     "closed-set accuracy needs logits, not embeddings", value="accuracy", place="evaluate_embeddings",
                     cure="call closed_set_accuracy(logits, labels)",
                 )  # fmt: skip
-    return {name: scores[name] for name in names}
+    return {name: scores[name] for name in names}, values
 
 
 def has_class_scores(metric: str) -> bool:
@@ -128,9 +164,14 @@ def per_class_scores(
     codes = samples.codes.cpu().numpy()[task.query]
     if parsed.group == "retrieval":
         values = retrieval_scores(samples, task, [parsed], chunk_size=chunk_size)[metric]
-        return {samples.classes[c].item(): float(values[codes == c].mean()) for c in np.unique(codes)}
+        return _by_class(values, codes, samples)
     return {samples.classes[c].item(): _class_pairs(samples, task, task.query[codes == c], parsed) for c in
             np.unique(codes)}  # fmt: skip
+
+
+def _by_class(values: np.ndarray, codes: np.ndarray, samples: Samples) -> dict[Any, float]:
+    """The means over each class's queries: ``values (Q,)``, ``codes (Q,)``."""
+    return {samples.classes[c].item(): float(values[codes == c].mean()) for c in np.unique(codes)}
 
 
 def own_scores(embeddings: Any, samples: Samples, metric: Metric) -> np.ndarray:

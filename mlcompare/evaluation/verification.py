@@ -42,7 +42,7 @@ def all_pairs(
         columns = select(gallery, len(samples), place="gallery")
         pairs = len(rows) * len(columns)
         blocks = _rectangle(samples, rows, columns, chunk_size)
-    return _collect(blocks) if pairs <= EXACT_PAIRS else _histogram(blocks, samples.vectors.device)
+    return _collect(blocks) if pairs <= EXACT_PAIRS else _histogram(blocks, pairs, samples.vectors.device)
 
 
 def _triangle(samples: Samples, chunk_size: int | None) -> Blocks:
@@ -77,17 +77,20 @@ def _collect(blocks: Blocks) -> PairCounts:
     return count_pairs(np.round(similarity / GRID) * GRID, same)
 
 
-def _histogram(blocks: Blocks, device: torch.device) -> PairCounts:
+def _histogram(blocks: Blocks, pairs: int, device: torch.device) -> PairCounts:
     bins = 2 * BINS_PER_UNIT + 1  # cosines -1 … 1
-    table = torch.zeros(2 * bins, dtype=torch.int64, device=device)  # bin 0 different, bin 0 same, bin 1 different, …
+    count = torch.int32 if pairs < 2**31 else torch.int64  # the smaller table is written to nearly twice as fast
+    table = torch.zeros(2 * bins, dtype=count, device=device)  # bin 0 different, bin 0 same, bin 1 different, …
     for similarity, same in blocks:
-        key = similarity.mul_(BINS_PER_UNIT).round_().reshape(-1).to(torch.int64)
-        key.add_(BINS_PER_UNIT).mul_(2).add_(same.reshape(-1))
-        table.scatter_add_(0, key, torch.ones((), dtype=torch.int64, device=device).expand_as(key))
+        key = similarity.mul_(BINS_PER_UNIT).round_().add_(BINS_PER_UNIT).mul_(2).add_(same).reshape(-1)
+        if device.type == "cpu":  # in order, neighbouring counts meet in the cache: half the time, sorting included
+            key = torch.from_numpy(np.sort(key.to(torch.int32).numpy()))
+        key = key.to(torch.int64)
+        table.scatter_add_(0, key, torch.ones((), dtype=count, device=device).expand_as(key))
     counts = table.reshape(-1, 2)
     occupied = counts.any(dim=1).nonzero()[:, 0].flip(0)
     cosine = (occupied.double() / BINS_PER_UNIT - 1.0).cpu().numpy()
-    different, alike = counts[occupied].cpu().numpy().T
+    different, alike = counts[occupied].long().cpu().numpy().T
     return PairCounts(cosine, alike, different)
 
 

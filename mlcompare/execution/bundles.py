@@ -29,7 +29,8 @@ def run_bundle(bundle: Bundle, data: TrainingData) -> list[TrainingResult]:
     """Run baselines, a training, or a population, with the threads of every library pinned: they change results."""
     with threadpool_limits(bundle[0].threads):
         if bundle[0].kind == "baseline":
-            return [run_baseline(job, data) for job in bundle]
+            known: dict = {}
+            return [run_baseline(job, data, known) for job in bundle]
         return train_population(bundle, data) if len(bundle) > 1 else [train(bundle[0], data)]
 
 

@@ -34,7 +34,7 @@ def _overview(study: Study, samples: TestSamples | None) -> Html:
     search, final, training = (config.get(key, {}) for key in ("search", "final", "training"))
     versions = ", ".join(f"{name} {version}" for name, version in known.get("versions", {}).items())
     devices = ", ".join(sorted(study.results["device"].dropna().unique()))
-    one_each = study.results.drop_duplicates(["kind", "loss", "trial", "fold", "seed"])
+    one_each = study.trainings()
     sealed = study.per_class["class"].nunique() if study.per_class is not None else None
     return facts([
         ("dataset", _mapping(config.get("dataset", {}))),
@@ -124,8 +124,7 @@ def _study_file(study: Study) -> Html:
 
 def progress_note(study: Study) -> Html | None:
     """Warn when more trainings have finished than the results tables hold: the study goes on, or was interrupted."""
-    counted = study.results.drop_duplicates(["kind", "loss", "trial", "fold", "seed"])
-    in_tables = len(counted)
+    in_tables = len(study.trainings())
     if study.progress.jobs <= in_tables:
         return None
     text = (

@@ -19,17 +19,20 @@ BADGES = {"met": "good", "not met": "bad", "not judged": "open"}
 
 def answer_box(study: Study) -> Html:
     """Return the question, its answer, and the decision rule with its outcome."""
+    from mlcompare.report.learning_section import caution
     from mlcompare.report.verdict import judge, leader_sentence
 
     verdict = judge(study)
     leader = leader_sentence(study.comparison)
     badge = tag("span", f"Rule {verdict.state}", class_=f"badge {BADGES[verdict.state]}")
     question = study.config.get("question")
+    rising = caution(study)
     return tag(
         "div",
         tag("p", tag("strong", question), class_="lede") if question else "",
         tag("p", verdict.answer),
         tag("p", leader) if leader != verdict.answer else "",
+        tag("p", tag("strong", "Caution: "), rising) if rising else "",
         tag("p", badge, " ", tag("q", verdict.rule), " ", verdict.because, class_="muted"),
         class_="answer",
     )
@@ -186,7 +189,7 @@ def cost_part(study: Study, prefix: str, level: int) -> Part | None:
 
 def failures_part(study: Study, prefix: str, level: int) -> Part:
     """Every reason a training failed for, with how often."""
-    rows = study.results[study.results["status"] != "ok"]
+    rows = study.results[(study.results["status"] != "ok") & (study.results["kind"] != "curve")]
     if rows.empty:
         return Part(f"{prefix}-failures", "Failures", tag("p", "No training failed."), level=level)
     runs = rows.drop_duplicates(["loss", "kind", "trial", "fold", "seed"])

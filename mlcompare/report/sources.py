@@ -72,6 +72,11 @@ class Study:
     def metric(self) -> str:
         return self.comparison.metric
 
+    def trainings(self) -> pd.DataFrame:
+        """Return one row of the results for each training, and for each baseline."""
+        rows = self.results[self.results["kind"] != "curve"]
+        return rows.drop_duplicates(["kind", "loss", "trial", "fold", "seed"])
+
     def losses(self) -> list[str]:
         """Return the losses that have a score, best first; no baselines."""
         return [r["loss"] for r in self.comparison.records() if r["family"] != "baseline" and r["mean"] is not None]

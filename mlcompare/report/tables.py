@@ -53,6 +53,8 @@ def print_ranking(comparison: Comparison, console: Console) -> None:
     settings = console.width >= WIDE
     console.print(ranking_table(comparison, settings=settings))
     marks = "★ best loss  ≈ not told apart from it (p is Holm-corrected for all pairs of losses)"
+    if any(record["still_rising"] for record in ranking_records(comparison)):
+        marks += "  ↗ still rising when training stopped"
     if settings and any(record["at_bound"] for record in ranking_records(comparison)):
         marks += "  * selected on the bound of its range"
     console.print(marks)
@@ -90,7 +92,8 @@ def _cells(record: dict[str, Any], best: str | None, settings: bool) -> list[str
     is_best = record["loss"] == best
     low, high = record["ci_low"], record["ci_high"]
     cells = [
-        "★" if is_best else "≈" if record["indistinguishable_from_best"] else "",
+        ("★" if is_best else "≈" if record["indistinguishable_from_best"] else "")
+        + ("↗" if record["still_rising"] else ""),
         record["loss"],
         record["family"] or "–",
         _number(record["mean"]),

@@ -12,6 +12,7 @@ from mlcompare.comparison.sentences import listed
 from mlcompare.errors import DataError, InvalidValueError, StoreError
 from mlcompare.files import write_atomically
 from mlcompare.metrics import higher_is_better
+from mlcompare.report.learning_section import learning_part
 from mlcompare.report.markup import Html, join, number, p_value, table, tag
 from mlcompare.report.page import Part, document
 from mlcompare.report.plots import figure
@@ -86,6 +87,7 @@ def _parts(study: Study, prefix: str, level: int) -> list[Part]:
         pairs_part(study, prefix, level),
         tunability_part(study, prefix, level),
         search_part(study, prefix, level),
+        learning_part(study, prefix, level),
         hyperparameters_part(study, prefix, level),
         curves_part(study, runs, prefix, level),
         views_part(study, runs, samples, prefix, level),

@@ -60,6 +60,12 @@ def _mapped(value: Any) -> Any:
     return value
 
 
+def _baselines(value: Any) -> Any:
+    if value == "none":
+        return ()
+    return tuple(value) if isinstance(value, list) else value
+
+
 class TrainerSection(_Frozen):
     """``trainer:`` a registered training loop, and its options."""
 
@@ -128,7 +134,11 @@ class EncoderSection(_Frozen):
 
 
 class SearchConfig(_Frozen):
-    """``search:`` the budget, the same for every loss."""
+    """``search:`` the budget, the same for every loss.
+
+    A training is scored on at most ``validation_samples`` rows of its fold
+    (:func:`~mlcompare.data.validation_sample.sample_rows`), drawn once for the study.
+    """
 
     trials: int = Field(20, ge=1, le=100_000)
     parallel: int = Field(2, ge=1, le=10_000)
@@ -136,6 +146,7 @@ class SearchConfig(_Frozen):
     startup_trials: int | None = Field(None, ge=0)
     seed: int = Field(0, ge=0)
     racing: bool = False
+    validation_samples: int = Field(5000, ge=2)
     space: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -160,6 +171,9 @@ class DatasetSection(_Frozen):
 class StudyConfig(_Frozen):
     """A whole study file.
 
+    ``baselines`` are those of :func:`~mlcompare.training.register_baseline`: a list of names, ``none``, or, where the
+    key is left out, all that suit the dataset.
+
     >>> StudyConfig(name="tiny", dataset="digits", losses={"cosface": None}).search.trials
     20
     """
@@ -175,6 +189,7 @@ class StudyConfig(_Frozen):
     trainer: Annotated[TrainerSection | None, BeforeValidator(_named)] = None
     search: SearchConfig = SearchConfig()
     final: FinalConfig = FinalConfig()
+    baselines: Annotated[tuple[str, ...] | None, BeforeValidator(_baselines)] = None
     losses: Annotated[dict[str, Any], BeforeValidator(_mapped)]
 
     @model_validator(mode="after")

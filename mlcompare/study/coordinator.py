@@ -14,6 +14,7 @@ from mlcompare.execution.bundles import Bundle
 from mlcompare.execution.executors import Executor
 from mlcompare.files import whole_file
 from mlcompare.metrics import higher_is_better
+from mlcompare.search.first_settings import first_settings
 from mlcompare.search.proposals import Told, propose
 from mlcompare.search.racing import clearly_behind, paired_spread
 from mlcompare.study.plan import StudyPlan
@@ -61,19 +62,31 @@ class Coordinator:
         return len(self.done) > self.resumed
 
     def run(self) -> None:
-        """Run to the end; an interruption leaves a store that the same call completes."""
-        baselines = [job for job in self.plan.baseline_jobs() if job.key not in self.done]
-        queue: deque[Bundle] = deque(tuple(jobs) for _, jobs in groupby(baselines, lambda job: job.baseline))
+        """Run to the end; an interruption leaves a store that the same call completes.
+
+        Baselines run when every training of a loss is done or running: none of them waits for a baseline.
+        """
+        missing = [job for job in self.plan.baseline_jobs() if job.key not in self.done]
+        baselines: list[Bundle] = [tuple(jobs) for _, jobs in groupby(missing, lambda job: job.baseline)]
+        queue: deque[Bundle] = deque()
         for loss in self.plan.losses:
             queue.extend(self._advance(loss))
         try:
-            while queue or self.executor.active:
+            while queue or baselines or self.executor.active:
+                if not queue and (self._all_open() or not self.executor.active):
+                    queue.extend(baselines)
+                    baselines = []
                 while queue and self.executor.active < self.executor.workers:
                     self.executor.submit(queue.popleft())
                 for job, result in self.executor.wait():
                     queue.extend(self._finish(job, result))
         finally:
             self.executor.close()
+
+    def _all_open(self) -> bool:
+        """Whether every loss is searched, so that nothing more will be asked for."""
+        total = self.plan.config.search.trials
+        return all(self.opened.get(loss, {}).get("trials") == total for loss in self.plan.losses)
 
     def _finish(self, job: TrainingJob, result: TrainingResult) -> Iterator[Bundle]:
         if (
@@ -113,6 +126,8 @@ class Coordinator:
             "metrics": _finite(result.metrics),
             "per_class": {name: _finite(scores) for name, scores in result.per_class.items()},
             "history": _finite_history(result.history),
+            "step": result.step,
+            "curve": _finite_history(result.curve),
             "health": _finite(result.health),
             "seconds": round(result.seconds, 4),
             "peak_memory": result.peak_memory,
@@ -218,7 +233,7 @@ class Coordinator:
                 [self._told(loss, number) for number in range(numbers.start)],
                 numbers,  # the whole round, also where a part of it was asked before: each ask sees those before it
                 seed_parts=("search", search.seed, self.plan.config.name, loss),
-                published=plan.entry.published,
+                published=first_settings(plan.entry, plan.space),
                 trials=search.trials,
                 startup_trials=search.startup_trials,
                 maximize=higher_is_better(self.plan.objective),

@@ -20,6 +20,8 @@ PROBE_WIDTH = 32
 FEW = 3  # members enough to see what each costs
 PROBE_SECONDS = 0.05  # a longer run must take so much longer than a short one, or the clock tells nothing
 MOST_STEPS = 64
+STARTS = 3  # trainings begun to time one kind
+WIDE_SECONDS = 4.0  # what timing the wide population may take, by what its first members took
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,10 @@ def settle_engine(executor: str, plan: StudyPlan, store: Store, *, populations: 
 
 
 def choose_engine(plan: StudyPlan) -> Engine:
-    """Train a few steps both ways on the first loss that can, and take the way with the cheaper training."""
+    """Train a few steps both ways on the first loss that can, and take the way with the cheaper training.
+
+    Steps alone are timed: scoring costs the same both ways.
+    """
     batched = [loss for loss in plan.losses.values() if loss.entry.batched]
     if not batched:
         return Engine(False, "single trainings: no loss here runs in a population")
@@ -81,23 +86,33 @@ def _measured(plan: StudyPlan, loss: LossPlan) -> Engine:
     steps = plan.training.steps
 
     def population(width: int) -> tuple[float, float]:
-        return _cost(lambda n: train_population([_short(job, n) for job in jobs[:width]], plan.data))
+        return _cost(lambda n: train_population([_short(job, n) for job in jobs[:width]], plan.data, scored=False))
 
-    start, step = _cost(lambda n: [train(_short(jobs[0], n), plan.data)])
+    start, step = _cost(lambda n: [train(_short(jobs[0], n), plan.data, scored=False)])
     single = start + step * steps
     few = min(FEW, len(jobs))
-    further = (population(few)[1] - population(1)[1]) / (few - 1) if few > 1 else 0.0
+    alone, together_few = (population(1), population(few)) if few > 1 else ((0.0, 0.0), (0.0, 0.0))
+    begin, further = ((b - a) / (few - 1) if few > 1 else 0.0 for a, b in zip(alone, together_few))
     if further > step:  # no width makes up for that: spare the study a wide population
         numbers = f"{1e3 * step:.0f} ms a step, and each further member of a population more ({loss.name})"
         return Engine(False, f"single trainings: {numbers}")
-    start, step = population(len(jobs))
-    together = (start + step * steps) / len(jobs)
-    numbers = f"{together:.2f} s a training in a population of {len(jobs)}, {single:.2f} s alone ({loss.name})"
+    width = _width(len(jobs), few, begin, further)
+    start, step = population(width)
+    together = (start + step * steps) / width
+    numbers = f"{together:.2f} s a training in a population of {width}, {single:.2f} s alone ({loss.name})"
     return Engine(together < single, f"{'populations' if together < single else 'single trainings'}: {numbers}")
 
 
+def _width(most: int, few: int, begin: float, further: float) -> int:
+    """Return how many members can be timed in some seconds, if each takes as long as the first ones did."""
+    each = STARTS * begin + (STARTS + PROBE_STEPS) * further
+    return max(few, min(most, int(WIDE_SECONDS / each))) if each > 0 else most
+
+
 def _short(job: TrainingJob, steps: int) -> TrainingJob:
-    return replace(job, training=job.training.replaced(steps=steps), split="validation", keep=False)
+    training = job.training.replaced(steps=steps, evaluations=0, select="last")
+    values = {key: value for key, value in job.hyperparameters.items() if key != "steps"}  # where a study searches it
+    return replace(job, training=training, hyperparameters=values, split="validation", keep=False)
 
 
 def _cost(run: Callable[[int], list[TrainingResult]]) -> tuple[float, float]:

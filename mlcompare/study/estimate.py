@@ -1,4 +1,4 @@
-"""How long a study will take, from one short training."""
+"""How long a study will take, from a few steps and one scoring."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROBE_STEPS = 5
 
 
 def estimate(plan: StudyPlan) -> str:
-    """Train the first loss for a few steps and scale up; one line of text.
+    """Train the first loss for a few steps, score it once, and scale up; one line of text.
 
     Raises:
         StudyFileError: that training fails.
@@ -24,17 +24,22 @@ def estimate(plan: StudyPlan) -> str:
     name, loss = next(iter(plan.losses.items()))
     job = plan.trial_jobs(name, 0, default_values(loss.space))[0]
 
-    def probe(steps: int) -> TrainingResult:
-        return train(dataclasses.replace(job, training=job.training.replaced(steps=steps)), plan.data)
+    def probe(steps: int, scored: bool = False) -> TrainingResult:
+        training = job.training.replaced(steps=steps, evaluations=0, select="last")
+        return train(dataclasses.replace(job, training=training), plan.data, scored=scored)
 
-    probe(1)  # the first training also pays for imports
+    whole = probe(1, scored=True)  # the first training also pays for imports
     short, long = probe(1), probe(1 + PROBE_STEPS)
-    if long.status != "ok" or short.status != "ok":
+    whole = probe(1, scored=True) if whole.status == "ok" else whole
+    if any(result.status != "ok" for result in (whole, short, long)):
         cure = "fix the loss or its setting: its trainings would fail"
-        reason = long.reason or short.reason
+        reason = whole.reason or long.reason or short.reason
         raise StudyFileError("a short training must run", value=reason, cure=cure, place=f"{plan.place}: losses.{name}")
     step = max((long.seconds - short.seconds) / PROBE_STEPS, 1e-5)
-    each = short.seconds + step * plan.training.steps
+    scoring = max(whole.seconds - short.seconds, 0.0)
+    fold = plan.data.splits.folds[0]
+    along = plan.training.evaluations * len(fold.along) / len(fold.scored)  # scorings of the learning curve
+    each = short.seconds + step * plan.training.steps + scoring * (1 + along)
     workers = cpu_count()
     total = sum(plan.count().values()) * each / workers
     memory = long.peak_memory / 2**20

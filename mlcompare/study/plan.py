@@ -20,6 +20,7 @@ from mlcompare.data import (
     check_augmentation,
     load_dataset,
     resolve_augmentation,
+    sample_hash,
 )
 from mlcompare.encoders import create_encoder, get_encoder_spec
 from mlcompare.errors import (
@@ -36,8 +37,9 @@ from mlcompare.search.space import Space
 from mlcompare.study.config import StudyConfig
 from mlcompare.study.places import section
 from mlcompare.study.spaces import LossPlan, fit_losses, plan_losses
-from mlcompare.study.study_data import corrupted_splits, paired, protocol_splits
+from mlcompare.study.study_data import bounded_splits, corrupted_splits, paired, protocol_splits
 from mlcompare.training import (
+    BASELINES,
     EncoderConfig,
     TrainingConfig,
     TrainingData,
@@ -93,6 +95,12 @@ class StudyPlan:
         return tuple(dict.fromkeys((self.objective, *reported, *self.config.final.metrics)))
 
     @property
+    def baselines(self) -> tuple[str, ...]:
+        """The names of the baselines: those that the study names, else all that suit the dataset."""
+        named = self.config.baselines
+        return baselines_of(self.data.dataset) if named is None else named
+
+    @property
     def folds(self) -> range:
         return range(self.config.protocol.folds)
 
@@ -126,7 +134,7 @@ class StudyPlan:
         Accuracy is that of class means, which are each fold's own: with it, descriptors are scored on every fold.
         """
         jobs = []
-        for name in baselines_of(self.data.dataset):
+        for name in self.baselines:
             folds = self.folds if is_fitted(name, self.test_metrics) else range(1)
             seeds = range(self.config.final.seeds) if name == "untrained_encoder" else range(1)
             jobs += [
@@ -187,6 +195,7 @@ class StudyPlan:
             "study": self.config.model_dump(mode="json"),
             "dataset": self.data.dataset.fingerprint,
             "splits": self.data.splits.hash,
+            **({"validation_samples": drawn} if (drawn := sample_hash(self.data.splits)) else {}),
             "spaces": {name: describe_space(plan.space) for name, plan in self.losses.items()},
             "device": self.device,
             "threads": self.threads,
@@ -241,10 +250,12 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
         if augmentation and not dataset.is_images:
             raise DataError("augmentation needs images", value="features", cure="leave out training.augment")
         check_augmentation(augmentation, channels=dataset.sample_shape[0])
+    with section(place, "baselines"):
+        _check_baselines(config, dataset)
     with section(place, "protocol"):
         clean = protocol_splits(config, dataset)
     with section(place, "corruption"):
-        splits = corrupted_splits(config, dataset, clean)
+        splits = bounded_splits(config, dataset, corrupted_splits(config, dataset, clean))
     with section(place, "search.objective"):
         _check_far(config, dataset, splits)
     with section(place, "encoder"):
@@ -289,11 +300,23 @@ def _check_names(config: StudyConfig, place: str) -> None:
 def _check_trainer(config: StudyConfig, place: str) -> None:
     if config.trainer is None:
         return
+    if config.training.select == "best":
+        with section(place, "training.select"):
+            cure = "let the trainer return the weights that it chose, and leave out training.select"
+            raise InvalidValueError("a trainer of your own chooses its weights itself", value="best", cure=cure)
     with section(place, "trainer"):
         spec = TRAINERS.usable(config.trainer.name)
         for key in config.trainer.options:
             if key not in spec.options:
                 raise UnknownNameError(f"unknown option {key!r}", cure=did_you_mean(key, spec.options), place=key)
+
+
+def _check_baselines(config: StudyConfig, dataset: Dataset) -> None:
+    for name in config.baselines or ():
+        spec = BASELINES.usable(name)
+        if not spec.suits(dataset):
+            cure = f"leave it out; {', '.join(baselines_of(dataset))} suit"
+            raise InvalidValueError("a baseline must suit the dataset", value=name, cure=cure)
 
 
 def _check_metric(name: str, config: StudyConfig) -> None:
@@ -313,7 +336,7 @@ def _check_far(config: StudyConfig, dataset: Dataset, splits: Splits) -> None:
     if metric.stem != "tar_at_far" or metric.far is None:
         return
     for number, fold in enumerate(splits.folds):
-        sizes = np.unique(dataset.labels[fold.validation], return_counts=True)[1]
+        sizes = np.unique(dataset.labels[fold.scored], return_counts=True)[1]
         different = (int(sizes.sum()) ** 2 - int((sizes**2).sum())) // 2
         if different * metric.far * (1 + 1e-12) < 1:
             rule = f"`{metric.name}` needs {math.ceil(1 / metric.far)} pairs of different classes in every fold"

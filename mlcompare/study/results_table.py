@@ -24,6 +24,7 @@ RESULT_COLUMNS = {
     "trial": "Int64",
     "fold": "Int64",
     "seed": "Int64",
+    "step": "Int64",
     "split": "string",
     "metric": "string",
     "value": "float64",
@@ -70,15 +71,30 @@ def _order(record: Record, source: str | None) -> tuple:
 
 
 def results_frame(study: str, objective: str, records: Iterable[Record]) -> pd.DataFrame:
-    """Return the results table: one row for each job and metric; a failed job has one row, of the objective."""
+    """Return the results table: one row for each job and metric; a failed job has one row, of the objective.
+
+    ``step`` is how many steps the scored weights were trained for. A training's learning curve follows as rows of the
+    kind ``curve``, one for each measured step: the objective on the validation samples (``split``) with the ``trial``,
+    ``fold`` and ``seed`` of its training; a search's trainings have no seed.
+    """
     rows = []
     for record, source in _jobs(records):
         common = {key: record[key] for key in RESULT_COLUMNS if key in record}
         common |= {"study": study, "source": source, "hyperparameters": json.dumps(record["hyperparameters"])}
         metrics = record["metrics"] or {objective: None}
         rows += [{**common, "metric": metric, "value": value} for metric, value in metrics.items()]
+        rows += [{**common, **point} for point in _curve_rows(record, objective)]
     frame = pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
     return frame.astype(RESULT_COLUMNS)
+
+
+def _curve_rows(record: Record, objective: str) -> list[dict[str, Any]]:
+    """Return what a learning curve's rows have of their own; time and memory are counted with the training's score."""
+    curve = record.get("curve") or {}  # a journal of an older version has none
+    own = {"kind": "curve", "split": "validation", "metric": objective, "seconds": None, "peak_memory": None}
+    own |= {"hyperparameters": None}
+    points = zip(curve.get("step", []), curve.get(objective, []))
+    return [{**own, "step": step, "value": value} for step, value in points if record["status"] == "ok"]
 
 
 def per_class_frame(study: str, records: Iterable[Record], sizes: Mapping[str, int] | None = None) -> pd.DataFrame:

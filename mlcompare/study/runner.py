@@ -69,8 +69,9 @@ class _Tracking:
     def job_done(self, record: dict[str, Any]) -> None:
         if record["kind"] != "trial":
             openings = {loss: opened["settings"] for loss, opened in self._coordinator.opened.items()}
-            store = self._coordinator.store.path
-            self._tracker.log(job_run(record, sources_of(record, openings), artifacts_of(record, openings, store)))
+            store, objective = self._coordinator.store.path, self._coordinator.plan.objective
+            sources, kept = sources_of(record, openings), artifacts_of(record, openings, store)
+            self._tracker.log(job_run(record, sources, objective, kept))
 
     def trial_done(self, loss: str, trial: int, objective: float | None, records: list[dict[str, Any]]) -> None:
         source = self._coordinator.asked[loss, trial]["source"]

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from mlcompare.data import Dataset, Splits, corrupt_splits, draw_splits, load_dataset, read_pairs, with_pairs
+from mlcompare.data import (
+    Dataset,
+    Splits,
+    bound_validation,
+    corrupt_splits,
+    draw_splits,
+    load_dataset,
+    read_pairs,
+    with_pairs,
+)
 from mlcompare.study.config import StudyConfig
 
-__all__ = ["corrupted_splits", "paired", "protocol_splits", "study_dataset", "study_splits"]
+__all__ = ["bounded_splits", "corrupted_splits", "paired", "protocol_splits", "study_dataset", "study_splits"]
 
 
 def paired(config: StudyConfig, dataset: Dataset) -> Dataset:
@@ -31,6 +40,11 @@ def corrupted_splits(config: StudyConfig, dataset: Dataset, splits: Splits) -> S
     return corrupt_splits(splits, dataset.labels, **config.corruption.model_dump())
 
 
+def bounded_splits(config: StudyConfig, dataset: Dataset, splits: Splits) -> Splits:
+    """Return splits whose folds are scored on at most ``search.validation_samples`` rows."""
+    return bound_validation(splits, dataset.labels, most=config.search.validation_samples, seed=config.protocol.seed)
+
+
 def study_splits(config: StudyConfig, dataset: Dataset) -> Splits:
     """Draw the splits of a study: its protocol's, with the training samples corrupted where it says so."""
-    return corrupted_splits(config, dataset, protocol_splits(config, dataset))
+    return bounded_splits(config, dataset, corrupted_splits(config, dataset, protocol_splits(config, dataset)))

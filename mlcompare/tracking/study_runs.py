@@ -58,6 +58,17 @@ def _history(records: Iterable[Record]) -> list[tuple[str, float, int]]:
     return [("train_loss", float(np.mean(values)), step) for step, values in sorted(by_step.items())]
 
 
+def _curve(records: Iterable[Record], objective: str) -> list[tuple[str, float, int]]:
+    """The learning curve by step, averaged over the records that have it."""
+    by_step: dict[int, list[float]] = {}
+    for record in records:
+        curve = record.get("curve") or {}
+        for step, value in zip(curve.get("step", []), curve.get(objective, [])):
+            if value is not None:
+                by_step.setdefault(int(step), []).append(value)
+    return [(f"validation_{objective}", float(np.mean(values)), step) for step, values in sorted(by_step.items())]
+
+
 def run_identities(fingerprint: Mapping[str, Any]) -> dict[str, str]:
     """Return what tells a study's runs from those of another study of the same name, loss by loss; ``""``: baselines.
 
@@ -98,7 +109,7 @@ def trial_run(records: Sequence[Record], source: str, objective: str, *, stopped
             metrics += [(name, float(np.mean(values)), 0), (f"{name}_std", float(np.std(values)), 0)]
         metrics += [(f"{objective}_by_fold", record["metrics"][objective], record["fold"]) for record in records]
     seconds = sum(record["seconds"] for record in records)
-    metrics += [("seconds", seconds, 0), *_history(records)]
+    metrics += [("seconds", seconds, 0), *_history(records), *_curve(records, objective)]
     early = {"stopped": f"after {stopped} folds, clearly behind"} if stopped else {}
     return Run(
         key=f"trial/{first['loss']}/{first['trial']}",
@@ -111,13 +122,13 @@ def trial_run(records: Sequence[Record], source: str, objective: str, *, stopped
     )
 
 
-def job_run(record: Record, sources: list[str], artifacts: tuple[tuple[str, str], ...] = ()) -> Run:
-    """Return one final training, or one baseline, as one run."""
+def job_run(record: Record, sources: list[str], objective: str, artifacts: tuple[tuple[str, str], ...] = ()) -> Run:
+    """Return one final training, or one baseline, as one run; its learning curve is of the validation samples."""
     place = [f"fold {record['fold']}"] if record["fold"] is not None else []
     place += [f"seed {record['seed']}"] if record["seed"] is not None else []
     source = "+".join(sources)
     metrics = [(f"test_{name}", value, 0) for name, value in record["metrics"].items()]
-    metrics += [("seconds", record["seconds"], 0), *_history([record])]
+    metrics += [("seconds", record["seconds"], 0), *_history([record]), *_curve([record], objective)]
     extra = {"fold": str(record["fold"]), "seed": str(record["seed"])}
     return Run(
         key=record["key"],
@@ -142,7 +153,8 @@ def runs_of(records: Sequence[Record], folds: int, objective: str, store: Path) 
         if record["kind"] == "trial":
             trials.setdefault((record["loss"], record["trial"]), []).append(record)
         else:
-            yield job_run(record, sources_of(record, openings), artifacts_of(record, openings, store))
+            sources = sources_of(record, openings)
+            yield job_run(record, sources, objective, artifacts_of(record, openings, store))
     stopped = {(r["loss"], r["trial"]): r["folds"] for r in records if r["type"] == "stop"}
     for key, folded in trials.items():
         if len(folded) == folds or key in stopped:

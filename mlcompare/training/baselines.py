@@ -19,13 +19,16 @@ from mlcompare.training.descriptors import local_binary_patterns
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult, derive_seed
 from mlcompare.training.prepare import Standardizer, build_encoder
 from mlcompare.training.record import failures_recorded, torch_threads
-from mlcompare.training.scoring import EmbedRows, class_scores, embed, evaluation_rows, score
+from mlcompare.training.scoring import EmbedRows, Evaluated, class_scores, embed, evaluate, evaluation_rows, score
 
 __all__ = ["BASELINES", "BaselineSpec", "baselines_of", "is_fitted", "register_baseline", "run_baseline"]
 
 CHUNK = 512
-SVM_SAMPLES = 10_000
+MOST_ROWS = 5000  # training samples that PCA, wide descriptors and SVMs learn from, equally many of each class
 SVM_CLASSES = 1000
+EXACT_PRODUCTS = 2e10  # multiplications of a whole singular value decomposition: more take more than some seconds
+MOST_PRODUCTS = 1e11  # multiplications of all test samples with each other
+NARROW = 512  # columns that wider descriptors are reduced to where there would be more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,7 @@ class BaselineSpec(Record):
 
 
 BASELINES = Registry("baseline", "baselines", BaselineSpec, homes=["mlcompare.training"])
+Known = dict[tuple[str, str, tuple[str, ...]], tuple[EmbedRows, Tensor, Evaluated]]
 Baseline = TypeVar("Baseline", bound=Callable[[TrainingJob, TrainingData], EmbedRows])
 
 
@@ -85,29 +89,66 @@ def baselines_of(dataset: Dataset) -> tuple[str, ...]:
     return tuple(spec.name for spec in BASELINES.records() if spec.broken is None and spec.suits(dataset))
 
 
-def run_baseline(job: TrainingJob, data: TrainingData) -> TrainingResult:
+def run_baseline(job: TrainingJob, data: TrainingData, known: Known | None = None) -> TrainingResult:
     """Score a baseline as a loss is scored; whatever fails in it becomes the result's ``reason``.
 
-    Accuracy is that of class means, or of the SVM's decisions.
+    Accuracy is that of class means, or of the SVM's decisions. What a large study would wait for is bounded: PCA and
+    SVMs learn from 5000 training samples, PCA is randomised where a whole decomposition would take long, and
+    descriptors that are too wide to compare all test samples in are reduced to 512 columns first.
+
+    Args:
+        known: what descriptors, which learn nothing, gave on other folds; the same mapping for all of them.
     """
     started = time.perf_counter()
     result = TrainingResult(job.key, device=job.device)
     with torch_threads(job.threads), failures_recorded([result]):
-        _score_baseline(job, data, result)
+        _score_baseline(job, data, result, {} if known is None else known)
     result.seconds = time.perf_counter() - started
     return result
 
 
-def _score_baseline(job: TrainingJob, data: TrainingData, result: TrainingResult) -> None:
+def _score_baseline(job: TrainingJob, data: TrainingData, result: TrainingResult, known: Known) -> None:
     rows = evaluation_rows(job, data)
     spec = BASELINES.usable(str(job.baseline))
-    embed_rows = spec.factory(job, data)
-    embeddings = embed_rows(rows)
+    key = (spec.name, job.split, job.metrics)
+    if spec.fitted or key not in known:
+        embed_rows = spec.factory(job, data)
+        embed_rows = embed_rows if spec.decides else _narrowed(embed_rows, job, data, rows)
+        embeddings = embed_rows(rows)
+        evaluated = evaluate(job, data, rows, embeddings)
+        known[key] = (embed_rows, embeddings, evaluated)
+    embed_rows, embeddings, evaluated = known[key]
 
     def scores() -> Tensor:
         return embeddings if spec.decides else class_scores(job, data, None, embeddings, embed_rows)
 
-    score(job, data, rows, embeddings, result, scores)
+    score(job, data, rows, embeddings, result, scores, evaluated)
+
+
+def _narrowed(embed_rows: EmbedRows, job: TrainingJob, data: TrainingData, rows: np.ndarray) -> EmbedRows:
+    """Return embeddings on their first principal axes where all of them would be too wide to compare ``rows`` in.
+
+    The axes are of fold 0's training samples, the same for every fold, and not centred: cosines stay what they are, but
+    for what lies outside the axes.
+    """
+    width = embed_rows(rows[:1]).shape[1]
+    if width <= NARROW or float(len(rows)) ** 2 * width <= MOST_PRODUCTS:
+        return embed_rows
+    fold, seed = data.splits.folds[0], derive_seed("narrow", job.baseline)
+    chosen, _ = _some(fold.train, fold.labels(data.dataset.labels), np.random.default_rng(seed), most=4 * NARROW)
+    axes = _axes(embed_rows(chosen), NARROW, seed)
+    return lambda rows: torch.cat([embed_rows(rows[i : i + CHUNK]) @ axes for i in range(0, len(rows), CHUNK)])
+
+
+def _axes(rows: Tensor, count: int, seed: int) -> Tensor:
+    """Return the first ``count`` right singular vectors ``(F, count)`` of ``rows (N, F)``; of large ones randomised."""
+    size, width = rows.shape
+    if float(size) * width * min(size, width) <= EXACT_PRODUCTS:
+        return torch.linalg.svd(rows, full_matrices=False).Vh[:count].T
+    from sklearn.utils.extmath import randomized_svd
+
+    count = min(count, size, width)
+    return torch.as_tensor(randomized_svd(rows.numpy(), count, n_iter=4, random_state=seed % 2**32)[2].T.copy())
 
 
 def _has_descriptors(dataset: Dataset) -> bool:
@@ -130,11 +171,17 @@ def _raw(job: TrainingJob, data: TrainingData) -> EmbedRows:
 
 @register_baseline("pca")
 def _pca(job: TrainingJob, data: TrainingData) -> EmbedRows:
-    """The first principal components of the training samples: as many as the embedding has dimensions, at most."""
-    train = torch.as_tensor(_flat(data, data.splits.folds[job.fold].train))
+    """The first principal components of the training samples: as many as the embedding has dimensions, at most.
+
+    Large folds learn from 5000 samples, equally many of each class, and large decompositions are randomised (Halko et
+    al. 2011).
+    """
+    fold, seed = data.splits.folds[job.fold], derive_seed("pca", job.random_state)
+    chosen, _ = _some(fold.train, fold.labels(data.dataset.labels), np.random.default_rng(seed))
+    train = torch.as_tensor(_flat(data, chosen))
     mean = train.mean(0)
-    axes = torch.linalg.svd(train - mean, full_matrices=False).Vh[: job.encoder.embedding_dim]  # (D, F)
-    return lambda rows: (torch.as_tensor(_flat(data, rows)) - mean) @ axes.T
+    axes = _axes(train - mean, job.encoder.embedding_dim, seed)  # (F, D)
+    return lambda rows: (torch.as_tensor(_flat(data, rows)) - mean) @ axes
 
 
 @register_baseline("hog", fitted=False, suits=_has_descriptors, reference="Dalal & Triggs 2005")
@@ -161,7 +208,7 @@ def _linear_svm(job: TrainingJob, data: TrainingData) -> EmbedRows:
     """Decision values of one linear SVM for each training class, on HOG or on standardised features.
 
     On new classes they say how much a sample looks like each class of the training, which is an embedding of its own
-    (the simile classifiers of Kumar et al. 2009). Large folds train on 10 000 samples, equally many of each class.
+    (the simile classifiers of Kumar et al. 2009). Large folds train on 5000 samples, equally many of each class.
     """
     from sklearn.svm import LinearSVC
 
@@ -185,12 +232,15 @@ def _standardized(job: TrainingJob, data: TrainingData) -> EmbedRows:
     return lambda rows: standardize(torch.as_tensor(data.dataset.samples[rows])).flatten(1)
 
 
-def _some(rows: np.ndarray, labels: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _some(
+    rows: np.ndarray, labels: np.ndarray, generator: np.random.Generator, *, most: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return all samples, or of many equally many of each class."""
-    if len(rows) <= SVM_SAMPLES:
+    most = most or MOST_ROWS
+    if len(rows) <= most:
         return rows, labels
     classes = np.unique(labels)
-    most = max(1, SVM_SAMPLES // len(classes))
+    most = max(1, most // len(classes))
     kept = np.concatenate([generator.permutation(np.flatnonzero(labels == c))[:most] for c in classes])
     return rows[kept], labels[kept]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 __all__ = ["DEFAULT_LR", "PRECISIONS", "TrainingConfig"]
 
@@ -34,6 +34,10 @@ class TrainingConfig(BaseModel):
         schedule: a registered schedule; ``step`` multiplies by ``step_factor`` at each of ``milestones``, shares of
             the training. The rate rises linearly over the share ``warmup`` first.
         augment: augmentations and their strengths, or the name of a preset.
+        evaluations: how often validation is measured along the way: at so many steps, evenly spread, the last one the
+            end. 0 leaves it at the end of a search's trainings.
+        select: which weights are scored and kept: ``last``, or those of the measured step with the ``best`` validation
+            value (of the last stage, where a loss has stages; the first of equals).
         precision: with ``bfloat16`` the encoder trains under autocast: faster where the processor has such units
             (GPUs, AMX), slower elsewhere; losses, weights and evaluation stay in float32.
 
@@ -58,7 +62,15 @@ class TrainingConfig(BaseModel):
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
     augment: Annotated[Mapping[str, Any], BeforeValidator(_as_preset)] = Field(default_factory=dict)
+    evaluations: Annotated[int, Field(ge=0, le=1000)] = 5
+    select: Literal["last", "best"] = "last"
     precision: Literal["float32", "bfloat16"] = "float32"
+
+    @model_validator(mode="after")
+    def _best_of_some(self) -> TrainingConfig:
+        if self.select == "best" and self.evaluations < 2:
+            raise ValueError("`select: best` chooses among steps: `evaluations` must be 2 or more")
+        return self
 
     def replaced(self, **changes: Any) -> TrainingConfig:
         """Return the same training with other values, checked.

@@ -134,8 +134,10 @@ class TrainingJob:
 class TrainingResult:
     """What came of a job: metrics by name, or a reason why there are none.
 
-    ``per_class`` is ``{metric: {class name: value}}``; ``history`` is ``{"step": [...], "loss": [...]}``; ``artifacts``
-    (embeddings, labels, weights, the loss's own state) is filled where the job says ``keep``.
+    ``per_class`` is ``{metric: {class name: value}}``; ``history`` is ``{"step": [...], "loss": [...]}``; ``curve`` the
+    objective on the fold's validation samples along the training, ``{"step": [...], "map_at_r": [...]}``; ``step`` how
+    many steps the scored weights were trained for. ``artifacts`` (embeddings, labels, weights, the loss's own state) is
+    filled where the job says ``keep``.
     """
 
     key: str
@@ -144,6 +146,8 @@ class TrainingResult:
     metrics: dict[str, float] = field(default_factory=dict)
     per_class: dict[str, dict[str, float]] = field(default_factory=dict)
     history: dict[str, list[float]] = field(default_factory=dict)
+    curve: dict[str, list[float]] = field(default_factory=dict)
+    step: int | None = None
     health: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     peak_memory: int = 0

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mlcompare.data import augment
+from mlcompare.training.curve import Curve
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
 from mlcompare.training.prepare import Prepared, Stage, encoder_precision, prepare, random_streams, stage_batches
@@ -27,10 +28,11 @@ from mlcompare.training.trainers import run_trainer
 __all__ = ["train"]
 
 
-def train(job: TrainingJob, data: TrainingData) -> TrainingResult:
+def train(job: TrainingJob, data: TrainingData, *, scored: bool = True) -> TrainingResult:
     """Train and score a job; whatever fails in it becomes the result's ``reason``.
 
-    The same job and data give the same numbers on the same kind of device with the same number of threads.
+    The same job and data give the same numbers on the same kind of device with the same number of threads. With
+    ``scored=False`` only the steps are taken, for whoever wants to know how long they take.
     """
     started = time.perf_counter()
     restart_peak_memory(job.device)
@@ -38,7 +40,7 @@ def train(job: TrainingJob, data: TrainingData) -> TrainingResult:
     with torch_threads(job.threads), failures_recorded([result]):
         prepared = prepare(job, data)
         if job.trainer is None:
-            _run_stages(job, data, prepared, result)
+            _run_stages(job, data, prepared, result, scored)
         else:
             run_trainer(job, data, prepared, result)
     result.seconds = time.perf_counter() - started
@@ -46,17 +48,24 @@ def train(job: TrainingJob, data: TrainingData) -> TrainingResult:
     return result
 
 
-def _run_stages(job: TrainingJob, data: TrainingData, prepared: Prepared, result: TrainingResult) -> None:
+def _run_stages(job: TrainingJob, data: TrainingData, prepared: Prepared, result: TrainingResult, scored: bool) -> None:
     """Train stage after stage, and score the encoder where all of them went well."""
     samples = torch.as_tensor(np.asarray(data.dataset.samples), device=job.device)
+    curve = Curve(job, data, prepared, result)
     for stage in prepared.stages:
-        _run_stage(job, prepared, stage, samples, result)
+        _run_stage(job, prepared, stage, samples, result, curve)
         if result.status != "ok":
             return
+    if not scored:
+        return
+    curve.choose(prepared.encoder)
     score_encoder(job, data, prepared, prepared.encoder, result)
+    curve.end()
 
 
-def _run_stage(job: TrainingJob, prepared: Prepared, stage: Stage, samples: Tensor, result: TrainingResult) -> None:
+def _run_stage(
+    job: TrainingJob, prepared: Prepared, stage: Stage, samples: Tensor, result: TrainingResult, curve: Curve
+) -> None:
     """Train the encoder on one loss; stop where the loss is not finite."""
     config, encoder, loss = prepared.config, prepared.encoder, stage.loss
     batches = stage_batches(job, prepared, stage)
@@ -85,6 +94,9 @@ def _run_stage(job: TrainingJob, prepared: Prepared, stage: Stage, samples: Tens
         watched[step] = value.detach()
         if watch(step, stage) and not _look(result, watched, step, stage):
             return
+        done = stage.first + step + 1
+        if curve.due(done):
+            curve.measure(done, encoder, stage)
 
 
 def _look(result: TrainingResult, watched: Tensor, step: int, stage: Stage) -> bool:

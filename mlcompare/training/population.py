@@ -15,6 +15,7 @@ from mlcompare.data import apply_augmentation, draw_augmentation
 from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss
+from mlcompare.training.curve import Curve
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.optimizers import learning_rate_factor
 from mlcompare.training.prepare import Prepared, Stage, encoder_precision, prepare, random_streams, stage_batches
@@ -29,7 +30,7 @@ from mlcompare.training.record import (
 )
 from mlcompare.training.searched import of_training, shape_of_training
 from mlcompare.training.stacked_optimizers import StackedOptimizer, StackedWeights
-from mlcompare.training.step import Step, create_step
+from mlcompare.training.step import State, Step, create_step
 
 __all__ = ["population_fault", "population_key", "train_population"]
 
@@ -84,7 +85,7 @@ def population_fault(encoder: nn.Module, sample_shape: tuple[int, ...]) -> str |
     return None
 
 
-def train_population(jobs: Sequence[TrainingJob], data: TrainingData) -> list[TrainingResult]:
+def train_population(jobs: Sequence[TrainingJob], data: TrainingData, *, scored: bool = True) -> list[TrainingResult]:
     """Train and score jobs that share a :func:`population_key`; the results are :func:`~mlcompare.training.train`'s.
 
     They agree with one-at-a-time training within rounding over the first steps (chaos in rounding grows later). A
@@ -102,13 +103,15 @@ def train_population(jobs: Sequence[TrainingJob], data: TrainingData) -> list[Tr
     members: list[Prepared] = []
     with torch_threads(jobs[0].threads), failures_recorded(results):
         members = [prepare(job, data) for job in jobs]
-        encoder = _train_stages(jobs, members, data, results)
-        for number, (job, member, result) in enumerate(zip(jobs, members, results)):
-            if result.status == "ok":
+        curves = [Curve(job, data, member, result) for job, member, result in zip(jobs, members, results)]
+        encoder = _train_stages(jobs, members, data, results, curves)
+        for number, (job, member, result, curve) in enumerate(zip(jobs, members, results, curves)):
+            if result.status == "ok" and scored:
                 with failures_recorded([result]):
-                    state = {name: tensor[number] for name, tensor in encoder.items()}
-                    member.encoder.load_state_dict(state)
+                    _take(member.encoder, encoder, number)
+                    curve.choose(member.encoder)
                     score_encoder(job, data, member, member.encoder, result)
+                    curve.end()
     seconds = (time.perf_counter() - started) / len(jobs)
     for result in results:
         result.seconds, result.peak_memory = seconds, peak_memory(result.device)
@@ -116,13 +119,14 @@ def train_population(jobs: Sequence[TrainingJob], data: TrainingData) -> list[Tr
 
 
 def _train_stages(
-    jobs: Sequence[TrainingJob], members: Sequence[Prepared], data: TrainingData, results: Sequence[TrainingResult]
-) -> dict[str, Tensor]:
+    jobs: Sequence[TrainingJob], members: Sequence[Prepared], data: TrainingData, results: Sequence[TrainingResult],
+    curves: Sequence[Curve],
+) -> dict[str, Tensor]:  # fmt: skip
     """Train every stage; return the stacked state of the encoders."""
     weights, buffers = _stacked([member.encoder for member in members])
     samples = torch.as_tensor(np.asarray(data.dataset.samples), device=jobs[0].device)
     for stages in zip(*(member.stages for member in members)):
-        _train_stage(jobs, members, stages, samples, weights, buffers, results)
+        _train_stage(jobs, members, stages, samples, weights, buffers, results, curves)
         if all(result.status != "ok" for result in results):
             break
     return {**({n: v.detach() for n, v in weights.views.items()} if weights else {}), **buffers}
@@ -131,6 +135,7 @@ def _train_stages(
 def _train_stage(
     jobs: Sequence[TrainingJob], members: Sequence[Prepared], stages: Sequence[Stage], samples: Tensor,
     weights: StackedWeights | None, buffers: dict[str, Tensor], results: Sequence[TrainingResult],
+    curves: Sequence[Curve],
 ) -> None:  # fmt: skip
     """Train one stage of every member; ``weights`` and ``buffers`` of the encoders change in place."""
     stage, config = stages[0], members[0].config
@@ -164,8 +169,28 @@ def _train_stage(
             seen = step + 1
             if all(result.status != "ok" for result in results):
                 return
+        if curves[0].due(stage.first + step + 1):
+            _measure(stage.first + step + 1, members, stages, state, results, curves)
     for number, member in enumerate(stages):  # each loss takes its trained state: accuracy asks it for logits
-        _take(member.loss, {**(loss_weights.views if loss_weights else {}), **loss_buffers}, number)
+        _take(member.loss, _together(state[1]), number)
+
+
+def _measure(
+    step: int, members: Sequence[Prepared], stages: Sequence[Stage], state: tuple[State, State],
+    results: Sequence[TrainingResult], curves: Sequence[Curve],
+) -> None:  # fmt: skip
+    """Give every member that goes well its state of now, and measure its validation."""
+    encoder, loss = _together(state[0]), _together(state[1])
+    for number, (member, stage, result, curve) in enumerate(zip(members, stages, results, curves)):
+        if result.status == "ok":
+            with failures_recorded([result]):
+                _take(member.encoder, encoder, number)
+                _take(stage.loss, loss, number)
+                curve.measure(step, member.encoder, stage)
+
+
+def _together(state: State) -> dict[str, Tensor]:
+    return {**state[0], **state[1]}
 
 
 def _stacked(modules: Sequence[nn.Module]) -> tuple[StackedWeights | None, dict[str, Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 CHUNK = 4096
+KEPT = 128  # measured means and deviations: a study needs one for each fold
+_MEASURED: dict[tuple[str, bytes], tuple[np.ndarray, np.ndarray]] = {}
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,17 @@ class Standardizer:
 
     @classmethod
     def measure(cls, dataset: Dataset, rows: np.ndarray, device: str) -> Standardizer:
-        """Measure on ``rows``; a constant channel or column stays at 0."""
+        """Measure on ``rows``; a constant channel or column stays at 0. What was measured last is kept."""
+        key = (dataset.fingerprint, hashlib.sha256(np.ascontiguousarray(rows).tobytes()).digest())
+        if key not in _MEASURED:
+            while len(_MEASURED) >= KEPT:
+                _MEASURED.pop(next(iter(_MEASURED)))
+            _MEASURED[key] = cls._statistics(dataset, rows)
+        tensors = (torch.as_tensor(array, dtype=torch.float32, device=device) for array in _MEASURED[key])
+        return cls(*tensors)
+
+    @staticmethod
+    def _statistics(dataset: Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         axes = (0, 2, 3) if dataset.is_images else (0,)
         total, squares, count = 0.0, 0.0, 0
         for start in range(0, len(rows), CHUNK):
@@ -49,9 +62,7 @@ class Standardizer:
             count += chunk.size // total.size
         mean = total / count
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
-        inverse = 1 / np.where(deviation > 1e-6 * np.maximum(1, np.abs(mean)), deviation, 1.0)
-        tensors = (torch.as_tensor(array, dtype=torch.float32, device=device) for array in (mean, inverse))
-        return cls(*tensors)
+        return np.asarray(mean), 1 / np.where(deviation > 1e-6 * np.maximum(1, np.abs(mean)), deviation, 1.0)
 
     @classmethod
     def of(cls, encoder: nn.Module, dataset: Dataset, rows: np.ndarray, device: str) -> Standardizer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,25 +14,31 @@ from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation import (
     class_mean_scores,
     closed_set_accuracy,
-    evaluate_embeddings,
+    evaluate_with_classes,
     has_class_scores,
     per_class_accuracy,
-    per_class_scores,
 )
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.prepare import Standardizer
 
-__all__ = ["ACCURACY", "EmbedRows", "class_scores", "embed", "evaluation_rows", "score", "validation_score"]
+__all__ = [
+    "ACCURACY", "EmbedRows", "Evaluated", "class_scores", "embed", "evaluate", "evaluation_rows", "score",
+    "validation_score",
+]  # fmt: skip
 
 ACCURACY = "accuracy"
+CHUNK, IMAGES_ON_CPU = 512, 64  # samples embedded at a time
 ClassScores = Callable[[], Tensor]
+Evaluated = tuple[dict[str, float], dict[Any, float]]  # metrics by name, the objective by label
 EmbedRows = Callable[[np.ndarray], Tensor]  # rows of the dataset (N,) → embeddings (N, D)
 
 
-def embed(encoder: nn.Module, standardize: Standardizer, samples: np.ndarray, chunk: int = 512) -> Tensor:
+def embed(encoder: nn.Module, standardize: Standardizer, samples: np.ndarray, chunk: int | None = None) -> Tensor:
     """Return embeddings ``(N, D)`` in float32, in evaluation mode, chunk by chunk."""
     encoder.eval()
     device = standardize.mean.device
+    few = samples.ndim == 4 and device.type == "cpu"  # activations of few images stay in the cache: half the time
+    chunk = chunk or (IMAGES_ON_CPU if few else CHUNK)
     with torch.no_grad():
         parts = [
             encoder(standardize(torch.as_tensor(samples[i : i + chunk], device=device))).float()
@@ -41,50 +48,60 @@ def embed(encoder: nn.Module, standardize: Standardizer, samples: np.ndarray, ch
 
 
 def evaluation_rows(job: TrainingJob, data: TrainingData) -> np.ndarray:
-    """Return the rows a job is scored on; only a job that says ``test`` sees the sealed ones."""
-    return data.splits.test if job.split == "test" else data.splits.folds[job.fold].validation
+    """Return the rows a job is scored on; only a job that says ``test`` sees the sealed ones.
+
+    Of more validation rows than ``search.validation_samples`` it is the fold's sample.
+    """
+    return data.splits.test if job.split == "test" else data.splits.folds[job.fold].scored
 
 
 def score(
     job: TrainingJob, data: TrainingData, rows: np.ndarray, embeddings: Tensor, result: TrainingResult,
-    class_scores: ClassScores,
+    class_scores: ClassScores, evaluated: Evaluated | None = None,
 ) -> None:  # fmt: skip
     """Fill the result's metrics; on the test split also the scores of each class.
 
     ``class_scores()`` gives ``(N, C)``, one column for each class the fold trains on; it is called where accuracy is
-    asked for.
+    asked for. ``evaluated`` is what :func:`evaluate` gave for these embeddings, where that is known.
     """
     labels, objective = data.dataset.labels[rows], job.metrics[0]
-    listed = data.splits.pairs if job.split == "test" else None
-    pairs = None if listed is None else (listed.a, listed.b, listed.same, listed.fold)
-    names = [name for name in job.metrics if name != ACCURACY]
-    try:
-        found = evaluate_embeddings(embeddings, labels, metrics=names, pairs=pairs)
-    except InvalidValueError:
-        if objective != ACCURACY:
-            raise
-        found = {}  # one sample of each class makes no pairs; its class can still be told
+    found, by_class = evaluated or evaluate(job, data, rows, embeddings)
     if ACCURACY in job.metrics:
         logits = class_scores()
         columns = np.searchsorted(np.unique(data.splits.folds[job.fold].labels(data.dataset.labels)), labels)
-        found[ACCURACY] = closed_set_accuracy(logits, columns)
+        found = {**found, ACCURACY: closed_set_accuracy(logits, columns)}
     result.metrics = {name: found[name] for name in job.metrics if name in found}
     if job.split == "test":
-        by_class = {}
         if objective == ACCURACY:
             by_class = {labels[columns == c][0]: value for c, value in per_class_accuracy(logits, columns).items()}
-        elif has_class_scores(objective) and pairs is None:
-            by_class = per_class_scores(embeddings, labels, objective)
         classes = data.dataset.class_names
         result.per_class = {objective: {classes[int(c)]: float(v) for c, v in by_class.items()}}
     if job.keep:
         result.artifacts = {"embeddings": embeddings.cpu().numpy(), "labels": labels, "rows": rows}
 
 
+def evaluate(job: TrainingJob, data: TrainingData, rows: np.ndarray, embeddings: Tensor) -> Evaluated:
+    """Return a job's metrics but for accuracy, and on the test split its objective for each class, by label."""
+    labels, objective = data.dataset.labels[rows], job.metrics[0]
+    listed = data.splits.pairs if job.split == "test" else None
+    pairs = None if listed is None else (listed.a, listed.b, listed.same, listed.fold)
+    names = [name for name in job.metrics if name != ACCURACY]
+    split_up = job.split == "test" and objective != ACCURACY and has_class_scores(objective) and pairs is None
+    try:
+        return evaluate_with_classes(embeddings, labels, names, by_class=objective if split_up else None, pairs=pairs)
+    except InvalidValueError:
+        if objective != ACCURACY:
+            raise
+        return {}, {}  # one sample of each class makes no pairs; its class can still be told
+
+
 def validation_score(job: TrainingJob, data: TrainingData, loss: nn.Module, embed_rows: EmbedRows) -> float:
-    """Return the job's objective on its fold's validation samples, whatever the job is scored on in the end."""
+    """Return the job's objective on the validation samples of learning curves, whatever it is scored on in the end.
+
+    In a fold with more than 1000 they are a part of those that trials are scored on.
+    """
     looked_at = replace(job, split="validation", metrics=job.metrics[:1], keep=False)
-    rows, result = evaluation_rows(looked_at, data), TrainingResult(job.key)
+    rows, result = data.splits.folds[job.fold].along, TrainingResult(job.key)
     embeddings = embed_rows(rows)
     score(
         looked_at, data, rows, embeddings, result, lambda: class_scores(looked_at, data, loss, embeddings, embed_rows)
@@ -98,7 +115,7 @@ def class_scores(
     """Return what closed-set predictions rank the classes by, ``(N, C)``.
 
     The logits of a loss that has class weights (no margin, no scale); else cosines with the class means of the fold's
-    training embeddings: the nearest class mean.
+    training embeddings (of a sample of them, where the fold has one): the nearest class mean.
     """
     logits = getattr(loss, "logits", None) if getattr(loss, "class_weights", None) is not None else None
     if loss is not None and logits is not None:
@@ -107,4 +124,5 @@ def class_scores(
             return logits(embeddings)
     fold = data.splits.folds[job.fold]
     _, targets = np.unique(fold.labels(data.dataset.labels), return_inverse=True)
-    return class_mean_scores(embed_rows(fold.train), targets, embeddings)
+    rows, targets = (fold.train, targets) if fold.means is None else (fold.train[fold.means], targets[fold.means])
+    return class_mean_scores(embed_rows(rows), targets, embeddings)

@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-__all__ = ["TRACED_FROM", "Step", "captured", "create_step", "eager", "traced"]
+__all__ = ["TRACED_FROM", "State", "Step", "captured", "create_step", "eager", "traced"]
 
 State = tuple[Mapping[str, Tensor], Mapping[str, Tensor]]  # parameters and buffers, each name → (M, …)
 Batch = tuple[Tensor | None, ...]

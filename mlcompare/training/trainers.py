@@ -15,6 +15,7 @@ from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss
 from mlcompare.registry import Record, Registry, options_of
 from mlcompare.training.config import TrainingConfig
+from mlcompare.training.curve import Curve, undisturbed
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.prepare import Prepared, Standardizer
 from mlcompare.training.record import score_embeddings
@@ -50,8 +51,10 @@ class Assignment:
         folder: where checkpoints of this training may lie; the same one when an interrupted study goes on. None
             outside a study.
         device: where to train.
-        report: ``report(step, loss)`` writes the training loss into the study's curves.
-        validate: ``validate(encoder)`` returns the study's objective on the fold's validation samples.
+        report: ``report(step, loss)`` writes the training loss into the study's curves, and
+            ``report(step, loss, validate(encoder))`` the validation value with it.
+        validate: ``validate(encoder)`` returns the study's objective on the fold's validation samples. It leaves the
+            training as it is: modes, random numbers, running statistics.
     """
 
     loss: Loss
@@ -65,7 +68,7 @@ class Assignment:
     random_state: int
     folder: Path | None
     device: str
-    report: Callable[[int, float], None] = field(repr=False)
+    report: Callable[..., None] = field(repr=False)
     validate: Callable[[nn.Module | Embedder], float] = field(repr=False)
 
     @property
@@ -109,20 +112,31 @@ def run_trainer(job: TrainingJob, data: TrainingData, prepared: Prepared, result
     def embedder(trained: nn.Module | Embedder) -> Callable[[np.ndarray], Tensor]:
         return lambda chosen: _embed(trained, prepared.standardize, data.dataset.samples[chosen], spec.name)
 
-    def report(step: int, value: float) -> None:
+    curve = Curve(job, data, prepared, result)
+
+    def report(step: int, value: float, validation: float | None = None) -> None:
         result.history.setdefault("step", []).append(int(step))
         result.history.setdefault("loss", []).append(float(value))
+        if validation is not None:
+            curve.add(int(step), float(validation))
+
+    def validate(trained: nn.Module | Embedder) -> float:
+        with undisturbed(*(part for part in (trained, loss) if isinstance(part, nn.Module)), device=job.device):
+            return validation_score(job, data, loss, embedder(trained))
 
     assignment = Assignment(
         loss=loss.train(), encoder=prepared.encoder.train(), samples=data.dataset.samples[rows],
         labels=prepared.labels.cpu().numpy(), standardize=prepared.standardize, config=prepared.config,
         hyperparameters=dict(job.hyperparameters), fold=job.fold, random_state=job.random_state,
         folder=_folder(job), device=job.device, report=report,
-        validate=lambda trained: validation_score(job, data, loss, embedder(trained)),
+        validate=validate,
     )  # fmt: skip
     torch.manual_seed(job.random_state % 2**63)
     trained = spec.factory(assignment, **job.trainer_options)
+    result.step = int(result.history["step"][-1]) if "step" in result.history else prepared.config.steps
     score_embeddings(job, data, loss, embedder(trained), result)
+    if prepared.config.evaluations and result.status == "ok":
+        curve.add(result.step, validate(trained))
     if job.keep and result.status == "ok" and isinstance(trained, nn.Module):
         result.keep(trained, loss, prepared.class_counts)
 

@@ -182,16 +182,16 @@ def test_a_loss_whose_workers_die_does_not_stop_the_others(tiny: dict, tmp_path:
 @pytest.mark.parametrize(
     ("costs", "populations", "why"),
     [
-        ([(0.1, 0.01), (0.1, 0.07), (0.1, 0.02)], False, "each further member"),  # 25 ms for each further member
-        ([(0.1, 0.01), (0.1, 0.03), (0.1, 0.02), (0.2, 0.04)], True, "populations: "),
-        ([(0.1, 0.01), (0.1, 0.03), (0.1, 0.02), (9.0, 0.04)], False, "single trainings: "),
+        ([(0.1, 0.01), (0.1, 0.02), (0.1, 0.07)], False, "each further member"),  # 25 ms for each further member
+        ([(0.1, 0.01), (0.1, 0.02), (0.1, 0.03), (0.2, 0.04)], True, "populations: "),
+        ([(0.1, 0.01), (0.1, 0.02), (0.1, 0.03), (9.0, 0.04)], False, "single trainings: "),
     ],
     ids=["bound by arithmetic", "bound by overhead", "slow to start"],
 )
 def test_the_engine_with_the_cheaper_training_is_chosen(tiny, monkeypatch, costs, populations, why) -> None:
     from mlcompare.study import engine
 
-    measured = iter(costs)  # seconds of the first step and of each further one: alone, few members, one, the round
+    measured = iter(costs)  # seconds of the first step and of each further one: alone, one member, few, the round
     monkeypatch.setattr(engine, "_cost", lambda run: next(measured))
     chosen = engine.choose_engine(make_plan(validated(tiny, "study")))
     assert chosen.populations == populations
@@ -240,10 +240,13 @@ def test_a_false_accept_rate_below_one_pair_is_refused(tiny: dict) -> None:
 def test_classes_without_a_score_are_left_out_of_the_journal(tiny: dict, tmp_path: Path, monkeypatch) -> None:
     from mlcompare.training import scoring
 
-    scores = scoring.per_class_scores
-    monkeypatch.setattr(
-        scoring, "per_class_scores", lambda *args: {c: v if c else float("nan") for c, v in scores(*args).items()}
-    )
+    scored = scoring.evaluate_with_classes
+
+    def without_a_class(*args, **options):
+        scores, by_class = scored(*args, **options)
+        return scores, {c: v if number else float("nan") for number, (c, v) in enumerate(by_class.items())}
+
+    monkeypatch.setattr(scoring, "evaluate_with_classes", without_a_class)
     run_study(tiny, tmp_path / "store", executor="in-process")
     assert (load_results(tmp_path / "store")["status"] == "ok").all()
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from skimage.feature import hog, local_binary_pattern
 from sklearn.decomposition import PCA
 from sklearn.svm import LinearSVC
 
 from mlcompare.data import Dataset, draw_splits
-from mlcompare.training import BASELINES, EncoderConfig, TrainingData, baselines_of, run_baseline
+from mlcompare.training import BASELINES, EncoderConfig, TrainingData, baselines, baselines_of, run_baseline
 from mlcompare.training.baselines import _some
 from mlcompare.training.descriptors import local_binary_patterns
 
@@ -93,9 +94,47 @@ def test_local_binary_patterns_are_scikit_images_in_cells() -> None:
 
 
 def test_large_folds_are_cut_class_by_class(monkeypatch) -> None:
-    monkeypatch.setattr("mlcompare.training.baselines.SVM_SAMPLES", 12)
+    monkeypatch.setattr("mlcompare.training.baselines.MOST_ROWS", 12)
     labels = np.repeat([3, 5, 9], [20, 2, 8])
     rows, kept = _some(np.arange(100, 130), labels, np.random.default_rng(0))
     assert np.bincount(kept).tolist() == [0, 0, 0, 4, 0, 2, 0, 0, 0, 4]
     assert np.array_equal(labels[rows - 100], kept)
     assert len(set(rows)) == len(rows)
+
+
+def test_large_decompositions_are_randomised_and_keep_the_variance(images, make_job, monkeypatch) -> None:
+    train, job = images.splits.folds[0].train, baseline(make_job, "pca")
+    exact = BASELINES["pca"](job, images)(train)
+    monkeypatch.setattr("mlcompare.training.baselines.EXACT_PRODUCTS", 1)
+    found, again = (BASELINES["pca"](job, images)(train) for _ in range(2))
+    assert torch.equal(found, again)
+    assert found.shape == exact.shape
+    assert not torch.equal(found, exact)
+    assert 0.95 < float(found.square().sum() / exact.square().sum()) <= 1.0001
+
+
+def test_descriptors_too_wide_to_compare_are_reduced(images, make_job, monkeypatch) -> None:
+    whole = run_baseline(baseline(make_job, "lbp"), images)
+    monkeypatch.setattr("mlcompare.training.baselines.MOST_PRODUCTS", 1)
+    assert run_baseline(baseline(make_job, "lbp"), images).metrics == whole.metrics, "narrow enough as they are"
+    monkeypatch.setattr("mlcompare.training.baselines.NARROW", 24)
+    narrow = run_baseline(baseline(make_job, "lbp"), images)
+    assert narrow.metrics != whole.metrics
+    assert narrow.metrics["map_at_r"] == pytest.approx(whole.metrics["map_at_r"], abs=0.15)
+    assert run_baseline(baseline(make_job, "linear_svm"), images).status == "ok", "decisions are left as they are"
+
+
+def test_descriptors_are_scored_once_for_all_folds(images, make_job, monkeypatch) -> None:
+    closed = TrainingData(
+        images.dataset, draw_splits(images.dataset.labels, kind="closed_set", test_share=0.3, folds=2)
+    )
+    metrics = ("accuracy", "map_at_r")
+    jobs = [replace(baseline(make_job, "hog", metrics=metrics), fold=fold) for fold in (0, 1)]
+    apart = [run_baseline(job, closed) for job in jobs]
+    ranked = []
+    real = baselines.evaluate
+    monkeypatch.setattr(baselines, "evaluate", lambda *given: ranked.append(1) or real(*given))
+    known: dict = {}
+    together = [run_baseline(job, closed, known) for job in jobs]
+    assert [result.metrics for result in together] == [result.metrics for result in apart]
+    assert len(ranked) == 1

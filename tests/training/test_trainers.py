@@ -79,6 +79,29 @@ def test_an_encoder_and_a_function_score_alike(data, make_job, registered) -> No
     assert first.history["loss"][-1] < first.history["loss"][0]
 
 
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_what_it_reports_is_its_learning_curve(data, make_job, registered, split: str) -> None:
+    modes = []
+
+    @registered("reporter")
+    def reporter(assignment: Assignment):
+        """Look at validation twice on the way."""
+        for step in (4, 8):
+            plain(assignment, 4)
+            value = assignment.validate(assignment.encoder)
+            modes.append((assignment.encoder.training, assignment.loss.training))
+            assignment.report(step, 0.5, value)
+        return assignment.encoder
+
+    result = train(replace(make_job(), trainer="reporter", split=split), data)
+    assert result.status == "ok", result.reason
+    assert modes == [(True, True)] * 2, "an evaluation leaves the training mode on"
+    assert result.curve["step"] == [4, 8]
+    assert result.step == 8
+    if split == "validation":
+        assert result.curve["map_at_r"][-1] == result.metrics["map_at_r"]
+
+
 @pytest.mark.parametrize(
     ("returned", "rule"),
     [
