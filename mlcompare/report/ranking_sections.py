@@ -181,7 +181,8 @@ def cost_part(study: Study, prefix: str, level: int) -> Part | None:
 
 def failures_part(study: Study, prefix: str, level: int) -> Part:
     """Every reason a training failed for, with how often."""
-    rows = study.results[study.results["status"] != "ok"]
+    rows = study.trainings()
+    rows = rows[rows["status"] != "ok"]
     if rows.empty:
         return Part(f"{prefix}-failures", "Failures", tag("p", "No training failed."), level=level)
     runs = rows.drop_duplicates(["loss", "kind", "trial", "fold", "seed"])
