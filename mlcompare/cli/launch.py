@@ -37,11 +37,10 @@ def run(
     plugin: PluginOption = None,
 ) -> None:
     """Run a study, or finish one that was interrupted, and print the ranking."""
-    console = Console()
-    console.print(f"{study}: reading it and its data", soft_wrap=True, markup=False)
     from mlcompare.study import run_study
     from mlcompare.tracking.dashboard import where_to_browse
 
+    console = Console()
     outcome = run_study(
         study, store, trials=trials, steps=steps, seeds=seeds, executor=executor, workers=workers, device=device,
         tracking_uri=tracking_uri, ray_address=ray_address, gpus_per_job=gpus_per_job, populations=populations,

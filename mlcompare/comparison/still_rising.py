@@ -71,7 +71,7 @@ def learning_curves(results: pd.DataFrame) -> dict[str, LearningCurve]:
     They are those of the final trainings of the selected setting. Losses without any are left out, and so are steps
     that not every training has. A table that was made elsewhere may have none at all.
     """
-    rows = results[(results["kind"] == "curve") & (results["source"] == "selected")]
+    rows = results[(results["kind"] == "curve") & (results["source"] == "selected") & (results["status"] == "ok")]
     if rows.empty or "step" not in rows:
         return {}
     metric = str(rows["metric"].iloc[0])  # the study's objective

@@ -33,13 +33,13 @@ def learning_part(study: Study, prefix: str, level: int) -> Part | None:
     metric = str(study.results.loc[study.results["kind"] == "curve", "metric"].iloc[0])
     plot = _plot(curves, names, metric, prefix)
     rows = [
-        (name, curves[name].step[-1], number(curves[name].value[-1]), number(curves[name].gain, sign=True),
-         number(curves[name].error), "still rising" if curves[name].still_rising else "")
+        (f"{name} ↗" if curves[name].still_rising else name, curves[name].step[-1], number(curves[name].value[-1]),
+         number(curves[name].gain, sign=True), number(curves[name].error))
         for name in names
     ]  # fmt: skip
-    header = ["loss", "steps", metric, "gain", "its error", ""]
-    caption = f"The last stretch: mean gain in {metric} over folds, with its standard error"
-    told = f"Mean {metric} on validation samples of the final trainings. ↗ still rising when training stopped."
+    header = ["loss", "steps", metric, "gain", "its error"]
+    caption = f"The last stretch: mean gain in {metric} over folds, with its standard error. ↗ still rising"
+    told = f"Mean {metric} on validation samples of the final trainings. A line that ends in ▲ was still rising."
     text = caution(study) or "No loss was still rising when training stopped."
     body = join([
         tag("p", text), figure(plot, told),
@@ -59,7 +59,8 @@ def _plot(curves: Curves, names: list[str], metric: str, prefix: str) -> Plot:
             "type": "scatter", "mode": "lines+markers", "name": name + mark, "legendgroup": name,
             "x": list(curve.step), "y": floats(curve.value),
             "line": {"color": color(place), "dash": dash(place), "width": 2},
-            "marker": {"size": [6] * (len(symbols) - 1) + [11 if curve.still_rising else 6], "symbol": symbols},
+            "marker": {"size": [6] * (len(symbols) - 1) + [11 if curve.still_rising else 6], "symbol": symbols,
+                       "opacity": 1, "line": {"width": 0}},
             "hovertemplate": "%{fullData.name}, %{x} steps: %{y:.3f}<extra></extra>",
         })  # fmt: skip
         legend.append((name, color(place), dash(place)))

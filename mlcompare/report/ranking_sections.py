@@ -189,7 +189,8 @@ def cost_part(study: Study, prefix: str, level: int) -> Part | None:
 
 def failures_part(study: Study, prefix: str, level: int) -> Part:
     """Every reason a training failed for, with how often."""
-    rows = study.results[(study.results["status"] != "ok") & (study.results["kind"] != "curve")]
+    rows = study.trainings()
+    rows = rows[rows["status"] != "ok"]
     if rows.empty:
         return Part(f"{prefix}-failures", "Failures", tag("p", "No training failed."), level=level)
     runs = rows.drop_duplicates(["loss", "kind", "trial", "fold", "seed"])

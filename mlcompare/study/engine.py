@@ -91,8 +91,8 @@ def _measured(plan: StudyPlan, loss: LossPlan) -> Engine:
     start, step = _cost(lambda n: [train(_short(jobs[0], n), plan.data, scored=False)])
     single = start + step * steps
     few = min(FEW, len(jobs))
-    alone, together_few = (population(1), population(few)) if few > 1 else ((0.0, 0.0), (0.0, 0.0))
-    begin, further = ((b - a) / (few - 1) if few > 1 else 0.0 for a, b in zip(alone, together_few))
+    some, alone = (population(few), population(1)) if few > 1 else ((0.0, 0.0), (0.0, 0.0))
+    begin, further = ((b - a) / (few - 1) if few > 1 else 0.0 for a, b in zip(alone, some))
     if further > step:  # no width makes up for that: spare the study a wide population
         numbers = f"{1e3 * step:.0f} ms a step, and each further member of a population more ({loss.name})"
         return Engine(False, f"single trainings: {numbers}")

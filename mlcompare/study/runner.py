@@ -135,6 +135,8 @@ def run_study(
         opened.claim(plan.fingerprint(), extend=extend)
         if retry_failed:
             _take_back_failures(opened)
+        if console is not None:
+            console.print(_begun(plan), soft_wrap=True, markup=False)
         engine = settle_engine(executor, plan, opened, populations=populations)
         uri = tracking_uri or local_uri(path)
         location = None if tracking_uri else path / "artifacts" / "mlflow"
@@ -167,6 +169,15 @@ def run_study(
         fault = tracker.close()
         trained, seconds = len(coordinator.done) - resumed, time.perf_counter() - started
         return StudyOutcome(path, resumed, trained, seconds, fault, tracker.experiment_id)
+
+
+def _begun(plan: StudyPlan) -> str:
+    """What is printed before anything is measured, so that nobody waits before an empty screen."""
+    counts, dataset = plan.count(), plan.data.dataset
+    return (
+        f"{plan.config.name}: {len(dataset)} samples of {len(dataset.class_names)} classes, at most "
+        f"{sum(counts.values())} trainings and baselines"
+    )
 
 
 def _take_back_failures(store: Store) -> None:

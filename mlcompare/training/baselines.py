@@ -136,6 +136,8 @@ def _narrowed(embed_rows: EmbedRows, job: TrainingJob, data: TrainingData, rows:
         return embed_rows
     fold, seed = data.splits.folds[0], derive_seed("narrow", job.baseline)
     chosen, _ = _some(fold.train, fold.labels(data.dataset.labels), np.random.default_rng(seed), most=4 * NARROW)
+    if len(chosen) < 2 * NARROW:  # too few to find so many axes
+        return embed_rows
     axes = _axes(embed_rows(chosen), NARROW, seed)
     return lambda rows: torch.cat([embed_rows(rows[i : i + CHUNK]) @ axes for i in range(0, len(rows), CHUNK)])
 

@@ -253,3 +253,32 @@ def test_nothing_half_written_is_left(store, tmp_path, out) -> None:
     with pytest.raises(MLCompareError, match="must be writable"):
         write_report([store], tmp_path / out)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_learning_curves_are_the_means_of_the_table(html, finished) -> None:
+    results = load_results(finished)
+    curves = results[(results["kind"] == "curve") & (results["source"] == "selected")]
+    means = curves.groupby(["loss", "step"])["value"].mean()
+    traces = charts(html)["s0-learning"]["data"]
+    assert {trace["legendgroup"] for trace in traces} == set(curves["loss"])
+    for trace in traces:
+        assert trace["y"] == pytest.approx([means[trace["legendgroup"], step] for step in trace["x"]], rel=1e-5)
+
+
+def test_the_verdict_is_cautious_where_a_loss_was_still_rising(store) -> None:
+    def rise(frame):
+        mine = (frame["kind"] == "curve") & (frame["loss"] == "cosface")
+        return frame.assign(value=frame["value"].where(~mine, 0.1 * frame["step"].astype(float)))
+
+    change_results(store, rise)
+    page = report_html([open_study(store)])
+    assert re.search(r"Caution:.*cosface.* still rising when training stopped", page.split("<main")[0])
+    rows = {row[0] for row in Tables(page).named("The last stretch")[1:]}
+    assert "cosface ↗" in rows
+
+
+def test_a_store_without_curves_has_no_section_of_them(store) -> None:
+    change_results(store, lambda frame: frame[frame["kind"] != "curve"].drop(columns="step"))
+    page = report_html([open_study(store)])
+    assert "Learning curves" not in page
+    assert "Caution" not in page.split("<main")[0]

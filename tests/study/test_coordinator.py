@@ -199,6 +199,26 @@ def test_the_engine_with_the_cheaper_training_is_chosen(tiny, monkeypatch, costs
     assert not list(measured), "a wide population is measured where it may pay, and only there"
 
 
+def test_a_population_is_timed_as_wide_as_some_seconds_allow() -> None:
+    from mlcompare.study.engine import WIDE_SECONDS, _width
+
+    assert _width(32, 3, 0.0001, 0.0001) == 32
+    assert _width(32, 3, 0.0, 0.0) == 32
+    assert 3 < _width(32, 3, 0.1, 0.03) < WIDE_SECONDS / (3 * 0.1)
+    assert _width(32, 3, 9.0, 9.0) == 3
+
+
+def test_the_probe_takes_steps_and_scores_nothing(tiny: dict, monkeypatch) -> None:
+    from mlcompare.study import engine
+
+    def scored(*_given, **_more):
+        raise AssertionError("a probe scores nothing")
+
+    monkeypatch.setattr("mlcompare.training.scoring.evaluate_with_classes", scored)
+    tiny["training"] |= {"evaluations": 4}
+    assert "failed" not in engine.choose_engine(make_plan(validated(tiny, "study"))).why
+
+
 def test_models_of_other_libraries_run_one_by_one(tiny: dict) -> None:
     from mlcompare.study import engine
 
@@ -240,13 +260,13 @@ def test_a_false_accept_rate_below_one_pair_is_refused(tiny: dict) -> None:
 def test_classes_without_a_score_are_left_out_of_the_journal(tiny: dict, tmp_path: Path, monkeypatch) -> None:
     from mlcompare.training import scoring
 
-    scored = scoring.evaluate_with_classes
+    scores = scoring.evaluate_with_classes
 
-    def without_a_class(*args, **options):
-        scores, by_class = scored(*args, **options)
-        return scores, {c: v if number else float("nan") for number, (c, v) in enumerate(by_class.items())}
+    def undefined_for_the_first(*given, **more):
+        found, by_class = scores(*given, **more)
+        return found, {c: v if c != min(by_class) else float("nan") for c, v in by_class.items()}
 
-    monkeypatch.setattr(scoring, "evaluate_with_classes", without_a_class)
+    monkeypatch.setattr(scoring, "evaluate_with_classes", undefined_for_the_first)
     run_study(tiny, tmp_path / "store", executor="in-process")
     assert (load_results(tmp_path / "store")["status"] == "ok").all()
 
