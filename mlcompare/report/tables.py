@@ -15,6 +15,9 @@ from mlcompare.report.records import records_csv, records_json
 
 __all__ = ["print_ranking", "ranking_csv", "ranking_json", "ranking_records", "ranking_table"]
 
+COLUMNS = ("mark", "loss", "family", "mean", "interval", "untuned", "to best", "p", "selected setting")
+DISPENSABLE = ("family", "untuned", "to best", "interval", "p")  # in a narrow terminal, in this order
+MOST_NAME = 24  # of a loss's name that is kept on one line
 WIDE = 120  # columns from which the selected settings fit into the ranking
 
 
@@ -51,7 +54,7 @@ def _number(value: float | None, sign: bool = False) -> str:
 def print_ranking(comparison: Comparison, console: Console) -> None:
     """Print the leaderboard, which family leads, the reasons of failures, and the notes."""
     settings = console.width >= WIDE
-    console.print(ranking_table(comparison, settings=settings))
+    console.print(ranking_table(comparison, settings=settings, width=console.width))
     marks = "★ best loss  ≈ not told apart from it (p is Holm-corrected for all pairs of losses)"
     if any(record["still_rising"] for record in ranking_records(comparison)):
         marks += "  ↗ still rising when training stopped"
@@ -67,31 +70,50 @@ def print_ranking(comparison: Comparison, console: Console) -> None:
         console.print(f"note: {note}", style="dim", soft_wrap=True, markup=False)
 
 
-def ranking_table(comparison: Comparison, *, settings: bool = True) -> Table:
-    """Return the leaderboard for a terminal, best first; ``settings`` adds a column of the selected ones."""
+def ranking_table(comparison: Comparison, *, settings: bool = True, width: int | None = None) -> Table:
+    """Return the leaderboard for a terminal, best first; ``settings`` adds a column of the selected ones.
+
+    In a terminal of ``width`` columns the names of the losses stay, and other columns are left out for them.
+    """
     title = f"{comparison.study}: {comparison.metric} on the sealed test classes"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("", no_wrap=True)
-    table.add_column("loss", overflow="fold")  # a long name is broken before a number is cut
-    table.add_column("family", no_wrap=True)
-    for name in ("mean", f"{100 * comparison.confidence:g} % interval", "untuned", "to best", "p"):
-        table.add_column(name, justify="right", no_wrap=True)
-    if settings:
-        table.add_column("selected setting", overflow="fold")
-    for record in ranking_records(comparison):
-        cells = [Text(cell) for cell in _cells(record, comparison.best, settings)]
-        table.add_row(*cells, style=_style(record, comparison.best))
+    records = ranking_records(comparison)
+    rows = [dict(zip(COLUMNS, _cells(record, comparison.best))) for record in records]
+    titles = {**{name: name for name in COLUMNS}, "mark": "", "interval": f"{100 * comparison.confidence:g} % interval"}
+    shown = [name for name in COLUMNS if settings or name != "selected setting"]
+    if width is not None:
+        shown = _fitting(shown, titles, rows, width)
+    for name in shown:
+        if name in ("loss", "selected setting"):  # what may be long is broken before a number is cut
+            table.add_column(titles[name], overflow="fold", min_width=min(12, width or 12) if name == "loss" else None)
+        else:
+            table.add_column(titles[name], justify="left" if name in ("mark", "family") else "right", no_wrap=True)
+    for record, row in zip(records, rows):
+        table.add_row(*(Text(row[name]) for name in shown), style=_style(record, comparison.best))
     return table
+
+
+def _fitting(names: list[str], titles: dict[str, str], rows: list[dict[str, str]], width: int) -> list[str]:
+    """Leave out columns, the least needed first, until the losses' names have room in a terminal of ``width``."""
+    longest = min(max((len(row["loss"]) for row in rows), default=4), MOST_NAME)
+    widths = {name: 1 + max(len(titles[name]), *(len(row[name]) for row in rows), 1) for name in names}
+    widths |= {"loss": 1 + longest, "selected setting": 0}
+    kept = list(names)
+    for name in DISPENSABLE:
+        if name in kept and sum(widths[each] for each in kept) + 2 > width:
+            kept.remove(name)
+    return kept
 
 
 def _style(record: dict[str, Any], best: str | None) -> str | None:
     return "dim" if record["family"] == "baseline" else "bold" if record["loss"] == best else None
 
 
-def _cells(record: dict[str, Any], best: str | None, settings: bool) -> list[str]:
+def _cells(record: dict[str, Any], best: str | None) -> list[str]:
     is_best = record["loss"] == best
     low, high = record["ci_low"], record["ci_high"]
-    cells = [
+    failed = record["mean"] is None
+    return [
         ("★" if is_best else "≈" if record["indistinguishable_from_best"] else "")
         + ("↗" if record["still_rising"] else ""),
         record["loss"],
@@ -101,14 +123,11 @@ def _cells(record: dict[str, Any], best: str | None, settings: bool) -> list[str
         _number(record["default_mean"]),
         "" if is_best else _number(record["difference_to_best"], sign=True),
         _number(record["p_value"]),
+        (record["reason"] if failed else _setting(record["hyperparameters"], record["at_bound"])) or "",
     ]
-    if settings:
-        failed = record["mean"] is None
-        cells.append((record["reason"] if failed else _setting(record["hyperparameters"], record["at_bound"])) or "")
-    return cells
 
 
 def _setting(values: dict[str, Any] | None, at_bound: list[str]) -> str:
     """Show the tuned numbers; a star marks one that was selected on the bound of its range."""
-    shown = {k: v for k, v in (values or {}).items() if isinstance(v, float)}
+    shown = {k: v for k, v in (values or {}).items() if isinstance(v, int | float) and not isinstance(v, bool)}
     return " ".join(f"{name}={value:.3g}{'*' if name in at_bound else ''}" for name, value in shown.items())

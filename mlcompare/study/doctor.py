@@ -16,7 +16,7 @@ from mlcompare.study.journal import JOURNAL, read_journal
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.results_table import write_tables
 from mlcompare.study.store import STUDY, Store
-from mlcompare.tracking import Tracker, local_uri, replace_database
+from mlcompare.tracking import Tracker, database_uri, replace_database
 from mlcompare.tracking.dashboard import shared_views
 from mlcompare.tracking.study_runs import describe, run_identities, runs_of
 
@@ -63,7 +63,7 @@ def _check_database(path: Path) -> str:
     if not path.is_file():
         return f"missing: {path.name}; --rebuild makes it"
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
         try:
             verdict = connection.execute("PRAGMA quick_check").fetchone()[0]
         finally:
@@ -87,7 +87,7 @@ def rebuild_views(store: Path) -> str:
         location = store / "artifacts" / "mlflow"
         fresh = store / f".mlflow.{os.getpid()}.db"
         tracker = Tracker(
-            local_uri(fresh),
+            database_uri(fresh),
             config.name,
             dataset=(config.dataset.name, fingerprint["dataset"]),
             description=describe(config.model_dump(mode="json")),

@@ -11,7 +11,7 @@ from mlcompare.metrics import higher_is_better
 from mlcompare.search.proposals import Told, optuna_study
 from mlcompare.search.space import Choice, Range, Space
 from mlcompare.study.config import StudyConfig
-from mlcompare.tracking import Blank, lay_empty
+from mlcompare.tracking import Blank, database_uri, lay_empty
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -48,8 +48,7 @@ def _storage(path: Path) -> RDBStorage:
         connection.execute("PRAGMA journal_mode=MEMORY")
         return connection
 
-    url = f"sqlite:///{path.resolve()}"
-    return RDBStorage(url, engine_kwargs={"creator": opened}, skip_compatibility_check=True)
+    return RDBStorage(database_uri(path), engine_kwargs={"creator": opened}, skip_compatibility_check=True)
 
 
 def _told(loss: str, config: StudyConfig, records: list[dict[str, Any]]) -> list[Told]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mlcompare.tracking.database import local_uri, replace_database
+from mlcompare.tracking.database import database_uri, local_uri, replace_database
 from mlcompare.tracking.records import Run
 from mlcompare.tracking.server import server_command
 from mlcompare.tracking.template import Blank, lay_empty
 from mlcompare.tracking.tracker import Tracker
 
-__all__ = ["Blank", "Run", "Tracker", "lay_empty", "local_uri", "replace_database", "server_command"]
+__all__ = ["Blank", "Run", "Tracker", "database_uri", "lay_empty", "local_uri", "replace_database", "server_command"]

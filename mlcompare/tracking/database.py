@@ -7,13 +7,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["lighten_commits", "local_path", "local_uri", "replace_database", "revision", "share"]
+__all__ = ["database_uri", "lighten_commits", "local_path", "local_uri", "replace_database", "revision", "share"]
 
 
-def local_uri(path: Path) -> str:
-    """Return the tracking URI of a store's own database, or of a database file."""
-    path = path if path.suffix == ".db" else path / "mlflow.db"
-    return f"sqlite:///{path.resolve()}"
+def local_uri(store: Path) -> str:
+    """Return the tracking URI of a store's own database; ``store`` is a folder, whatever its name ends in."""
+    return database_uri(store / "mlflow.db")
+
+
+def database_uri(path: Path) -> str:
+    """Return the address of a database file; SQLAlchemy escapes what means something in addresses.
+
+    >>> database_uri(Path("/runs/mlflow.db"))
+    'sqlite:////runs/mlflow.db'
+    """
+    from sqlalchemy import URL
+
+    return URL.create("sqlite", database=str(path.resolve())).render_as_string()
 
 
 def local_path(uri: str) -> Path | None:
@@ -23,8 +33,15 @@ def local_path(uri: str) -> Path | None:
     PosixPath('/runs/quickstart/mlflow.db')
     >>> local_path("http://127.0.0.1:5000")
     """
-    place = uri.removeprefix("sqlite:///")
-    return Path(place) if place != uri and place.startswith("/") and "?" not in place else None
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(uri)
+    except ArgumentError:
+        return None
+    place = url.database or ""
+    return Path(place) if url.drivername == "sqlite" and place.startswith("/") and not url.query else None
 
 
 def share(path: Path) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from mlcompare.comparison import compare
+from mlcompare.report.tables import ranking_table
 
 STUDY = {
     "name": "text",
@@ -43,3 +51,18 @@ def test_brackets_stay_and_no_encoding_ends_a_command(tmp_path: Path) -> None:
     run(tmp_path, "report", "runs/text")
     report = (tmp_path / "runs/text/report.html").read_text(encoding="utf-8")
     assert "arcface [m=0.3]" in report
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 120])
+def test_a_narrow_terminal_keeps_the_names_whole(width: int) -> None:
+    names = ["margin_based", "lifted_structure", "arcface"]
+    rows = [(name, run, "map_at_r", 0.5 + place / 10 + run / 100)
+            for place, name in enumerate(names) for run in range(4)]  # fmt: skip
+    found = compare(pd.DataFrame(rows, columns=["loss", "run", "metric", "value"]))
+    console = Console(width=width, file=io.StringIO())
+    console.print(ranking_table(found, settings=width >= 120, width=width))
+    lines = console.file.getvalue().splitlines()
+    for name, mean in zip(names, ("0.515", "0.615", "0.715")):
+        (line,) = [line for line in lines if name in line]
+        assert mean in line, "and its number beside it"
+    assert all(len(line) <= width for line in lines)

@@ -182,16 +182,16 @@ def test_a_loss_whose_workers_die_does_not_stop_the_others(tiny: dict, tmp_path:
 @pytest.mark.parametrize(
     ("costs", "populations", "why"),
     [
-        ([(0.1, 0.01), (0.1, 0.02), (0.1, 0.07)], False, "each further member"),  # 25 ms for each further member
-        ([(0.1, 0.01), (0.1, 0.02), (0.1, 0.03), (0.2, 0.04)], True, "populations: "),
-        ([(0.1, 0.01), (0.1, 0.02), (0.1, 0.03), (9.0, 0.04)], False, "single trainings: "),
+        ([(0.1, 0.01), (0.1, 0.07), (0.1, 0.02)], False, "each further member"),  # 25 ms for each further member
+        ([(0.1, 0.01), (0.1, 0.03), (0.1, 0.02), (0.2, 0.04)], True, "populations: "),
+        ([(0.1, 0.01), (0.1, 0.03), (0.1, 0.02), (9.0, 0.04)], False, "single trainings: "),
     ],
     ids=["bound by arithmetic", "bound by overhead", "slow to start"],
 )
 def test_the_engine_with_the_cheaper_training_is_chosen(tiny, monkeypatch, costs, populations, why) -> None:
     from mlcompare.study import engine
 
-    measured = iter(costs)  # seconds of the first step and of each further one: alone, one member, few, the round
+    measured = iter(costs)  # seconds of the first step and of each further one: alone, few members, one, the round
     monkeypatch.setattr(engine, "_cost", lambda run: next(measured))
     chosen = engine.choose_engine(make_plan(validated(tiny, "study")))
     assert chosen.populations == populations

@@ -15,7 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from mlcompare.study import run_study
-from mlcompare.tracking import Run, Tracker, lay_empty, local_uri, template
+from mlcompare.tracking import Run, Tracker, database_uri, lay_empty, local_uri, template
 from mlcompare.tracking.client import MLFLOW
 from mlcompare.tracking.database import revision
 
@@ -93,11 +93,11 @@ def test_commits_wait_for_the_disk_only_in_other_databases(laid: Path, tmp_path:
     event.listen(Engine, "checkin", look)
     try:
         for _ in range(2):  # the second opens a database that is there
-            tracker = Tracker(local_uri(tmp_path / "ours.db"), "study", artifacts=tmp_path / "artifacts")
+            tracker = Tracker(database_uri(tmp_path / "ours.db"), "study", artifacts=tmp_path / "artifacts")
             tracker.log(TRIAL)
             assert tracker.close() is None
         shutil.copyfile(tmp_path / "ours.db", tmp_path / "another.db")
-        MlflowClient(tracking_uri=local_uri(tmp_path / "another.db")).get_experiment_by_name("study")
+        MlflowClient(tracking_uri=database_uri(tmp_path / "another.db")).get_experiment_by_name("study")
     finally:
         event.remove(Engine, "checkin", look)
     assert levels == {"ours": {1}, "another": {2}}
@@ -126,7 +126,7 @@ def test_mlflow_runs_no_migration_on_a_copy(laid: Path, tmp_path: Path, monkeypa
     client = MlflowClient(tracking_uri=local_uri(tmp_path))  # it refuses a revision that is not its last
     assert [e.name for e in client.search_experiments()] == ["Default"]
     with pytest.raises(AssertionError, match="migration"):
-        MlflowClient(tracking_uri=local_uri(tmp_path / "without.db"))
+        MlflowClient(tracking_uri=database_uri(tmp_path / "without.db"))
 
 
 def test_a_template_knows_no_path(made: Path, tmp_path: Path) -> None:
