@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from mlcompare.data.dataset import Dataset
 from mlcompare.data.images import read_image
+from mlcompare.data.joined import joined_images
 from mlcompare.errors import DataError, InvalidValueError
 
 __all__ = ["Pairs", "read_pairs", "with_pairs"]
@@ -57,8 +59,8 @@ def read_pairs(path: str, dataset: Dataset) -> Pairs:
 def with_pairs(dataset: Dataset, path: str) -> Dataset:
     """Return the dataset with the images of a ``.bin`` appended; a ``.txt`` list brings none.
 
-    The file doesn't say who is on an image: images joined by pairs of one person are a class of their own. All samples
-    are then held in memory.
+    The file doesn't say who is on an image: images joined by pairs of one person are a class of their own. They are
+    decoded one at a time; where all samples are too many for memory, they lie in a file in the user's cache.
 
     Raises:
         InvalidValueError: another ending.
@@ -70,15 +72,10 @@ def with_pairs(dataset: Dataset, path: str) -> Dataset:
     if not dataset.is_images:
         raise DataError("a .bin holds images, so the dataset must too", value="features", place=place)
     encoded, same = _read_bin(file, place)
-    channels, height, width = dataset.sample_shape
-    images = np.empty((len(encoded), *dataset.sample_shape), np.uint8)
-    for row, content in enumerate(encoded):
-        try:
-            images[row] = read_image(io.BytesIO(content), (height, width), channels=channels)
-        except DataError:
-            raise DataError(
-                "every image must be readable", value=f"image {row} of {len(encoded)}", place=place
-            ) from None
+    with file.open("rb") as stream:
+        key = f"{dataset.fingerprint} {hashlib.file_digest(stream, 'sha256').hexdigest()} {dataset.sample_shape}"
+    images = _decoded(encoded, dataset.sample_shape, place)
+    samples = joined_images(dataset.samples, images, len(encoded), key=key, place=place)
     person = np.arange(len(encoded))
     person[1::2][same] = person[::2][same]
     _, person = np.unique(person, return_inverse=True)
@@ -86,9 +83,20 @@ def with_pairs(dataset: Dataset, path: str) -> Dataset:
     names = (*dataset.class_names, *(f"{file.name}:{number}" for number in range(person.max() + 1)))
     split = None if dataset.split is None else np.concatenate([dataset.split, np.full(len(encoded), "test")])
     return replace(
-        dataset, samples=np.concatenate([dataset.samples, images]), labels=labels, class_names=names, split=split,
+        dataset, samples=samples, labels=labels, class_names=names, split=split,
         paths=None, fingerprint="",
     )  # fmt: skip
+
+
+def _decoded(encoded: list[bytes], shape: tuple[int, ...], place: str) -> Iterator[np.ndarray]:
+    channels, height, width = shape
+    for row, content in enumerate(encoded):
+        try:
+            yield read_image(io.BytesIO(content), (height, width), channels=channels)
+        except DataError:
+            raise DataError(
+                "every image must be readable", value=f"image {row} of {len(encoded)}", place=place
+            ) from None
 
 
 def _checked(path: object) -> tuple[Path, str]:

@@ -190,3 +190,24 @@ def test_cut_and_random_bytes_are_refused(tmp_path: Path) -> None:
             with_pairs(load_dataset("digits"), str(tmp_path / "x.bin"))
         except DataError:
             continue
+
+
+def test_many_images_are_mapped_and_decoded_once(tmp_path: Path, monkeypatch) -> None:
+    from mlcompare.data import joined, pairs
+
+    (tmp_path / "x.bin").write_bytes(pickle.dumps((IMAGES, SAME)))
+    digits = load_dataset("digits")
+    small = with_pairs(digits, str(tmp_path / "x.bin"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(joined, "IN_MEMORY", 0)
+    mapped = with_pairs(digits, str(tmp_path / "x.bin"))
+    assert isinstance(mapped.samples, np.memmap)
+    np.testing.assert_array_equal(mapped.samples, small.samples)
+    assert mapped.fingerprint == small.fingerprint
+    monkeypatch.setattr(pairs, "read_image", lambda *_args, **_options: pytest.fail("decoded again"))
+    again = with_pairs(digits, str(tmp_path / "x.bin"))
+    np.testing.assert_array_equal(again.samples, small.samples)
+    (tmp_path / "y.bin").write_bytes(pickle.dumps((IMAGES[::-1], SAME)))
+    with pytest.raises(pytest.fail.Exception):
+        with_pairs(digits, str(tmp_path / "y.bin"))
+    assert len(list((tmp_path / "cache/mlcompare").iterdir())) == 1, "nothing half-written is left"
