@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mlcompare.cli.app import app
 from mlcompare.cli.options import PluginOption, StoreOption, StudyArgument
-from mlcompare.cli.ranking import leave_report, print_failures, print_ranking
+from mlcompare.cli.ranking import any_result, leave_report, print_failures, print_ranking
 
 __all__ = ["check", "run"]
 
@@ -69,6 +69,9 @@ def run(
     console.print(
         f"read more: mlcompare report {quote(str(outcome.store))}  (written: {report})", soft_wrap=True, markup=False
     )
+    if not any_result(outcome.store):
+        console.print("no loss has a result: every final training failed", style="red")
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -11,7 +11,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from mlcompare.comparison import Comparison
 
-__all__ = ["compared", "leave_report", "print_failures", "print_ranking"]
+__all__ = ["any_result", "compared", "leave_report", "print_failures", "print_ranking"]
 
 
 def print_failures(store: Path, console: Console) -> None:
@@ -27,6 +27,14 @@ def print_failures(store: Path, console: Console) -> None:
             soft_wrap=True,
             markup=False,
         )
+
+
+def any_result(store: Path) -> bool:
+    """Whether the final training of any loss succeeded."""
+    from mlcompare.study import read_journal
+
+    jobs = (record for record in read_journal(store / "journal.jsonl") if record["type"] == "job")
+    return any(job["kind"] == "final" and job["status"] == "ok" for job in jobs)
 
 
 def leave_report(store: Path, tracking_uri: str | None, console: Console) -> Path:

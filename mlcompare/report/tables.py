@@ -96,8 +96,8 @@ def ranking_table(comparison: Comparison, *, settings: bool = True, width: int |
 def _fitting(names: list[str], titles: dict[str, str], rows: list[dict[str, str]], width: int) -> list[str]:
     """Leave out columns, the least needed first, until the losses' names have room in a terminal of ``width``."""
     longest = min(max((len(row["loss"]) for row in rows), default=4), MOST_NAME)
-    widths = {name: 1 + max(len(titles[name]), *(len(row[name]) for row in rows), 1) for name in names}
-    widths |= {"loss": 1 + longest, "selected setting": 0}
+    widths = {name: 2 + max(len(titles[name]), *(len(row[name]) for row in rows), 1) for name in names}
+    widths |= {"loss": 2 + longest, "selected setting": 0}
     kept = list(names)
     for name in DISPENSABLE:
         if name in kept and sum(widths[each] for each in kept) + 2 > width:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,6 @@ from torch import nn
 from mlcompare.data import (
     SAMPLERS,
     Dataset,
-    Splits,
     check_augmentation,
     load_dataset,
     resolve_augmentation,
@@ -31,10 +29,10 @@ from mlcompare.errors import (
 )
 from mlcompare.execution.bundles import versions
 from mlcompare.losses.compose import LossEntry
-from mlcompare.metrics import parse_metric
 from mlcompare.registry import Registry
 from mlcompare.search.space import Space
 from mlcompare.study.config import StudyConfig
+from mlcompare.study.metric_checks import check_measurable, check_metric_names
 from mlcompare.study.places import section
 from mlcompare.study.spaces import LossPlan, fit_losses, plan_losses
 from mlcompare.study.study_data import bounded_splits, corrupted_splits, paired, protocol_splits
@@ -233,11 +231,7 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
     _check_names(config, place)
     _check_trainer(config, place)
     losses = plan_losses(config, place)
-    with section(place, "search.objective"):
-        _check_metric(config.search.objective, config)
-    with section(place, "final.metrics"):
-        for metric in config.final.metrics:
-            _check_metric(metric, config)
+    check_metric_names(config, place)
     with section(place, "dataset"):
         dataset = load_dataset(config.dataset.name, **config.dataset.options)
     with section(place, "protocol.pairs"):
@@ -256,8 +250,7 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
         clean = protocol_splits(config, dataset)
     with section(place, "corruption"):
         splits = bounded_splits(config, dataset, corrupted_splits(config, dataset, clean))
-    with section(place, "search.objective"):
-        _check_far(config, dataset, splits)
+    check_measurable(config, dataset, splits, place)
     with section(place, "encoder"):
         if config.encoder.frozen:
             dataset = frozen_features(
@@ -317,28 +310,3 @@ def _check_baselines(config: StudyConfig, dataset: Dataset) -> None:
         if not spec.suits(dataset):
             cure = f"leave it out; {', '.join(baselines_of(dataset))} suit"
             raise InvalidValueError("a baseline must suit the dataset", value=name, cure=cure)
-
-
-def _check_metric(name: str, config: StudyConfig) -> None:
-    metric = parse_metric(name)
-    if metric.group == "closed_set" and config.protocol.kind != "closed_set":
-        cure = "choose protocol.kind: closed_set, or a metric of embeddings such as recall_at_1"
-        rule = f"`{name}` needs the same classes in training and test"
-        raise InvalidValueError(rule, value=f"protocol.kind: {config.protocol.kind}", cure=cure)
-    if config.protocol.kind == "verification_pairs" and metric.group != "verification":
-        cure = "choose verification_accuracy, auc, eer or tar_at_far_1e-2"
-        raise InvalidValueError("pairs are scored by verification metrics", value=name, cure=cure)
-
-
-def _check_far(config: StudyConfig, dataset: Dataset, splits: Splits) -> None:
-    """A false accept rate can be kept only where one false accept is not already more than it."""
-    metric = parse_metric(config.search.objective)
-    if metric.stem != "tar_at_far" or metric.far is None:
-        return
-    for number, fold in enumerate(splits.folds):
-        sizes = np.unique(dataset.labels[fold.scored], return_counts=True)[1]
-        different = (int(sizes.sum()) ** 2 - int((sizes**2).sum())) // 2
-        if different * metric.far * (1 + 1e-12) < 1:
-            rule = f"`{metric.name}` needs {math.ceil(1 / metric.far)} pairs of different classes in every fold"
-            cure = "choose a higher rate, fewer folds, or auc"
-            raise InvalidValueError(rule, value=f"{different} in the validation samples of fold {number}", cure=cure)

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from mlcompare.errors import InvalidValueError
 from mlcompare.execution.devices import resolve_device
 from mlcompare.execution.executors import create_executor
 from mlcompare.metrics import higher_is_better
@@ -120,6 +121,7 @@ def run_study(
         StoreError: the store is held, damaged, or belongs to another study.
     """
     started = time.perf_counter()
+    _check_address(tracking_uri)
     place = "study" if isinstance(study, StudyConfig | dict) else str(study)
     config = study if isinstance(study, StudyConfig) else _read(study)
     config = config.replaced(trials=trials, steps=steps, seeds=seeds)
@@ -178,6 +180,17 @@ def _begun(plan: StudyPlan) -> str:
         f"{plan.config.name}: {len(dataset)} samples of {len(dataset.class_names)} classes, at most "
         f"{sum(counts.values())} trainings and baselines"
     )
+
+
+def _check_address(uri: str | None) -> None:
+    """A server has a scheme: without one MLflow would take its address for a folder, when everything is trained."""
+    known = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "file", "databricks")
+    scheme = (uri or "").partition(":")[0].partition("+")[0]
+    if uri is not None and (("://" not in uri and not uri.startswith(("file:", "databricks"))) or scheme not in known):
+        cure = f"write http://{uri}" if "://" not in uri else f"use one of {', '.join(known)}"
+        raise InvalidValueError(
+            "a tracking server's address has a scheme", value=uri, cure=cure, place="--tracking-uri"
+        )
 
 
 def _take_back_failures(store: Store) -> None:
