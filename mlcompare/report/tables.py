@@ -16,7 +16,7 @@ from mlcompare.report.records import records_csv, records_json
 __all__ = ["print_ranking", "ranking_csv", "ranking_json", "ranking_records", "ranking_table"]
 
 COLUMNS = ("mark", "loss", "family", "mean", "interval", "untuned", "to best", "p", "selected setting")
-DISPENSABLE = ("family", "untuned", "to best", "interval", "p")  # in a narrow terminal, in this order
+DISPENSABLE = ("untuned", "family", "to best", "interval", "p")  # in a narrow terminal, in this order
 MOST_NAME = 24  # of a loss's name that is kept on one line
 WIDE = 120  # columns from which the selected settings fit into the ranking
 
@@ -76,7 +76,7 @@ def ranking_table(comparison: Comparison, *, settings: bool = True, width: int |
     In a terminal of ``width`` columns the names of the losses stay, and other columns are left out for them.
     """
     title = f"{comparison.study}: {comparison.metric} on the sealed test classes"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
     records = ranking_records(comparison)
     rows = [dict(zip(COLUMNS, _cells(record, comparison.best))) for record in records]
     titles = {**{name: name for name in COLUMNS}, "mark": "", "interval": f"{100 * comparison.confidence:g} % interval"}
@@ -100,7 +100,7 @@ def _fitting(names: list[str], titles: dict[str, str], rows: list[dict[str, str]
     widths |= {"loss": 2 + longest, "selected setting": 0}
     kept = list(names)
     for name in DISPENSABLE:
-        if name in kept and sum(widths[each] for each in kept) + 2 > width:
+        if name in kept and sum(widths[each] for each in kept) - 1 > width:
             kept.remove(name)
     return kept
 
