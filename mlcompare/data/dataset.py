@@ -28,6 +28,7 @@ class Dataset:
         split: ``(N,)`` text, an official split (``train``, ``test``), where there is one.
         credit: whom to thank for the data.
         paths: ``(N,)`` relative paths of the images, where they were files.
+        notes: what a reader should know of how the data were read: files left out, say.
 
     Raises:
         DataError: shapes or types don't fit, or a feature is not finite.
@@ -41,6 +42,7 @@ class Dataset:
     credit: str = ""
     fingerprint: str = field(default="")
     paths: tuple[str, ...] | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         images = self.samples.ndim == 4 and self.samples.dtype == np.uint8

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from mlcompare.data.cache import ImageFile, cache_folders, cached_images, checked_cache
 from mlcompare.data.dataset import Dataset, register_dataset
 from mlcompare.data.images import checked_channels, checked_size, readable_endings
 from mlcompare.data.labels import encode_labels
 from mlcompare.data.options import checked_flag, checked_path
+from mlcompare.data.skipped import SPLIT_FOLDERS, LeftOut, is_systems_own
 from mlcompare.errors import DataError, InvalidValueError
 
 __all__ = ["image_folder", "scan"]
@@ -29,7 +33,9 @@ def image_folder(
 ) -> Dataset:
     """Images in class sub-folders, in any format that Pillow reads; decoded once.
 
-    Hidden files and files without an image's ending are no samples. Samples are ordered by their relative paths.
+    Hidden files, what systems leave behind (`@eaDir`, `__MACOSX`, `Thumbs.db`, …) and files without an image's ending
+    are no samples; they are counted. Samples are ordered by their relative paths. A folder of nothing but `train`,
+    `test` and perhaps `val` is read as the official split, with the classes below them.
 
     Args:
         path: the folder.
@@ -54,15 +60,43 @@ def image_folder(
     if not root.is_dir():
         got = "a file" if root.exists() else "nothing there"
         raise DataError("`path` must be a folder of class folders", value=got, place=place)
-    files, empty = scan(root, place=place)
+    left_out = LeftOut()
+    files, empty = scan(root, place=place, left_out=left_out)
     _check(files, empty, allow_empty=checked_flag("allow_empty", allow_empty, place=place), place=place)
     images = cached_images(
         root, files, size=size, channels=channels, folders=folders, skip_corrupt=skip_corrupt, place=place
     )
-    classes = [_class(files[row].path, class_of) for row in images.rows]
-    labels, names = encode_labels(classes, place=place)
     paths = tuple(files[row].path for row in images.rows)
-    return Dataset("image_folder", images.samples, labels, names, fingerprint=images.fingerprint(labels), paths=paths)
+    split = _official_split(paths)
+    inner = paths if split is None else tuple(path.partition("/")[2] for path in paths)
+    loose = [path for path, within in zip(paths, inner) if "/" not in within]
+    if loose:
+        cure = "move them into class folders, or rename the folder if `train` and `test` are classes"
+        raise DataError(
+            "each image of a split must lie in a class folder", value=_listed(loose), cure=cure, place=place
+        )
+    labels, names = encode_labels([_class(path, class_of) for path in inner], place=place)
+    notes = [note for note in (left_out.sentence(), _skipped(len(files) - len(paths)), _told(split)) if note]
+    return Dataset(
+        "image_folder", images.samples, labels, names, split, fingerprint=images.fingerprint(labels), paths=paths,
+        notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _official_split(paths: Sequence[str]) -> np.ndarray | None:
+    """Return the split that the top folders name, where all of them do and training and test are among them."""
+    tops = [path.partition("/")[0].lower() for path in paths]
+    if not {SPLIT_FOLDERS.get(top, "") for top in tops} >= {"train", "test"} or not set(tops) <= set(SPLIT_FOLDERS):
+        return None
+    return np.array([SPLIT_FOLDERS[top] for top in tops])
+
+
+def _told(split: np.ndarray | None) -> str:
+    return "" if split is None else f"the top folders ({', '.join(np.unique(split))}) are read as the official split"
+
+
+def _skipped(count: int) -> str:
+    return f"{count} files that can't be decoded were left out (skip_corrupt)" if count else ""
 
 
 def _class(path: str, class_of: str) -> str:
@@ -88,15 +122,16 @@ def _listed(names: list[str]) -> str:
     return ", ".join(shown) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
-def scan(root: Path, *, place: str) -> tuple[list[ImageFile], list[str]]:
+def scan(root: Path, *, place: str, left_out: LeftOut | None = None) -> tuple[list[ImageFile], list[str]]:
     """Return the image files below ``root``, sorted by relative path, and the folders with no image below them.
 
-    Links are followed, but a folder that contains itself through a link is refused.
+    Links are followed, but a folder that contains itself through a link is refused. What is no sample is counted in
+    ``left_out``.
 
     Raises:
         DataError: a folder can't be listed, or contains itself.
     """
-    endings = readable_endings()
+    endings, left_out = readable_endings(), left_out or LeftOut()
     files: list[ImageFile] = []
     empty: list[str] = []
 
@@ -109,12 +144,15 @@ def scan(root: Path, *, place: str) -> tuple[list[ImageFile], list[str]]:
         with os.scandir(folder) as entries:
             for entry in entries:
                 name = f"{relative}/{entry.name}" if relative else entry.name
-                if entry.name.startswith("."):
+                if is_systems_own(entry.name):
+                    left_out.add(name)
                     continue
                 if entry.is_dir():
                     filled |= visit(entry.path, name, above | {here})
                 elif os.path.splitext(entry.name)[1].lower() in endings:
                     files.append(_described(entry, name))
+                else:
+                    left_out.add(name)
         filled |= len(files) > before
         if not filled and relative:
             empty.append(relative)

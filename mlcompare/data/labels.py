@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ def encode_labels(values: np.ndarray | Sequence[Any], *, place: str) -> tuple[np
         place: where the labels come from, for the message.
 
     Raises:
-        DataError: labels are missing, empty, not one for each row, or neither whole numbers nor text.
+        DataError: labels are missing, empty, not one for each row, neither whole numbers nor text, or look alike.
 
     >>> encode_labels(["10", "9", "10"], place="labels")
     (array([1, 0, 1]), ('9', '10'))
@@ -43,7 +44,21 @@ def encode_labels(values: np.ndarray | Sequence[Any], *, place: str) -> tuple[np
         cure = "store them as integers or as text"
         raise DataError("labels must be whole numbers or text", value=str(array.dtype), cure=cure, place=place)
     names, labels = np.unique(array, return_inverse=True)
+    if array.dtype.kind == "U":
+        _refuse_look_alikes(names, place)
     return labels.reshape(-1).astype(np.int64), tuple(str(name) for name in names)
+
+
+def _refuse_look_alikes(names: np.ndarray, place: str) -> None:
+    """Two spellings of one name would be two classes, one of them sealed perhaps and the other trained on."""
+    seen: dict[str, str] = {}
+    for name in names.tolist():
+        plain = " ".join(unicodedata.normalize("NFC", name).split())
+        if plain in seen:
+            rule = "labels that look alike are one class under two names (blanks, or Unicode forms)"
+            cure = "write them in one way"
+            raise DataError(rule, value=f"{seen[plain]!a} and {name!a}", cure=cure, place=place)
+        seen[plain] = name
 
 
 def _from_objects(array: np.ndarray, place: str) -> np.ndarray:

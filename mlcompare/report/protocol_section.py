@@ -41,6 +41,7 @@ def _overview(study: Study, samples: TestSamples | None) -> Html:
         ("dataset fingerprint", known.get("dataset")),
         ("protocol", _mapping(config.get("protocol", {}))),
         ("split hash", known.get("splits")),
+        ("notes on the data", "; ".join(study.data_notes()) or None),
         ("sealed", _sealed(sealed, samples)),
         ("corruption", _corruption(config.get("corruption", {}))),
         ("encoder", _mapping(config.get("encoder", {}))),

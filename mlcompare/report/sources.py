@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,13 @@ class Study:
         """Return one row of the results for each training, and for each baseline."""
         rows = self.results[self.results["kind"] != "curve"]
         return rows.drop_duplicates(["kind", "loss", "trial", "fold", "seed"])
+
+    def data_notes(self) -> list[str]:
+        """Return what the run noted of the data: files left out, duplicates; nothing in a store without such notes."""
+        path = self.path / "artifacts" / "data_notes.json"
+        with suppress(OSError, ValueError):
+            return [str(note) for note in json.loads(path.read_text(encoding="utf-8"))]
+        return []
 
     def losses(self) -> list[str]:
         """Return the losses that have a score, best first; no baselines."""

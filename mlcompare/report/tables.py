@@ -76,7 +76,9 @@ def ranking_table(comparison: Comparison, *, settings: bool = True, width: int |
     In a terminal of ``width`` columns the names of the losses stay, and other columns are left out for them.
     """
     title = f"{comparison.study}: {comparison.metric} on the sealed test classes"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False
+    )
     records = ranking_records(comparison)
     rows = [dict(zip(COLUMNS, _cells(record, comparison.best))) for record in records]
     titles = {**{name: name for name in COLUMNS}, "mark": "", "interval": f"{100 * comparison.confidence:g} % interval"}

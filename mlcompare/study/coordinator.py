@@ -14,7 +14,6 @@ from mlcompare.execution.bundles import Bundle
 from mlcompare.execution.executors import Executor
 from mlcompare.files import whole_file
 from mlcompare.metrics import higher_is_better
-from mlcompare.search.first_settings import first_settings
 from mlcompare.search.proposals import Told, propose
 from mlcompare.search.racing import clearly_behind, paired_spread
 from mlcompare.study.plan import StudyPlan
@@ -233,7 +232,7 @@ class Coordinator:
                 [self._told(loss, number) for number in range(numbers.start)],
                 numbers,  # the whole round, also where a part of it was asked before: each ask sees those before it
                 seed_parts=("search", search.seed, self.plan.config.name, loss),
-                published=first_settings(plan.entry, plan.space),
+                published=plan.first,
                 trials=search.trials,
                 startup_trials=search.startup_trials,
                 maximize=higher_is_better(self.plan.objective),

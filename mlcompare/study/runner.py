@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -13,12 +14,14 @@ from rich.console import Console
 from mlcompare.errors import InvalidValueError
 from mlcompare.execution.devices import resolve_device
 from mlcompare.execution.executors import create_executor
+from mlcompare.files import write_atomically
 from mlcompare.metrics import higher_is_better
 from mlcompare.study.config import StudyConfig, read_study
 from mlcompare.study.coordinator import Coordinator
 from mlcompare.study.engine import settle_engine
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.plan import StudyPlan, make_plan
+from mlcompare.study.plan_summary import data_notes
 from mlcompare.study.progress import ProgressObserver
 from mlcompare.study.results_table import write_tables
 from mlcompare.study.sealed_samples import keep_test_samples
@@ -38,6 +41,7 @@ from mlcompare.tracking.study_runs import (
 __all__ = ["StudyOutcome", "default_store", "run_study"]
 
 
+DATA_NOTES = "data_notes.json"
 CLOSING_SECONDS = 10.0  # for what is queued for MLflow when a study breaks off: the next run catches up
 
 
@@ -151,10 +155,13 @@ def run_study(
         )  # fmt: skip
         try:
             keep_test_samples(path, plan.data)
+            notes = keep_data_notes(path, plan)
             coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations)
             if console is not None:
                 noun = "worker" if jobs.workers == 1 else "workers"
                 console.print(f"{jobs.workers} {noun}, {engine.why}", soft_wrap=True, markup=False)
+                for note in notes:
+                    console.print(f"note: {note}", soft_wrap=True, markup=False)
             resumed = coordinator.resumed
             _catch_up(coordinator, tracker)
             try:
@@ -180,6 +187,16 @@ def _begun(plan: StudyPlan) -> str:
         f"{plan.config.name}: {len(dataset)} samples of {len(dataset.class_names)} classes, at most "
         f"{sum(counts.values())} trainings and baselines"
     )
+
+
+def keep_data_notes(store: Path, plan: StudyPlan) -> list[str]:
+    """Leave ``artifacts/data_notes.json`` in a store, once, for the report; return the notes."""
+    path = store / "artifacts" / DATA_NOTES
+    if path.is_file():
+        return [str(note) for note in json.loads(path.read_text(encoding="utf-8"))]
+    notes = data_notes(plan)
+    write_atomically(path, json.dumps(notes, ensure_ascii=False).encode())
+    return notes
 
 
 def _check_address(uri: str | None) -> None:

@@ -12,6 +12,7 @@ import torch
 from mlcompare.data import AUGMENTATIONS, check_augmentation, check_sampler, resolve_augmentation
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.compose import LossEntry
+from mlcompare.search.first_settings import first_settings
 from mlcompare.search.needs import fitted
 from mlcompare.search.space import Choice, Range, Space
 from mlcompare.search.training_space import PRETRAINED_LR, training_space
@@ -31,6 +32,7 @@ class LossPlan:
     entry: LossEntry
     space: Space
     said: frozenset[str] = frozenset()
+    first: tuple[Mapping[str, Any], ...] = ()  # settings to try before any sampling, after the paper's
 
     @property
     def name(self) -> str:
@@ -93,7 +95,7 @@ def fit_losses(
         if pretrained and "lr" in space and "lr" not in loss.said:
             space["lr"] = training_space({"lr": PRETRAINED_LR}, {})["lr"]
         space = fitted(loss.entry, space, config.training, fewest, said=loss.said)
-        found[name] = replace(loss, space=space)
+        found[name] = replace(loss, space=space, first=first_settings(loss.entry, space))
         with section(place, f"losses.{name}"):
             _check_batches(space, config, labels)
             _check_strengths(space, data)

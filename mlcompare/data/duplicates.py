@@ -1,0 +1,67 @@
+"""Exact duplicates: the same pixels or features in two classes, or on both sides of the seal."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlcompare.data.dataset import Dataset
+
+__all__ = ["Duplicates", "find_duplicates"]
+
+MOST_BYTES = 4 << 30  # that are read for it; a larger set is not searched
+SHOWN = 3  # groups that are named
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Groups of rows with the same content: of several classes, and on both sides of the seal."""
+
+    across_classes: tuple[tuple[int, ...], ...]
+    across_seal: tuple[tuple[int, ...], ...]
+
+    def sentences(self, dataset: Dataset) -> list[str]:
+        """Say how many there are, and name the first ones; nothing where there are none."""
+        told = ((self.across_classes, "in more than one class"), (self.across_seal, "both sealed and not"))
+        return [
+            f"{len(groups)} {noun} stand{'s' * (len(groups) == 1)} {where}: {_named(groups, dataset)}"
+            for groups, where in told if groups
+            for noun in ["sample" if len(groups) == 1 else "samples"]
+        ]  # fmt: skip
+
+
+def find_duplicates(dataset: Dataset, sealed: np.ndarray) -> Duplicates:
+    """Return the exact duplicates that tell the classes, or the sealed rows, apart wrongly.
+
+    Args:
+        sealed: the rows that no training may see.
+
+    >>> samples = np.array([[1.0], [2.0], [1.0], [2.0]], dtype=np.float32)
+    >>> data = Dataset("tiny", samples, np.array([0, 0, 1, 0]), ("a", "b"))
+    >>> find_duplicates(data, np.array([3]))
+    Duplicates(across_classes=((0, 2),), across_seal=((1, 3),))
+    """
+    if dataset.samples.nbytes > MOST_BYTES:
+        return Duplicates((), ())
+    rows: dict[bytes, list[int]] = {}
+    for row in range(len(dataset)):
+        content = np.ascontiguousarray(dataset.samples[row])
+        rows.setdefault(hashlib.blake2b(content.data, digest_size=16).digest(), []).append(row)
+    hidden = np.zeros(len(dataset), dtype=bool)
+    hidden[sealed] = True
+    groups = [tuple(group) for group in rows.values() if len(group) > 1]
+    return Duplicates(
+        tuple(group for group in groups if len(set(dataset.labels[list(group)].tolist())) > 1),
+        tuple(group for group in groups if 0 < hidden[list(group)].sum() < len(group)),
+    )
+
+
+def _named(groups: Sequence[tuple[int, ...]], dataset: Dataset) -> str:
+    def name(row: int) -> str:
+        return dataset.paths[row] if dataset.paths else f"row {row} ({dataset.class_names[dataset.labels[row]]})"
+
+    shown = ["; ".join(" = ".join(name(row) for row in group[:4]) for group in groups[:SHOWN])]
+    return shown[0] + (f"; and {len(groups) - SHOWN} more" if len(groups) > SHOWN else "")
