@@ -48,6 +48,7 @@ def _overview(study: Study, samples: TestSamples | None) -> Html:
         ("training", _mapping({k: v for k, v in training.items() if v not in (None, {})})),
         ("search", f"{search.get('trials')} trials for each loss, {search.get('parallel')} asked at a time, objective "
                    f"{search.get('objective')} on validation; trial 0 is the published default"),
+        ("dimensions searched", _dimensions(known.get("spaces", {}))),
         ("final", f"default and selected setting retrained on {config.get('protocol', {}).get('folds')} folds × "
                   f"{final.get('seeds')} seeds, scored once on the sealed samples"),
         ("seeds", f"splits {config.get('protocol', {}).get('seed')}, search {search.get('seed')}, "
@@ -104,6 +105,12 @@ def _spaces(study: Study) -> Html | None:
         return None
     inner = table("What was searched for each loss, and what was fixed", ["loss", "name", "range", "trial 0"], rows)
     return tag("details", tag("summary", "Search spaces"), inner)
+
+
+def _dimensions(spaces: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """How many dimensions each loss had to search with the same budget."""
+    counts = {loss: sum(isinstance(value, dict) for value in space.values()) for loss, space in spaces.items()}
+    return ", ".join(f"{loss} {count}" for loss, count in counts.items()) or None
 
 
 def _dimension(value: Any) -> tuple[str, str]:

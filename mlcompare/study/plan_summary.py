@@ -27,9 +27,9 @@ def print_outline(plan: StudyPlan, console: Console) -> None:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
     if plan.corrupted():
         console.print(f"training samples are corrupted: {plan.corrupted()} (fold 0)", soft_wrap=True, markup=False)
-    table = Table("loss", "family", "searched")
+    table = Table("loss", "family", "dimensions", "searched")
     for name, loss in plan.losses.items():
-        table.add_row(Text(name), loss.entry.family, Text(_searched(loss.space)))
+        table.add_row(Text(name), loss.entry.family, str(len(loss.dimensions)), Text(_searched(loss.space)))
     console.print(table)
     for name, loss in plan.losses.items():
         for setting, reason in published_trials(loss.space, loss.entry.published)[1]:

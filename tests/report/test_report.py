@@ -188,6 +188,13 @@ def fail(frame, loss: str):
     return frame
 
 
+def test_the_number_of_dimensions_stands_beside_the_budget(store) -> None:
+    page = report_html([open_study(store)])
+    spaces = json.loads((store / "study.json").read_text())["spaces"]
+    counts = {loss: sum(isinstance(d, dict) for d in space.values()) for loss, space in spaces.items()}
+    assert ", ".join(f"{loss} {count}" for loss, count in counts.items()) in page
+
+
 def test_failed_losses_are_named_with_their_reason(store) -> None:
     change_results(store, lambda frame: fail(frame, "cosface"))
     (store / "per_class.parquet").unlink()
