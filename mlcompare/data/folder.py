@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ def image_folder(
         root, files, size=size, channels=channels, folders=folders, skip_corrupt=skip_corrupt, place=place
     )
     paths = tuple(files[row].path for row in images.rows)
-    split = _official_split(paths)
+    split = _official_split(paths, place)
     inner = paths if split is None else tuple(path.partition("/")[2] for path in paths)
     loose = [path for path, within in zip(paths, inner) if "/" not in within]
     if loose:
@@ -83,16 +84,31 @@ def image_folder(
     )  # fmt: skip
 
 
-def _official_split(paths: Sequence[str]) -> np.ndarray | None:
+def _official_split(paths: Sequence[str], place: str) -> np.ndarray | None:
     """Return the split that the top folders name, where all of them do and training and test are among them."""
     tops = [path.partition("/")[0].lower() for path in paths]
-    if not {SPLIT_FOLDERS.get(top, "") for top in tops} >= {"train", "test"} or not set(tops) <= set(SPLIT_FOLDERS):
+    if not {SPLIT_FOLDERS.get(top, "") for top in tops} >= {"train", "test"}:
+        return None
+    others = sorted(set(tops) - set(SPLIT_FOLDERS))
+    if others:
+        inner: dict[str, set[str]] = {}
+        for path, top in zip(paths, tops):
+            inner.setdefault(top, set()).add(os.path.dirname(path).partition("/")[2])
+        repeated = {name for a, b in itertools.combinations(inner.values(), 2) for name in a & b} - {""}
+        if repeated:
+            rule = "folders train and test are an official split only where nothing else lies beside them"
+            got = f"{', '.join(others[:3])} beside them, and {sorted(repeated)[0]} in several of them"
+            raise DataError(rule, value=got, cure="move the others away, or rename the folders", place=place)
         return None
     return np.array([SPLIT_FOLDERS[top] for top in tops])
 
 
 def _told(split: np.ndarray | None) -> str:
-    return "" if split is None else f"the top folders ({', '.join(np.unique(split))}) are read as the official split"
+    return (
+        ""
+        if split is None
+        else f"the top folders ({', '.join(np.unique(split))}) are read as the official split (protocol.test_classes: official)"
+    )
 
 
 def _skipped(count: int) -> str:

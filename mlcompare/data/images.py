@@ -12,6 +12,7 @@ from mlcompare.errors import DataError, InvalidValueError
 
 __all__ = ["checked_channels", "checked_size", "read_image", "readable_endings"]
 
+STUBS = frozenset({"BUFR", "GRIB", "HDF5", "MPEG"})  # Pillow knows these by name, but can't decode them
 MODES = {1: "L", 3: "RGB"}
 
 
@@ -40,7 +41,8 @@ def checked_channels(channels: object, *, place: str) -> int:
 
 def readable_endings() -> frozenset[str]:
     """Return the file name endings, such as ``.jpg``, of every format that Pillow reads."""
-    return frozenset(ending for ending, name in Image.registered_extensions().items() if name in Image.OPEN)
+    known = Image.registered_extensions().items()
+    return frozenset(ending for ending, name in known if name in Image.OPEN and name not in STUBS)
 
 
 def read_image(

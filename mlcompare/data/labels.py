@@ -40,6 +40,8 @@ def encode_labels(values: np.ndarray | Sequence[Any], *, place: str) -> tuple[np
         if len(empty):
             raise DataError("every sample must have a label", value=f"none in row {empty[0]}", place=place)
         array = _as_numbers(array)
+    if array.dtype.kind == "f":
+        array = _whole(array, place)
     if array.dtype.kind not in "iubU":
         cure = "store them as integers or as text"
         raise DataError("labels must be whole numbers or text", value=str(array.dtype), cure=cure, place=place)
@@ -68,8 +70,19 @@ def _from_objects(array: np.ndarray, place: str) -> np.ndarray:
         return array.astype(str)
     if kinds <= {int}:
         return np.array(array.tolist())
-    odd = next(row for row, value in enumerate(array) if type(value) is not type(array[0]) or value is None)
+    if kinds <= {float}:
+        return array.astype(np.float64)
+    odd = next((row for row, value in enumerate(array) if type(value) is not type(array[0]) or value is None), 0)
     raise DataError("every label must be a whole number or text", value=f"{array[odd]!r} in row {odd}", place=place)
+
+
+def _whole(array: np.ndarray, place: str) -> np.ndarray:
+    """Tables with gaps store whole numbers as floats: take them as what they are."""
+    odd = np.flatnonzero(~np.isfinite(array) | (array != np.trunc(array)) | (np.abs(array) > 2**53))
+    if len(odd):
+        got, cure = f"{array[odd[0]]} in row {odd[0]}", "store labels as integers or as text"
+        raise DataError("labels must be whole numbers or text", value=got, cure=cure, place=place)
+    return array.astype(np.int64)
 
 
 def _as_numbers(array: np.ndarray) -> np.ndarray:

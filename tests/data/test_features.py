@@ -56,7 +56,7 @@ def test_parquet(tmp_path: Path) -> None:
         ({"labels": np.arange(4)}, "either `embeddings` or `features`"),
         ({"features": ROWS, "embeddings": ROWS, "labels": np.arange(4)}, "either"),
         ({"features": ROWS, "labels": np.arange(3)}, "one for each row"),
-        ({"features": ROWS, "labels": np.arange(4.0)}, "whole numbers or text"),
+        ({"features": ROWS, "labels": np.arange(4) + 0.5}, "whole numbers or text"),
         ({"features": ROWS, "labels": np.array(["a", "", "b", "c"])}, "none in row 1"),
         ({"features": ROWS, "labels": np.array(["a", None, "b", "c"], object)}, "pickled"),
         ({"features": ROWS.reshape(2, 2, 3), "labels": np.arange(2)}, r"\(N, F\)"),

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mlcompare.data import draw_splits, load_dataset
+from mlcompare.data.images import readable_endings
 from mlcompare.data.labels import encode_labels
 from mlcompare.errors import DataError
 
@@ -82,3 +83,24 @@ def test_labels_that_look_alike_are_refused(one: str, two: str) -> None:
 
 def test_labels_that_differ_stay_apart() -> None:
     assert encode_labels(["cat", "Cat", "cats", "ca t"], place="labels")[1] == ("Cat", "ca t", "cat", "cats")
+
+
+def test_a_split_with_strangers_beside_it_is_refused(tmp_path: Path) -> None:
+    root = tree(tmp_path / "x", "train", "test")
+    tree(root / "extra", classes=("cat",))
+    with pytest.raises(DataError, match="official split only where nothing else") as error:
+        load_dataset("image_folder", path=str(root), size=[4, 4])
+    assert "extra" in str(error.value.value)
+
+
+def test_whole_numbers_stored_as_floats_are_labels() -> None:
+    labels, names = encode_labels(np.array([2.0, 10.0, 2.0]), place="labels")
+    assert (labels.tolist(), names) == ([0, 1, 0], ("2", "10"))
+    for bad in ([1.0, 0.5], [1.0, np.nan], [1.0, np.inf]):
+        with pytest.raises(DataError, match="row 1"):
+            encode_labels(np.array(bad), place="labels")
+
+
+@pytest.mark.parametrize("ending", [".h5", ".hdf", ".mpg", ".mpeg", ".grib", ".bufr"])
+def test_formats_that_pillow_can_only_name_are_no_images(ending: str) -> None:
+    assert ending not in readable_endings()
