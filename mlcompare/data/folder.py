@@ -104,11 +104,10 @@ def _official_split(paths: Sequence[str], place: str) -> np.ndarray | None:
 
 
 def _told(split: np.ndarray | None) -> str:
-    return (
-        ""
-        if split is None
-        else f"the top folders ({', '.join(np.unique(split))}) are read as the official split (protocol.test_classes: official)"
-    )
+    if split is None:
+        return ""
+    parts = ", ".join(np.unique(split))
+    return f"the top folders ({parts}) are read as the official split (protocol.test_classes: official)"
 
 
 def _skipped(count: int) -> str:
