@@ -15,7 +15,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from mlcompare.cli import main
-from mlcompare.tracking import local_uri
+from mlcompare.tracking import database_uri
 from mlcompare.training import BASELINES
 from tests.study.conftest import TINY
 
@@ -97,7 +97,7 @@ def test_results_as_csv_and_table(folder: Path, capsys) -> None:
 def test_mlflow_shows_every_trial_as_one_flat_run(folder: Path) -> None:
     copy = folder / f"copy{time.monotonic_ns()}.db"  # MLflow caches its engines by address
     shutil.copy(folder / "runs/tiny/mlflow.db", copy)
-    client = MlflowClient(tracking_uri=local_uri(copy))
+    client = MlflowClient(tracking_uri=database_uri(copy))
     experiment = client.get_experiment_by_name("tiny")
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
     kinds = [run.data.tags["kind"] for run in runs]
