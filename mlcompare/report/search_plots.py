@@ -122,7 +122,7 @@ def _slice(label, metric, pair, rows: pd.DataFrame, kinds, selected, space, toke
                    "symbol": ["star" if star else MARKERS.get(kind, "circle") for kind, star in zip(kinds, chosen)],
                    "line": {"width": 0}},
     }  # fmt: skip
-    x = _searched_axis(name, float(space["low"]), float(space["high"]), log)
+    x = _searched_axis(name, float(space["low"]), float(space["high"]), log) | {"tickangle": 0}  # narrow screens
     best = rows.loc[rows["trial"] == selected, ["setting", "value"]]
     said = "" if best.empty else f"; selected {best['setting'].iloc[0]:.3g} with {number(best['value'].iloc[0])}"
     scale = ", logarithmic axis" if log else ""

@@ -86,6 +86,16 @@ class TrainingConfig(BaseModel):
         return DEFAULT_LR if self.lr is None else self.lr
 
     @property
+    def resolved(self) -> TrainingConfig:
+        """The same training with a number for whatever was left open.
+
+        >>> TrainingConfig().resolved.head_lr_ratio, TrainingConfig().resolved.head_weight_decay
+        (1.0, 0.0001)
+        """
+        ratio = 1.0 if self.head_lr_ratio is None else self.head_lr_ratio
+        return self.replaced(lr=self.learning_rate, head_lr_ratio=ratio, head_weight_decay=self.head_decay)
+
+    @property
     def head_rate(self) -> float:
         """The learning rate of the loss's own weights."""
         return self.learning_rate * (1.0 if self.head_lr_ratio is None else self.head_lr_ratio)

@@ -136,7 +136,7 @@ def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
     assert job.loss is not None  # a baseline is not trained
     own = {**job.loss.hyperparameters, **job.loss.options}
     tuned = of_training(job.hyperparameters, own)
-    config = with_searched(job.training, tuned, len(classes))
+    config = with_searched(job.training, tuned, len(classes)).resolved
     losses = job.loss.build(
         {k: v for k, v in job.hyperparameters.items() if k in own},
         num_classes=len(classes),
