@@ -22,15 +22,14 @@ class Duplicates:
 
     across_classes: tuple[tuple[int, ...], ...]
     across_seal: tuple[tuple[int, ...], ...]
+    searched: bool = True  # or too many to search
 
     def sentences(self, dataset: Dataset) -> list[str]:
         """Say how many there are, and name the first ones; nothing where there are none."""
+        if not self.searched:
+            return ["the samples are too many to look for duplicates among them"]
         told = ((self.across_classes, "in more than one class"), (self.across_seal, "both sealed and not"))
-        return [
-            f"{len(groups)} {noun} stand{'s' * (len(groups) == 1)} {where}: {_named(groups, dataset)}"
-            for groups, where in told if groups
-            for noun in ["sample" if len(groups) == 1 else "samples"]
-        ]  # fmt: skip
+        return [_sentence(groups, where, dataset) for groups, where in told if groups]
 
 
 def find_duplicates(dataset: Dataset, sealed: np.ndarray) -> Duplicates:
@@ -42,10 +41,10 @@ def find_duplicates(dataset: Dataset, sealed: np.ndarray) -> Duplicates:
     >>> samples = np.array([[1.0], [2.0], [1.0], [2.0]], dtype=np.float32)
     >>> data = Dataset("tiny", samples, np.array([0, 0, 1, 0]), ("a", "b"))
     >>> find_duplicates(data, np.array([3]))
-    Duplicates(across_classes=((0, 2),), across_seal=((1, 3),))
+    Duplicates(across_classes=((0, 2),), across_seal=((1, 3),), searched=True)
     """
     if dataset.samples.nbytes > MOST_BYTES:
-        return Duplicates((), ())
+        return Duplicates((), (), searched=False)
     rows: dict[bytes, list[int]] = {}
     for row in range(len(dataset)):
         content = np.ascontiguousarray(dataset.samples[row])
@@ -59,9 +58,11 @@ def find_duplicates(dataset: Dataset, sealed: np.ndarray) -> Duplicates:
     )
 
 
-def _named(groups: Sequence[tuple[int, ...]], dataset: Dataset) -> str:
+def _sentence(groups: Sequence[tuple[int, ...]], where: str, dataset: Dataset) -> str:
     def name(row: int) -> str:
         return dataset.paths[row] if dataset.paths else f"row {row} ({dataset.class_names[dataset.labels[row]]})"
 
-    shown = ["; ".join(" = ".join(name(row) for row in group[:4]) for group in groups[:SHOWN])]
-    return shown[0] + (f"; and {len(groups) - SHOWN} more" if len(groups) > SHOWN else "")
+    counted = "1 sample stands" if len(groups) == 1 else f"{len(groups)} samples stand"
+    named = "; ".join(" = ".join(name(row) for row in group[:4]) for group in groups[:SHOWN])
+    more = f"; and {len(groups) - SHOWN} more" if len(groups) > SHOWN else ""
+    return f"{counted} {where}: {named}{more}"

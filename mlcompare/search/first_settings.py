@@ -21,7 +21,7 @@ def known_good(entry: LossEntry, space: Space) -> dict[str, Any]:
     >>> from mlcompare.search.needs import fitted
     >>> from mlcompare.training.config import TrainingConfig
     >>> arcface = LossEntry("arcface", "single", (Term("arcface"),))
-    >>> known_good(arcface, fitted(arcface, {}, TrainingConfig(), 100))
+    >>> known_good(arcface, fitted(arcface, {}, TrainingConfig(), 100, 1000))
     {'head_lr_ratio': 100.0, 'samples_per_class': 1}
     """
     pairs = needs_pairs(entry)

@@ -57,21 +57,23 @@ def needs_pairs(entry: LossEntry) -> bool:
     return any(spec.family == "metric" and spec.group != "proxy" for spec in entry.specs)
 
 
-def compositions(training: TrainingConfig, classes: int, *, pairs: bool) -> tuple[int, ...]:
+def compositions(training: TrainingConfig, classes: int, rows: int, *, pairs: bool) -> tuple[int, ...]:
     """Return the numbers of samples a class K that a batch of the study's size can have, P·K fixed.
 
-    With K = 1 and more places than classes, random batches stand for it. The training's own K is always among them.
+    With K = 1 and more places than ``classes``, random batches stand for it, where there are ``rows`` enough for one.
+    The training's own K is always among them.
 
-    >>> compositions(TrainingConfig(classes_per_batch=12, samples_per_class=4), 500, pairs=False)
+    >>> compositions(TrainingConfig(classes_per_batch=12, samples_per_class=4), 500, 5000, pairs=False)
     (1, 2, 4, 8)
-    >>> compositions(TrainingConfig(classes_per_batch=8, samples_per_class=4), 15, pairs=True)
+    >>> compositions(TrainingConfig(classes_per_batch=8, samples_per_class=4), 15, 150, pairs=True)
     (4, 8)
     """
     batch, own = training.classes_per_batch * training.samples_per_class, training.samples_per_class
     found = {own}
     for samples in SAMPLES_PER_CLASS:
-        fits = batch % samples == 0 and (samples == 1 or 2 <= batch // samples <= classes)
-        if fits and samples >= (2 if pairs else 1):
+        places = batch // samples
+        fits = 2 <= places <= classes or (samples == 1 and batch <= rows)
+        if batch % samples == 0 and fits and samples >= (2 if pairs else 1):
             found.add(samples)
     return tuple(sorted(found))
 
@@ -93,14 +95,14 @@ def lowest_scale(classes: int) -> float:
 
 
 def fitted(
-    entry: LossEntry, space: Space, training: TrainingConfig, classes: int, *, said: Collection[str] = ()
+    entry: LossEntry, space: Space, training: TrainingConfig, classes: int, rows: int, *, said: Collection[str] = ()
 ) -> Space:
     """Return the space with what the loss needs beside what a study file says.
 
     Args:
         entry, space: the loss, and what is searched or fixed so far.
         training: the study's; what it gives a number to (``head_lr_ratio: 10``) is not searched.
-        classes: how many are trained on, in the fold with the fewest.
+        classes, rows: how many classes and samples are trained on, in the fold with the fewest.
         said: dimensions that the study file itself names; they stay as they are.
     """
     own = {**entry.hyperparameters, **entry.options}
@@ -111,7 +113,9 @@ def fitted(
             if getattr(training, key) is None and key not in found and key not in own:
                 extra[key] = _around(TRAINING_NUMBERS[key], usual)
     free = not {K, "classes_per_batch", "sampler"} & {*said, *found, *own}
-    choices = compositions(training, classes, pairs=needs_pairs(entry)) if free and training.sampler == "pk" else ()
+    choices: tuple[int, ...] = ()
+    if free and training.sampler == "pk":
+        choices = compositions(training, classes, rows, pairs=needs_pairs(entry))
     if len(choices) > 1:
         extra[K] = Choice(choices, training.samples_per_class)
     first = {key: value for key, value in found.items() if key not in own}  # of training, then the loss's own

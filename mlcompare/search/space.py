@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,10 +55,11 @@ class Choice:
 Space = dict[str, Range | Choice | Any]  # anything else is a fixed value
 
 
-def loss_space(entry: LossEntry, given: Mapping[str, Any]) -> Space:
+def loss_space(entry: LossEntry, given: Mapping[str, Any], *, beside: Iterable[str] = ()) -> Space:
     """Return the space of a loss: registered ranges, overridden by what the study file gives.
 
-    ``given`` maps a name to a fixed number, to ``{low, high, log}``, or to a list of choices.
+    ``given`` maps a name to a fixed number, to ``{low, high, log}``, or to a list of choices. ``beside`` are names that
+    might have been meant, too, where one is unknown.
 
     Raises:
         UnknownNameError: the loss has no such hyperparameter.
@@ -67,7 +68,9 @@ def loss_space(entry: LossEntry, given: Mapping[str, Any]) -> Space:
     known: dict[str, HyperparameterSpec | OptionSpec] = {**entry.hyperparameters, **entry.options}
     for name in given:
         if name not in known:
-            raise UnknownNameError(f"unknown hyperparameter {name!r}", cure=did_you_mean(name, known), place=name)
+            raise UnknownNameError(
+                f"unknown hyperparameter {name!r}", cure=did_you_mean(name, [*known, *beside]), place=name
+            )
     space: Space = {}
     for name, declaration in known.items():
         value = given.get(name)

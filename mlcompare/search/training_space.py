@@ -13,7 +13,7 @@ from mlcompare.training.config import PRECISIONS
 from mlcompare.training.optimizers import OPTIMIZERS, SCHEDULES
 from mlcompare.training.searched import AUGMENT
 
-__all__ = ["PRETRAINED_LR", "TRAINING_NUMBERS", "is_training_key", "training_dimensions", "training_space"]
+__all__ = ["PRETRAINED_LR", "TRAINING_NUMBERS", "training_dimensions", "training_space"]
 
 TRAINING_NUMBERS: dict[str, HyperparameterSpec] = {
     "lr": Hyperparameter(1e-3, low=1e-4, high=1e-1, log=True, positive=True, symbol="lr"),
@@ -47,11 +47,6 @@ def training_dimensions() -> dict[str, HyperparameterSpec | OptionSpec]:
         for name, spec in AUGMENTATIONS.items()
     }
     return {**TRAINING_NUMBERS, **choices, **strengths}
-
-
-def is_training_key(key: str) -> bool:
-    """Whether a key of a loss entry may be the training's."""
-    return key in TRAINING_NUMBERS or key in NAMED or key == "precision" or key.startswith(AUGMENT)
 
 
 def training_space(given: Mapping[str, Any], base: Mapping[str, Any]) -> Space:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterator
 from itertools import groupby
@@ -12,13 +11,13 @@ import numpy as np
 
 from mlcompare.execution.bundles import Bundle
 from mlcompare.execution.executors import Executor
-from mlcompare.files import whole_file
 from mlcompare.metrics import higher_is_better
 from mlcompare.search.proposals import Told, propose
 from mlcompare.search.racing import clearly_behind, paired_spread
+from mlcompare.study.job_record import job_record, keep_artifacts
 from mlcompare.study.plan import StudyPlan
 from mlcompare.study.store import Store
-from mlcompare.training import TrainingJob, TrainingResult, artifact_path, is_fitted, job_key
+from mlcompare.training import TrainingJob, TrainingResult, job_key
 from mlcompare.training.population import population_key
 
 __all__ = ["Coordinator", "Observer"]
@@ -92,7 +91,9 @@ class Coordinator:
             job.key in self.done
         ):  # it was journaled before a population was cut off, and is repeated only for the others
             return
-        record = self._record(job, result)
+        if result.artifacts:
+            keep_artifacts(self.store, job, result.artifacts)
+        record = job_record(job, result)
         self.store.append(record)
         self.done[job.key] = record
         for observer in self.observers:
@@ -104,47 +105,6 @@ class Coordinator:
             self._report_trial(loss, record["trial"])
         if job.kind != "baseline" and not waiting:
             yield from self._advance(loss)
-
-    def _record(self, job: TrainingJob, result: TrainingResult) -> dict[str, Any]:
-        if result.artifacts:
-            self._keep(job, result.artifacts)
-        raw = job.kind == "baseline" and job.baseline is not None and not is_fitted(job.baseline, job.metrics)
-        return {
-            "type": "job",
-            "key": job.key,
-            "kind": job.kind,
-            "loss": job.name,
-            "family": "baseline" if job.loss is None else job.loss.family,
-            "trial": job.trial,
-            "fold": None if raw else job.fold,
-            "seed": None if raw else job.seed,
-            "split": job.split,
-            "hyperparameters": dict(job.hyperparameters),
-            "status": result.status,
-            "reason": result.reason,
-            "metrics": _finite(result.metrics),
-            "per_class": {name: _finite(scores) for name, scores in result.per_class.items()},
-            "history": _finite_history(result.history),
-            "step": result.step,
-            "curve": _finite_history(result.curve),
-            "health": _finite(result.health),
-            "seconds": round(result.seconds, 4),
-            "peak_memory": result.peak_memory,
-            "device": result.device,
-            "time": round(time.time(), 3),
-        }
-
-    def _keep(self, job: TrainingJob, artifacts: dict[str, Any]) -> None:
-        import torch
-
-        path = self.store.artifact(artifact_path(job.name, trial=job.trial, fold=job.fold, seed=job.seed))
-        arrays = {key: value for key, value in artifacts.items() if key != "weights"}
-        with whole_file(path.with_name(f"{path.name}.npz")) as file:
-            np.savez_compressed(file, **arrays)
-        if "weights" in artifacts:
-            weights = {name: torch.tensor(array) for name, array in artifacts["weights"].items()}
-            with whole_file(path.with_name(f"{path.name}.pt")) as file:
-                torch.save(weights, file)
 
     # ------------------------------------------------------------------ the search of one loss, step by step
 
@@ -310,11 +270,3 @@ class Coordinator:
             if trial.objective is not None and not trial.stopped_after
         ]
         return -max(good)[1] if good else None
-
-
-def _finite(values: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if np.isfinite(value)}
-
-
-def _finite_history(history: dict[str, list[float]]) -> dict[str, list[float | None]]:
-    return {name: [v if np.isfinite(v) else None for v in values] for name, values in history.items()}

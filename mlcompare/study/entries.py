@@ -9,7 +9,7 @@ from mlcompare.errors import InvalidValueError, MLCompareError, StudyFileError, 
 from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.search.needs import HEAD_KEYS, owns_weights
 from mlcompare.search.space import Space, loss_space
-from mlcompare.search.training_space import is_training_key, training_dimensions, training_space
+from mlcompare.search.training_space import training_dimensions, training_space
 from mlcompare.training import BASELINES
 
 __all__ = ["parse_entry"]
@@ -35,13 +35,14 @@ def parse_entry(name: str, given: Any, *, training: Space, base: Mapping[str, fl
                 cure = f"fix the optimiser's as training.{key}"
                 rule = f"`search.space.{key}` is the optimiser's, and this loss has a {key} of its own"
                 raise InvalidValueError(rule, cure=cure)
-        of_training = {key: value for key, value in values.items() if is_training_key(key) and key not in known}
+        searchable = training_dimensions()
+        of_training = {key: value for key, value in values.items() if key in searchable and key not in known}
         own = {key: value for key, value in values.items() if key not in of_training}
         for key in HEAD_KEYS & of_training.keys():
             if not owns_weights(entry):
                 rule = "this loss has no weights of its own"
                 raise InvalidValueError(rule, value=key, cure="leave it out", place=key)
-        space = {**training, **training_space(of_training, base), **loss_space(entry, own)}
+        space = {**training, **training_space(of_training, base), **loss_space(entry, own, beside=searchable)}
     except MLCompareError as error:
         place = f"losses.{name}" + (f".{error.place}" if error.place else "")
         raise StudyFileError(error.rule, value=error.value, cure=error.cure, place=place) from None
@@ -80,12 +81,11 @@ def _single(name: str, given: Mapping[str, Any], _kind: str) -> tuple[LossEntry,
 
 
 def _composed(name: str, given: Mapping[str, Any], kind: str) -> tuple[LossEntry, dict[str, Any]]:
-    values = {key: value for key, value in given.items() if key != kind}
+    values, searchable = {key: value for key, value in given.items() if key != kind}, training_dimensions()
     for key in values:
-        if not is_training_key(key):
-            raise UnknownNameError(
-                f"unknown key {key!r} beside {kind}", cure=did_you_mean(key, training_dimensions()), place=key
-            )
+        if key not in searchable:
+            rule = f"unknown key {key!r} beside {kind}"
+            raise UnknownNameError(rule, cure=did_you_mean(key, searchable), place=key)
     items = given[kind]
     if not isinstance(items, list) or len(items) < 2:
         raise InvalidValueError(f"`{kind}` must list two losses or more", value=repr(items)[:80], place=kind)

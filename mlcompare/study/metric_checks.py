@@ -42,10 +42,10 @@ def check_measurable(config: StudyConfig, dataset: Dataset, splits: Splits, plac
         _check_far(config, dataset, splits)
         for number, fold in enumerate(splits.folds):
             _try(config.search.objective, dataset, fold.scored, f"the validation samples of fold {number}")
-    if splits.pairs is not None:
-        return
+        if splits.pairs is None:
+            _try(config.search.objective, dataset, splits.test, "the sealed samples")
     with section(place, "final.metrics"):
-        for metric in (config.search.objective, *config.final.metrics):
+        for metric in config.final.metrics if splits.pairs is None else ():
             _try(metric, dataset, splits.test, "the sealed samples")
 
 

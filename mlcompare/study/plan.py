@@ -13,31 +13,22 @@ import torch
 from torch import nn
 
 from mlcompare.data import (
-    SAMPLERS,
     Dataset,
-    check_augmentation,
     load_dataset,
     resolve_augmentation,
     sample_hash,
 )
 from mlcompare.encoders import create_encoder, get_encoder_spec
-from mlcompare.errors import (
-    DataError,
-    InvalidValueError,
-    UnknownNameError,
-    did_you_mean,
-)
 from mlcompare.execution.bundles import versions
 from mlcompare.losses.compose import LossEntry
-from mlcompare.registry import Registry
 from mlcompare.search.space import Space
 from mlcompare.study.config import StudyConfig
 from mlcompare.study.metric_checks import check_measurable, check_metric_names
 from mlcompare.study.places import section
-from mlcompare.study.spaces import LossPlan, fit_losses, plan_losses
+from mlcompare.study.plan_checks import check_augment, check_baselines, check_names, check_trainer
+from mlcompare.study.spaces import LossPlan, check_batch, fit_losses, plan_losses
 from mlcompare.study.study_data import bounded_splits, corrupted_splits, paired, protocol_splits
 from mlcompare.training import (
-    BASELINES,
     EncoderConfig,
     TrainingConfig,
     TrainingData,
@@ -47,10 +38,8 @@ from mlcompare.training import (
     is_fitted,
 )
 from mlcompare.training.frozen import frozen_features
-from mlcompare.training.optimizers import OPTIMIZERS, SCHEDULES
 from mlcompare.training.population import population_fault
 from mlcompare.training.pretrained import load_weights, read_weights
-from mlcompare.training.trainers import TRAINERS
 
 __all__ = ["LossPlan", "StudyPlan", "make_plan"]
 
@@ -228,29 +217,23 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
     Raises:
         StudyFileError: with file and key, rule, value and cure.
     """
-    _check_names(config, place)
-    _check_trainer(config, place)
+    check_names(config, place)
+    check_trainer(config, place)
     losses = plan_losses(config, place)
     check_metric_names(config, place)
     with section(place, "dataset"):
         dataset = load_dataset(config.dataset.name, **config.dataset.options)
     with section(place, "protocol.pairs"):
         dataset = paired(config, dataset)
-    with section(place, "training.augment"):
-        augmentation = resolve_augmentation(config.training.augment)
-        if augmentation and config.encoder.frozen:
-            cure = "leave out training.augment"
-            raise DataError("a frozen encoder embeds each image once", value="augmentation", cure=cure)
-        if augmentation and not dataset.is_images:
-            raise DataError("augmentation needs images", value="features", cure="leave out training.augment")
-        check_augmentation(augmentation, channels=dataset.sample_shape[0])
-    with section(place, "baselines"):
-        _check_baselines(config, dataset)
+    check_augment(config, dataset, place)
+    check_baselines(config, dataset, place)
     with section(place, "protocol"):
         clean = protocol_splits(config, dataset)
     with section(place, "corruption"):
         splits = bounded_splits(config, dataset, corrupted_splits(config, dataset, clean))
     check_measurable(config, dataset, splits, place)
+    with section(place, "training"):
+        check_batch(config.training, dataset, splits)
     with section(place, "encoder"):
         if config.encoder.frozen:
             dataset = frozen_features(
@@ -278,35 +261,3 @@ def _alone(config: StudyConfig, encoder: nn.Module, dataset: Dataset) -> str | N
         return "the encoder does not run in a population"
     fault = population_fault(encoder, dataset.sample_shape)
     return None if fault is None else f"the encoder does not run in a population ({fault})"
-
-
-def _check_names(config: StudyConfig, place: str) -> None:
-    """What the training names must be registered."""
-    named: dict[str, Registry[Any]] = {"sampler": SAMPLERS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
-    for key, known in named.items():
-        name = getattr(config.training, key)
-        if name not in known:
-            with section(place, f"training.{key}"):
-                raise known.unknown(name)
-
-
-def _check_trainer(config: StudyConfig, place: str) -> None:
-    if config.trainer is None:
-        return
-    if config.training.select == "best":
-        with section(place, "training.select"):
-            cure = "let the trainer return the weights that it chose, and leave out training.select"
-            raise InvalidValueError("a trainer of your own chooses its weights itself", value="best", cure=cure)
-    with section(place, "trainer"):
-        spec = TRAINERS.usable(config.trainer.name)
-        for key in config.trainer.options:
-            if key not in spec.options:
-                raise UnknownNameError(f"unknown option {key!r}", cure=did_you_mean(key, spec.options), place=key)
-
-
-def _check_baselines(config: StudyConfig, dataset: Dataset) -> None:
-    for name in config.baselines or ():
-        spec = BASELINES.usable(name)
-        if not spec.suits(dataset):
-            cure = f"leave it out; {', '.join(baselines_of(dataset))} suit"
-            raise InvalidValueError("a baseline must suit the dataset", value=name, cure=cure)

@@ -6,11 +6,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mlcompare.data.duplicates import find_duplicates
 from mlcompare.search.proposals import published_trials
+from mlcompare.study.data_notes import data_notes
 from mlcompare.study.plan import StudyPlan
 
-__all__ = ["data_notes", "print_outline"]
+__all__ = ["print_outline"]
 
 
 def print_outline(plan: StudyPlan, console: Console) -> None:
@@ -23,7 +23,7 @@ def print_outline(plan: StudyPlan, console: Console) -> None:
         soft_wrap=True,
         markup=False,
     )
-    for note in data_notes(plan):
+    for note in data_notes(plan.data):
         console.print(f"note: {note}", soft_wrap=True, markup=False)
     if plan.corrupted():
         console.print(f"training samples are corrupted: {plan.corrupted()} (fold 0)", soft_wrap=True, markup=False)
@@ -39,12 +39,6 @@ def print_outline(plan: StudyPlan, console: Console) -> None:
         f"{counts['trial']} trainings in the search, at most {counts['final']} at the end, "
         f"{counts['baseline']} baselines"
     )
-
-
-def data_notes(plan: StudyPlan) -> list[str]:
-    """Return what a reader should know of the data: what was left out, and duplicates that undo the sealing."""
-    found = find_duplicates(plan.data.dataset, plan.data.splits.test)
-    return [*plan.data.dataset.notes, *found.sentences(plan.data.dataset)]
 
 
 def _searched(space: dict) -> str:

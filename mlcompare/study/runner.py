@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -11,22 +10,20 @@ from typing import Any
 
 from rich.console import Console
 
-from mlcompare.errors import InvalidValueError
 from mlcompare.execution.devices import resolve_device
 from mlcompare.execution.executors import create_executor
-from mlcompare.files import write_atomically
 from mlcompare.metrics import higher_is_better
 from mlcompare.study.config import StudyConfig, read_study
 from mlcompare.study.coordinator import Coordinator
+from mlcompare.study.data_notes import keep_data_notes
 from mlcompare.study.engine import settle_engine
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.plan import StudyPlan, make_plan
-from mlcompare.study.plan_summary import data_notes
 from mlcompare.study.progress import ProgressObserver
 from mlcompare.study.results_table import write_tables
 from mlcompare.study.sealed_samples import keep_test_samples
 from mlcompare.study.store import Store
-from mlcompare.tracking import Tracker, local_uri
+from mlcompare.tracking import Tracker, check_address, local_uri
 from mlcompare.tracking.dashboard import shared_views
 from mlcompare.tracking.study_runs import (
     artifacts_of,
@@ -41,7 +38,6 @@ from mlcompare.tracking.study_runs import (
 __all__ = ["StudyOutcome", "default_store", "run_study"]
 
 
-DATA_NOTES = "data_notes.json"
 CLOSING_SECONDS = 10.0  # for what is queued for MLflow when a study breaks off: the next run catches up
 
 
@@ -125,7 +121,7 @@ def run_study(
         StoreError: the store is held, damaged, or belongs to another study.
     """
     started = time.perf_counter()
-    _check_address(tracking_uri)
+    check_address(tracking_uri)
     place = "study" if isinstance(study, StudyConfig | dict) else str(study)
     config = study if isinstance(study, StudyConfig) else _read(study)
     config = config.replaced(trials=trials, steps=steps, seeds=seeds)
@@ -155,7 +151,7 @@ def run_study(
         )  # fmt: skip
         try:
             keep_test_samples(path, plan.data)
-            notes = keep_data_notes(path, plan)
+            notes = keep_data_notes(path, plan.data)
             coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations)
             if console is not None:
                 noun = "worker" if jobs.workers == 1 else "workers"
@@ -187,27 +183,6 @@ def _begun(plan: StudyPlan) -> str:
         f"{plan.config.name}: {len(dataset)} samples of {len(dataset.class_names)} classes, at most "
         f"{sum(counts.values())} trainings and baselines"
     )
-
-
-def keep_data_notes(store: Path, plan: StudyPlan) -> list[str]:
-    """Leave ``artifacts/data_notes.json`` in a store, once, for the report; return the notes."""
-    path = store / "artifacts" / DATA_NOTES
-    if path.is_file():
-        return [str(note) for note in json.loads(path.read_text(encoding="utf-8"))]
-    notes = data_notes(plan)
-    write_atomically(path, json.dumps(notes, ensure_ascii=False).encode())
-    return notes
-
-
-def _check_address(uri: str | None) -> None:
-    """A server has a scheme: without one MLflow would take its address for a folder, when everything is trained."""
-    known = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "file", "databricks")
-    scheme = (uri or "").partition(":")[0].partition("+")[0]
-    if uri is not None and (("://" not in uri and not uri.startswith(("file:", "databricks"))) or scheme not in known):
-        cure = f"write http://{uri}" if "://" not in uri else f"use one of {', '.join(known)}"
-        raise InvalidValueError(
-            "a tracking server's address has a scheme", value=uri, cure=cure, place="--tracking-uri"
-        )
 
 
 def _take_back_failures(store: Store) -> None:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from mlcompare.data import AUGMENTATIONS, check_augmentation, check_sampler, resolve_augmentation
+from mlcompare.data import AUGMENTATIONS, Dataset, Splits, check_augmentation, check_sampler, resolve_augmentation
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.compose import LossEntry
 from mlcompare.search.first_settings import first_settings
-from mlcompare.search.needs import fitted
+from mlcompare.search.needs import K, fitted
 from mlcompare.search.space import Choice, Range, Space
 from mlcompare.search.training_space import PRETRAINED_LR, training_space
 from mlcompare.study.config import StudyConfig
 from mlcompare.study.entries import parse_entry
 from mlcompare.study.places import section
-from mlcompare.training import TrainingData
+from mlcompare.training import TrainingConfig, TrainingData
 from mlcompare.training.searched import AUGMENT, with_searched
 
-__all__ = ["LossPlan", "fit_losses", "plan_losses"]
+__all__ = ["LossPlan", "check_batch", "fit_losses", "plan_losses"]
+
+Batch = tuple[int, str, int, int]  # fold, sampler, P, K
 
 
 @dataclass(frozen=True)
@@ -85,37 +87,70 @@ def fit_losses(
     Raises:
         StudyFileError: a batch that can't be drawn, an augmentation that the images can't have.
     """
-    labels = [np.unique(f.labels(data.dataset.labels), return_inverse=True)[1] for f in data.splits.folds]
-    fewest = min(int(targets.max()) + 1 for targets in labels)
-    with section(place, "training"):
-        _check_batches({}, config, labels)
+    labels = trained_labels(data.dataset, data.splits)
+    fewest, rows = min(int(targets.max()) + 1 for targets in labels), min(len(targets) for targets in labels)
+    drawn: set[Batch] = set()  # batches that were tried: most losses ask for the same
     found = {}
     for name, loss in losses.items():
         space = dict(loss.space)
         if pretrained and "lr" in space and "lr" not in loss.said:
             space["lr"] = training_space({"lr": PRETRAINED_LR}, {})["lr"]
-        space = fitted(loss.entry, space, config.training, fewest, said=loss.said)
+        space = fitted(loss.entry, space, config.training, fewest, rows, said=loss.said)
         found[name] = replace(loss, space=space, first=first_settings(loss.entry, space))
         with section(place, f"losses.{name}"):
-            _check_batches(space, config, labels)
+            _check_batches(space, config.training, labels, drawn)
             _check_strengths(space, data)
     return found
 
 
-def _check_batches(space: Space, config: StudyConfig, labels: list[np.ndarray]) -> None:
-    """Draw a batch of every composition that a trial may ask for."""
-    keys = ("sampler", "classes_per_batch", "samples_per_class")
+def trained_labels(dataset: Dataset, splits: Splits) -> list[np.ndarray]:
+    """Return the labels that each fold trains on, counted from zero."""
+    return [np.unique(fold.labels(dataset.labels), return_inverse=True)[1] for fold in splits.folds]
+
+
+def check_batch(training: TrainingConfig, dataset: Dataset, splits: Splits) -> None:
+    """Check that the study's own batch can be drawn in each fold.
+
+    Raises:
+        DataError: too few classes or samples.
+    """
+    for targets in trained_labels(dataset, splits):
+        counts = {"classes_per_batch": training.classes_per_batch, "samples_per_class": training.samples_per_class}
+        check_sampler(training.sampler, torch.as_tensor(targets), **counts)
+
+
+def _check_batches(space: Space, training: TrainingConfig, labels: list[np.ndarray], drawn: set[Batch]) -> None:
+    """Draw a batch of every composition that a trial may ask for, where it wasn't ``drawn`` before."""
+    if K in space and "classes_per_batch" not in space:
+        _check_division(_counts(space[K]), training.classes_per_batch * training.samples_per_class)
     corners: list[dict[str, Any]] = [{}]
-    for key in keys:
+    for key in ("sampler", "classes_per_batch", K):
         if key in space:
             corners = [{**corner, key: value} for corner in corners for value in _ends(space[key])]
     for corner in corners:
-        for targets in labels:
-            training = with_searched(config.training, corner, int(targets.max()) + 1)
-            check_sampler(
-                training.sampler, torch.as_tensor(targets), classes_per_batch=training.classes_per_batch,
-                samples_per_class=training.samples_per_class,
-            )  # fmt: skip
+        for fold, targets in enumerate(labels):
+            made = with_searched(training, corner, int(targets.max()) + 1)
+            batch = fold, made.sampler, made.classes_per_batch, made.samples_per_class
+            if batch not in drawn:
+                counts = {"classes_per_batch": made.classes_per_batch, "samples_per_class": made.samples_per_class}
+                check_sampler(made.sampler, torch.as_tensor(targets), **counts)
+                drawn.add(batch)
+
+
+def _check_division(counts: Iterable[int], batch: int) -> None:
+    """A batch keeps its size whatever K is: populations and fair comparisons need that."""
+    for samples in counts:
+        if batch % samples:
+            fits = [str(k) for k in range(1, min(batch, 64) + 1) if batch % k == 0]
+            cure = f"choose among {', '.join(fits)}, or search classes_per_batch too"
+            rule = f"samples_per_class must divide the batch of {batch}"
+            raise InvalidValueError(rule, value=str(samples), cure=cure, place=K)
+
+
+def _counts(dimension: Any) -> tuple[int, ...]:
+    if isinstance(dimension, Range):
+        return tuple(range(int(dimension.low), int(dimension.high) + 1))
+    return _ends(dimension)
 
 
 def _ends(dimension: Any) -> tuple[Any, ...]:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from mlcompare.tracking.address import check_address
 from mlcompare.tracking.database import database_uri, local_uri, replace_database
 from mlcompare.tracking.records import Run
 from mlcompare.tracking.server import server_command
 from mlcompare.tracking.template import Blank, lay_empty
 from mlcompare.tracking.tracker import Tracker
 
-__all__ = ["Blank", "Run", "Tracker", "database_uri", "lay_empty", "local_uri", "replace_database", "server_command"]
+__all__ = [
+    "Blank",
+    "Run",
+    "Tracker",
+    "check_address",
+    "database_uri",
+    "lay_empty",
+    "local_uri",
+    "replace_database",
+    "server_command",
+]

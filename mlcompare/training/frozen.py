@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,7 @@ def frozen_features(
         torch.set_num_threads(threads)
         features = embed(body, standardize, dataset.samples).flatten(1).cpu().numpy()
         _write(file, features)
-    return Dataset(
-        dataset.name, features, dataset.labels, dataset.class_names, dataset.split, dataset.credit, fingerprint=identity
-    )
+    return replace(dataset, samples=features, fingerprint=identity)
 
 
 def frozen_encoder(

@@ -16,7 +16,7 @@ from mlcompare.losses.base import Loss
 from mlcompare.training.config import TrainingConfig
 from mlcompare.training.job import TrainingData, TrainingJob, derive_seed
 from mlcompare.training.pretrained import load_weights
-from mlcompare.training.searched import of_training, with_searched
+from mlcompare.training.searched import EMBEDDING_DIM, of_training, with_searched
 
 __all__ = [
     "Prepared",
@@ -138,7 +138,9 @@ def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
     tuned = of_training(job.hyperparameters, own)
     config = with_searched(job.training, tuned, len(classes)).resolved
     losses = job.loss.build(
-        {k: v for k, v in job.hyperparameters.items() if k in own},
+        {
+            k: v for k, v in job.hyperparameters.items() if k not in {*tuned, EMBEDDING_DIM}
+        },  # the encoder has it already
         num_classes=len(classes),
         embedding_dim=job.encoder.embedding_dim,
         class_counts=np.bincount(targets),

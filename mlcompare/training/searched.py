@@ -7,10 +7,11 @@ from typing import Any
 
 from mlcompare.training.config import TrainingConfig
 
-__all__ = ["AUGMENT", "of_training", "shape_of_training", "with_searched"]
+__all__ = ["AUGMENT", "EMBEDDING_DIM", "of_training", "shape_of_training", "with_searched"]
 
 AUGMENT = "augment."  # before the name of an augmentation whose strength is searched
-SHAPING = ("optimizer", "schedule", "precision", "steps", "embedding_dim", "milestones", "step_factor", "warmup")
+EMBEDDING_DIM = "embedding_dim"  # the one dimension of the encoder's that a study may search
+SHAPING = ("optimizer", "schedule", "precision", "steps", EMBEDDING_DIM, "milestones", "step_factor", "warmup")
 TUNED = frozenset(TrainingConfig.model_fields)
 
 

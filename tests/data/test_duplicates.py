@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mlcompare.cli import main
-from mlcompare.data import Dataset
+from mlcompare.data import Dataset, duplicates
 from mlcompare.data.duplicates import find_duplicates
 from mlcompare.report.sources import open_study
 from mlcompare.report.write import report_html
@@ -61,6 +61,15 @@ def test_check_run_and_report_name_them(study: dict, tmp_path: Path, capsys) -> 
     assert "1 × .heic" in told
     run_study(study, tmp_path / "store", executor="in-process")
     notes = json.loads((tmp_path / "store/artifacts/data_notes.json").read_text())
-    assert len(notes) == 3 - ("both sealed and not" not in told)
+    assert notes
+    assert all(f"note: {note}" in told for note in notes), "run keeps what check prints"
     page = report_html([open_study(tmp_path / "store")])
     assert all(note.split(":")[0] in page for note in notes)
+
+
+def test_too_many_samples_are_said_to_be_too_many(monkeypatch) -> None:
+    monkeypatch.setattr(duplicates, "MOST_BYTES", 7)
+    data = Dataset("x", np.ones((2, 1), np.float32), np.array([0, 1]), ("a", "b"))
+    assert find_duplicates(data, np.array([0])).sentences(data) == [
+        "the samples are too many to look for duplicates among them"
+    ]

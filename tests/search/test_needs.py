@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -18,7 +20,7 @@ from mlcompare.search.needs import compositions, fitted, lowest_scale, needs_pai
 from mlcompare.search.space import Choice, Range, loss_space
 from mlcompare.study import make_plan, run_study
 from mlcompare.study.config import validated
-from mlcompare.training import TrainingConfig
+from mlcompare.training import EncoderConfig, TrainingConfig, TrainingJob, train
 from mlcompare.training.searched import with_searched
 from tests.study.conftest import TINY
 
@@ -37,13 +39,13 @@ def plan_of(**changes):
 def test_a_head_is_searched_exactly_where_there_is_one(loss: str) -> None:
     spec = next(spec for spec in list_losses() if spec.name == loss)
     has_head = "num_classes" in spec.needs or loss == "margin_based"  # β is learned
-    space = fitted(entry(loss), loss_space(entry(loss), {}), TrainingConfig(), 100)
+    space = fitted(entry(loss), loss_space(entry(loss), {}), TrainingConfig(), 100, 1000)
     assert ("head_lr_ratio" in space) == ("head_weight_decay" in space) == has_head == owns_weights(entry(loss))
 
 
 @pytest.mark.parametrize("loss", NATIVE)
 def test_only_pairs_forbid_one_sample_a_class(loss: str) -> None:
-    space = fitted(entry(loss), loss_space(entry(loss), {}), TrainingConfig(), 100)
+    space = fitted(entry(loss), loss_space(entry(loss), {}), TrainingConfig(), 100, 1000)
     spec = next(spec for spec in list_losses() if spec.name == loss)
     wanted = (2, 4, 8) if spec.family == "metric" and spec.group != "proxy" else (1, 2, 4, 8)
     assert space["samples_per_class"] == Choice(wanted, 4)
@@ -59,27 +61,35 @@ def test_sums_and_stages_need_what_their_parts_need() -> None:
 
 @given(
     classes_per_batch=st.integers(2, 40), samples=st.sampled_from([1, 2, 3, 4, 8]), classes=st.integers(2, 300),
-    pairs=st.booleans(),
+    rows=st.integers(2, 400), pairs=st.booleans(),
 )  # fmt: skip
-def test_every_composition_keeps_the_size_of_the_batch(classes_per_batch, samples, classes, pairs) -> None:
+def test_every_composition_keeps_the_size_of_the_batch(classes_per_batch, samples, classes, rows, pairs) -> None:
     training = TrainingConfig(classes_per_batch=classes_per_batch, samples_per_class=samples)
-    for choice in compositions(training, classes, pairs=pairs):
+    for choice in compositions(training, classes, rows, pairs=pairs):
         made = with_searched(training, {"samples_per_class": choice}, classes)
         assert made.classes_per_batch * made.samples_per_class == classes_per_batch * samples
         assert made.samples_per_class == choice
         if choice != samples:
-            assert made.sampler == "random" or made.classes_per_batch <= classes
+            possible = (
+                rows >= classes_per_batch * samples if made.sampler == "random" else made.classes_per_batch <= classes
+            )
+            assert possible, "a batch that a study would be refused for is never a default"
             assert choice > 1 or not pairs
 
 
 def test_the_scale_knows_the_number_of_classes() -> None:
-    space = {classes: fitted(entry("cosface"), loss_space(entry("cosface"), {}), TrainingConfig(), classes)["scale"]
-             for classes in (10, 100_000)}  # fmt: skip
+    def scale_of(classes: int) -> Range:
+        space = fitted(entry("cosface"), loss_space(entry("cosface"), {}), TrainingConfig(), classes, 10 * classes)
+        return space["scale"]
+
+    space = {classes: scale_of(classes) for classes in (10, 100_000)}
     assert space[10].low == 4.0
     assert space[100_000].low == pytest.approx(lowest_scale(100_000), abs=0.5)
     assert all(dimension.default == 30.0 for dimension in space.values())
     own = loss_space(entry("cosface"), {"scale": {"low": 2, "high": 8}})
-    assert fitted(entry("cosface"), own, TrainingConfig(), 1000)["scale"].low == 2.0, "a study's own range is its own"
+    assert fitted(entry("cosface"), own, TrainingConfig(), 1000, 9000)["scale"].low == 2.0, (
+        "a study's own range is its own"
+    )
     assert lowest_scale(2) == 0.0
 
 
@@ -94,6 +104,39 @@ def test_a_study_has_the_last_word() -> None:
     assert plan.losses["softmax"].space["head_lr_ratio"] == 10.0
     for job in plan.trial_jobs("softmax", 0, {"head_lr_ratio": 10.0}):
         assert job.training.head_decay == 0.1
+
+
+@pytest.mark.parametrize("given", [5, [4, 5], {"low": 1, "high": 8}])
+def test_samples_per_class_must_keep_the_size_of_the_batch(given) -> None:
+    with pytest.raises(StudyFileError, match="must divide the batch of 12") as error:
+        plan_of(search={**TINY["search"], "space": {"samples_per_class": given}})
+    assert "1, 2, 3, 4, 6, 12" in error.value.cure
+    together = {"samples_per_class": [4, 5], "classes_per_batch": 2}
+    assert plan_of(search={**TINY["search"], "space": together}).losses["cosface"].space["samples_per_class"]
+
+
+def test_fewer_samples_than_places_leave_out_single_ones(tmp_path: Path) -> None:
+    """A batch of P×K takes samples of small classes again; a random one of as many samples would not exist."""
+    rows = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)
+    np.savez(tmp_path / "few.npz", features=rows, labels=np.repeat(np.arange(8), 3))
+    plan = plan_of(
+        dataset={"name": "features", "path": str(tmp_path / "few.npz")}, losses={"softmax": None},
+        training={"steps": 2, "classes_per_batch": 2, "samples_per_class": 8},
+    )  # fmt: skip
+    assert "samples_per_class" not in plan.losses["softmax"].space
+
+
+def test_a_misspelled_number_of_training_is_named() -> None:
+    with pytest.raises(StudyFileError, match="head_lr_ratio"):
+        plan_of(losses={"cosface": {"head_lr_rato": 3}})
+
+
+def test_a_job_with_a_hyperparameter_that_no_one_has_fails() -> None:
+    job = TrainingJob.of("cosface", margn=0.2)
+    data = plan_of().data
+    result = train(replace(job, encoder=EncoderConfig("linear", 4), training=TrainingConfig(**TINY["training"])), data)
+    assert result.status == "failed"
+    assert "margn" in result.reason
 
 
 def test_a_head_can_be_searched_only_where_there_is_one() -> None:

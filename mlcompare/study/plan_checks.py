@@ -1,0 +1,59 @@
+"""What a study file names: that it exists, suits the data, and fits together."""
+
+from __future__ import annotations
+
+from mlcompare.data import Dataset, check_augmentation, resolve_augmentation
+from mlcompare.errors import DataError, InvalidValueError, UnknownNameError, did_you_mean
+from mlcompare.search.training_space import NAMED
+from mlcompare.study.config import StudyConfig
+from mlcompare.study.places import section
+from mlcompare.training import BASELINES, baselines_of
+from mlcompare.training.trainers import TRAINERS
+
+__all__ = ["check_augment", "check_baselines", "check_names", "check_trainer"]
+
+
+def check_names(config: StudyConfig, place: str) -> None:
+    """Check that the sampler, optimiser and schedule of the training are registered."""
+    for key, known in NAMED.items():
+        name = getattr(config.training, key)
+        if name not in known:
+            with section(place, f"training.{key}"):
+                raise known.unknown(name)
+
+
+def check_trainer(config: StudyConfig, place: str) -> None:
+    """Check the name and the options of a training loop of one's own."""
+    if config.trainer is None:
+        return
+    if config.training.select == "best":
+        with section(place, "training.select"):
+            cure = "let the trainer return the weights that it chose, and leave out training.select"
+            raise InvalidValueError("a trainer of your own chooses its weights itself", value="best", cure=cure)
+    with section(place, "trainer"):
+        spec = TRAINERS.usable(config.trainer.name)
+        for key in config.trainer.options:
+            if key not in spec.options:
+                raise UnknownNameError(f"unknown option {key!r}", cure=did_you_mean(key, spec.options), place=key)
+
+
+def check_augment(config: StudyConfig, dataset: Dataset, place: str) -> None:
+    """Check the strengths of augmentations, and that there are images to augment in training."""
+    with section(place, "training.augment"):
+        augmentation = resolve_augmentation(config.training.augment)
+        if augmentation and config.encoder.frozen:
+            cure = "leave out training.augment"
+            raise DataError("a frozen encoder embeds each image once", value="augmentation", cure=cure)
+        if augmentation and not dataset.is_images:
+            raise DataError("augmentation needs images", value="features", cure="leave out training.augment")
+        check_augmentation(augmentation, channels=dataset.sample_shape[0])
+
+
+def check_baselines(config: StudyConfig, dataset: Dataset, place: str) -> None:
+    """Check that the baselines that a study names exist and suit the dataset."""
+    with section(place, "baselines"):
+        for name in config.baselines or ():
+            spec = BASELINES.usable(name)
+            if not spec.suits(dataset):
+                cure = f"leave it out; {', '.join(baselines_of(dataset))} suit"
+                raise InvalidValueError("a baseline must suit the dataset", value=name, cure=cure)
