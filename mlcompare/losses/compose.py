@@ -217,6 +217,9 @@ class Term:
 class LossEntry:
     """A study entry: one loss, a ``sum`` of terms, or ``stages`` trained one after the other.
 
+    Stages are one training: the learning rate's schedule and warm-up run over all of its steps. Each stage begins with
+    a fresh optimiser, and a loss that anneals does so over its own stage.
+
     Small, frozen and picklable: workers rebuild the losses from it.
 
     >>> entry = LossEntry("both", "sum", (Term("softmax"), Term("cosface")))

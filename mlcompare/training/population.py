@@ -151,15 +151,14 @@ def _train_stage(
     watched = torch.empty(stage.steps, len(jobs), device=samples.device)
     seen = 0
     for step in range(stage.steps):
-        done = step / stage.steps
         inputs, labels, noise = batches.draw(step)
         for buffer in progress:
-            buffer.fill_(done)
+            buffer.fill_(step / stage.steps)
         run = run or create_step(forward, *state, (inputs, labels, noise), steps=stage.steps)
         losses, gradients = run(inputs, labels, noise)
         for parameter, gradient in zip(trained, gradients):
             parameter.grad = gradient
-        optimizer.step(learning_rate_factor(config, done))
+        optimizer.step(learning_rate_factor(config, (stage.first + step) / config.steps))
         watched[step] = losses
         if watch(step, stage):
             stretch = watched[seen : step + 1].T.tolist()
