@@ -18,7 +18,7 @@ def print_failures(store: Path, console: Console) -> None:
     """Say how many trainings failed, where the reasons are, and how to have them run again."""
     from mlcompare.study import read_journal
 
-    failed = sum(r["type"] == "job" and r["status"] != "ok" for r in read_journal(store / "journal.jsonl"))
+    failed = sum(r["type"] == "job" and r["status"] == "failed" for r in read_journal(store / "journal.jsonl"))
     if failed:
         told = f"{failed} trainings failed: `mlcompare doctor {quote(str(store))}` says why"
         console.print(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from mlcompare.comparison.table import NOT_FAILED
 from mlcompare.report.markup import Html, join, number, p_value, seconds, setting, span, table, tag
 from mlcompare.report.page import Part
 from mlcompare.report.plots import figure
@@ -190,7 +191,7 @@ def cost_part(study: Study, prefix: str, level: int) -> Part | None:
 def failures_part(study: Study, prefix: str, level: int) -> Part:
     """Every reason a training failed for, with how often."""
     rows = study.trainings()
-    rows = rows[rows["status"] != "ok"]
+    rows = rows[~rows["status"].isin(NOT_FAILED)]
     if rows.empty:
         return Part(f"{prefix}-failures", "Failures", tag("p", "No training failed."), level=level)
     runs = rows.drop_duplicates(["loss", "kind", "trial", "fold", "seed"])
