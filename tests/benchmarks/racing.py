@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mlcompare.search.racing import Curves, Race, Scores
 from mlcompare import load_results, run_study
+from mlcompare.search.racing import Curves, Race, Scores
 
 HERE = Path(__file__).resolve().parent
 TABLE, REPORT = HERE / "results/racing.parquet", HERE / "results/racing.txt"
