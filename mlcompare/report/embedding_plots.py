@@ -9,7 +9,7 @@ import numpy as np
 from mlcompare.report.curves import Curves, normalized
 from mlcompare.report.markup import number
 from mlcompare.report.plots import Plot, axis, color, dash, floats, layout
-from mlcompare.report.sources import Embeddings
+from mlcompare.report.study import Embeddings
 
 __all__ = ["Projection", "project", "recall_plot", "roc_plot", "shown_classes", "view_plot"]
 

@@ -8,7 +8,7 @@ from mlcompare.comparison.still_rising import LEVEL, TOLERANCE, LearningCurve, l
 from mlcompare.report.markup import join, number, table, tag
 from mlcompare.report.page import Part
 from mlcompare.report.plots import Plot, axis, color, dash, figure, floats, layout
-from mlcompare.report.sources import Study
+from mlcompare.report.study import Study
 
 __all__ = ["caution", "learning_part"]
 

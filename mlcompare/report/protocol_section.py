@@ -9,7 +9,7 @@ from typing import Any
 
 from mlcompare.report.markup import Html, join, seconds, setting, table, tag
 from mlcompare.report.page import Part
-from mlcompare.report.sources import Study, TestSamples
+from mlcompare.report.study import Study, TestSamples
 
 __all__ = ["facts", "progress_note", "protocol_part"]
 

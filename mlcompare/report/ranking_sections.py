@@ -10,7 +10,7 @@ from mlcompare.report.markup import Html, join, number, p_value, seconds, settin
 from mlcompare.report.page import Part
 from mlcompare.report.plots import figure
 from mlcompare.report.ranking_plots import cost_plot, final_costs, forest_plot, tunability_plot
-from mlcompare.report.sources import Study
+from mlcompare.report.study import Study
 
 __all__ = ["answer_box", "cost_part", "failures_part", "leaderboard_part", "pairs_part", "tunability_part"]
 

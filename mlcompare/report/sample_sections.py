@@ -13,7 +13,7 @@ from mlcompare.report.markup import Html, join, number, table, tag
 from mlcompare.report.page import Part
 from mlcompare.report.plots import figure, gallery, switches_of
 from mlcompare.report.sheets import sheet
-from mlcompare.report.sources import Embeddings, Study, TestSamples
+from mlcompare.report.study import Embeddings, Study, TestSamples
 
 __all__ = ["curves_part", "neighbours_part", "views_part"]
 

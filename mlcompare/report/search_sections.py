@@ -11,7 +11,7 @@ from mlcompare.report.markup import Html, join, number, p_value, setting, table,
 from mlcompare.report.page import Part
 from mlcompare.report.plots import figure, gallery
 from mlcompare.report.search_plots import best_so_far_plot, slice_groups, symbol_of
-from mlcompare.report.sources import Study
+from mlcompare.report.study import Study
 
 __all__ = ["hyperparameters_part", "search_part"]
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mlcompare.report.curves import nearest
 from mlcompare.report.markup import Html, join, tag
-from mlcompare.report.sources import Embeddings, TestSamples
+from mlcompare.report.study import Embeddings, TestSamples
 
 __all__ = ["chosen_queries", "data_uri", "sheet"]
 

@@ -28,7 +28,7 @@ from mlcompare.report.ranking_sections import (
 )
 from mlcompare.report.sample_sections import curves_part, kept_runs, neighbours_part, views_part
 from mlcompare.report.search_sections import hyperparameters_part, search_part
-from mlcompare.report.sources import Study, open_study
+from mlcompare.report.study import Study, open_study
 from mlcompare.report.verdict import judge
 
 __all__ = ["report_html", "write"]

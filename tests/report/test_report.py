@@ -15,7 +15,7 @@ from mlcompare.comparison import compare, load_per_class, load_results
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError, StoreError
 from mlcompare.report import write_report
 from mlcompare.report.markup import number, p_value, span
-from mlcompare.report.sources import open_study
+from mlcompare.report.study import open_study
 from mlcompare.report.write import report_html
 from tests.report.conftest import Tables, change_results, change_study, charts, without_scripts
 

@@ -7,7 +7,7 @@ import pytest
 
 from mlcompare.comparison import compare, load_per_class, load_results
 from mlcompare.report.markup import span
-from mlcompare.report.sources import open_study
+from mlcompare.report.study import open_study
 from mlcompare.report.verdict import judge, leader_sentence
 from tests.report.conftest import change_results, change_study
 
