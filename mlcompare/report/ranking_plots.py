@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlcompare.comparison import CriticalDifference
-from mlcompare.report.markup import number, seconds, span
+from mlcompare.report.formats import number, seconds, span
 from mlcompare.report.plots import FAMILY_COLORS, Plot, axis, floats, layout
 from mlcompare.report.study import Study
 

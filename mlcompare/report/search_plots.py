@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mlcompare.comparison import best_so_far, trial_scores, trial_settings
-from mlcompare.report.markup import number
+from mlcompare.report.formats import number
 from mlcompare.report.plots import FAMILY_COLORS, Plot, axis, color, dash, floats, layout
 from mlcompare.report.study import Study
 
