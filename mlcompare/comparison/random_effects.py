@@ -117,8 +117,8 @@ class Means:
     Attributes:
         mean: ``(P,)``.
         variance: ``(P,)``, of the mean.
-        share: ``(P,)`` in [0, 1], of the variance that rests on the scarcer source (as a rule the folds).
-        scarce, other: ``(P,)``, degrees of freedom of the scarcer source and of the other.
+        share: ``(P,)`` in [0, 1], of the variance that rests on the scarcer factor (as a rule the folds).
+        scarce, other: ``(P,)``, degrees of freedom of the scarcer factor and of the other.
         parts: what the means were computed from.
         limit: what no mean can exceed, such as 1 for a difference of shares.
     """
@@ -158,7 +158,7 @@ class Means:
 
 
 def critical_value(share, scarce, other, level) -> np.ndarray:
-    """Blend the t quantiles of two sources of variance, of which ``share`` rests on ``scarce`` degrees of freedom.
+    """Blend the t quantiles of two random factors, of which ``share`` rests on ``scarce`` degrees of freedom.
 
     >>> critical_value(1.0, 3.0, 19.0, 0.05).round(3), critical_value(0.0, 3.0, 19.0, 0.05).round(3)  # t of 3 and of 19
     (np.float64(3.182), np.float64(2.093))
@@ -188,16 +188,16 @@ def means(matrices: Sequence[np.ndarray], folds: Folds, *, limit: float = math.i
 
 
 def _uncertainty(part: MeanSquares) -> tuple[float, float, float, float]:
-    """Variance of the mean, the scarcer source's share of it, and both degrees of freedom."""
-    sources = [(part.folds, part.by_fold), (part.classes, part.by_class)]
-    sources = sorted((s for s in sources if s[0] > 1), key=lambda source: source[0])  # folds first where they are equal
-    if not sources:
+    """Variance of the mean, the scarcer factor's share of it, and both degrees of freedom."""
+    factors = [(part.folds, part.by_fold), (part.classes, part.by_class)]
+    factors = sorted((f for f in factors if f[0] > 1), key=lambda factor: factor[0])  # folds first where they are equal
+    if not factors:
         return float("nan"), 1.0, 1.0, 1.0
-    levels, square = sources[0]
-    beyond = max(sources[1][1] - part.rest, 0.0) if len(sources) > 1 else 0.0
+    levels, square = factors[0]
+    beyond = max(factors[1][1] - part.rest, 0.0) if len(factors) > 1 else 0.0
     total = square + beyond
     share = square / total if total > 0 else 1.0
-    return total / (part.classes * part.folds), share, levels - 1.0, sources[-1][0] - 1.0
+    return total / (part.classes * part.folds), share, levels - 1.0, factors[-1][0] - 1.0
 
 
 def bounded_intervals(found: Means, confidence: float, limits: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:

@@ -96,10 +96,10 @@ def _read_parquet(file: Path, place: str) -> dict[str, Any]:
     from pyarrow import parquet
 
     try:
-        source = parquet.ParquetFile(file)
-        names = source.schema_arrow.names
+        table_file = parquet.ParquetFile(file)
+        names = table_file.schema_arrow.names
         _check_names(names, place)
-        table = source.read(columns=[name for name in (*NEEDED, "split") if name in names], use_threads=False)
+        table = table_file.read(columns=[name for name in (*NEEDED, "split") if name in names], use_threads=False)
         columns = {name: table[name].to_pylist() for name in table.column_names}
     except DataError:
         raise

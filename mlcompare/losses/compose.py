@@ -103,7 +103,7 @@ class SumLoss(Loss):
         slot = self.__dict__.get("_layout", {}).get(name)
         if slot is None or isinstance(value, Tensor):
             if "_layout" in self.__dict__ and not hasattr(self, name) and isinstance(value, int | float | str):
-                refuse_typo(name, self._layout, type(self).__name__)
+                refuse_typo(name, {key: slot.declaration for key, slot in self._layout.items()}, type(self).__name__)
             super().__setattr__(name, value)
             return
         try:

@@ -47,8 +47,8 @@ def _record(h: Any) -> dict[str, Any]:
 
 
 def losses_table(specs: list[Any]) -> Table:
-    """Return the listing: name, family, group, what is tuned, source."""
-    table = Table("loss", "family", "group", "tuned", "source", title=f"{len(specs)} losses", title_justify="left")
+    """Return the listing: name, family, group, what is tuned, reference."""
+    table = Table("loss", "family", "group", "tuned", "reference", title=f"{len(specs)} losses", title_justify="left")
     for spec in specs:
         tuned = "  ".join(f"{name}={h.default:g}" for name, h in spec.hyperparameters.items() if h.searched)
         name = " = ".join([spec.name, *spec.aliases])
@@ -58,7 +58,7 @@ def losses_table(specs: list[Any]) -> Table:
 
 
 def loss_page(spec: Any) -> Group:
-    """Return everything about one loss: docstring, hyperparameters, options, published settings, source."""
+    """Return everything about one loss: docstring, hyperparameters, options, published settings, reference."""
     head = Text(f"{spec.name}  ({spec.family}, {spec.group})", style="bold")
     parts: list[Any] = [head, Text(inspect.cleandoc(spec.doc) if spec.doc else "no description")]
     if spec.broken:
@@ -72,7 +72,7 @@ def loss_page(spec: Any) -> Group:
             table.add_row(Text(name), Text(str(option.default)), Text(choices), Text(option.description))
         parts.append(table)
     parts += [Text(f"published: {dict(setting)}") for setting in spec.published]
-    parts.append(Text(f"source: {spec.reference}"))
+    parts.append(Text(f"reference: {spec.reference}"))
     return Group(*parts)
 
 
@@ -156,5 +156,5 @@ def record_page(kind: str, record: Any) -> Group:
             table.add_row(Text(name), Text(str(value)))
         parts.append(table)
     if record.reference:
-        parts.append(Text(f"source: {record.reference}"))
+        parts.append(Text(f"reference: {record.reference}"))
     return Group(*parts)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mlcompare.data import Dataset, Splits
 from mlcompare.losses.compose import LossEntry, Term
+from mlcompare.registry import by_name
 from mlcompare.training.config import TrainingConfig
 
 __all__ = [
@@ -126,6 +127,7 @@ class TrainingJob:
         ('trial/cosface/0/fold0', 'margin', {'margin': 0.2})
         """
         entry = loss if isinstance(loss, LossEntry) else LossEntry(loss, "single", (Term(loss),))
+        hyperparameters = by_name(hyperparameters, {**entry.hyperparameters, **entry.options})
         return cls(
             "trial", entry, hyperparameters, encoder or EncoderConfig(), training or TrainingConfig(), fold,
             random_state, trial=0, split=split, metrics=tuple(metrics), keep=keep,
