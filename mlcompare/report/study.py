@@ -89,6 +89,13 @@ class Study:
             return [str(note) for note in json.loads(path.read_text(encoding="utf-8"))]
         return []
 
+    def challenges(self) -> dict[str, Any] | None:
+        """Return what ``mlcompare challenge`` left, None where it was not run."""
+        with suppress(OSError, ValueError):
+            kept: dict[str, Any] = json.loads((self.path / "challenges.json").read_text(encoding="utf-8"))
+            return kept
+        return None
+
     def losses(self) -> list[str]:
         """Return the losses that have a score, best first; no baselines."""
         return [r["loss"] for r in self.comparison.records() if r["family"] != "baseline" and r["mean"] is not None]

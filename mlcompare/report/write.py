@@ -12,6 +12,7 @@ from mlcompare.comparison.sentences import listed
 from mlcompare.errors import DataError, InvalidValueError, StoreError
 from mlcompare.files import write_atomically
 from mlcompare.metrics import higher_is_better
+from mlcompare.report.challenge_section import challenge_part
 from mlcompare.report.formats import number, p_value
 from mlcompare.report.learning_section import learning_part
 from mlcompare.report.page import Part, document, render
@@ -76,6 +77,7 @@ def _parts(study: Study, prefix: str, level: int) -> list[Part]:
     parts = [
         leaderboard_part(study, prefix, level),
         pairs_part(study, prefix, level),
+        challenge_part(study, prefix, level),
         tunability_part(study, prefix, level),
         search_part(study, prefix, level),
         learning_part(study, prefix, level),
