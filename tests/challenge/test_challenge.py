@@ -66,8 +66,9 @@ def test_each_challenge_is_a_study_that_trains_the_selected_settings(leaders) ->
         try:
             plan = make_plan(validated(variant.study, variant.name))
         except StudyFileError as error:
-            assert "a batch needs" in error.rule, "nothing else is impossible here"
-            continue
+            if "a batch needs" in error.rule:  # nothing else is impossible here
+                continue
+            raise
         planned += 1
         assert set(plan.losses) == set(leaders.names)
         for name, loss in plan.losses.items():
