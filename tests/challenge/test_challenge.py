@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,21 @@ def test_what_is_said_is_what_is_changed(leaders) -> None:
             batch = original["training"]["classes_per_batch"] * original["training"]["samples_per_class"]
             assert all(batch % count == 0 for count in counts.values())
     assert found["wider"]["encoder"] != original["encoder"] != found["narrower"]["encoder"]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "wider"),
+    [
+        ({"name": "conv", "embedding_dim": 8}, {"channels": [32, 64]}),
+        ({"name": "mlp", "embedding_dim": 8, "width": 10}, {"width": 20}),
+        ({"name": "conv4"}, {"width": 32}),
+        ({"name": "linear", "embedding_dim": 8}, {"embedding_dim": 16}),
+    ],
+)
+def test_an_encoder_is_made_wider_by_its_own_option(leaders, encoder, wider) -> None:
+    config = validated({**STUDY, "encoder": encoder}, "study")
+    (found,) = [v.study["encoder"] for v in variants(replace(leaders, config=config)) if v.name == "wider"]
+    assert found.items() >= wider.items()
 
 
 def test_a_fixed_entry_means_the_same(leaders) -> None:
