@@ -89,6 +89,15 @@ class Study:
             return [str(note) for note in json.loads(path.read_text(encoding="utf-8"))]
         return []
 
+    def label_suspects(self) -> list[dict[str, Any]]:
+        """Return the labels that may be wrong, as the run left them; nothing in a store of an older version."""
+        with suppress(OSError, ValueError):
+            kept: list[dict[str, Any]] = json.loads(
+                (self.path / "artifacts" / "label_suspects.json").read_text(encoding="utf-8")
+            )
+            return kept
+        return []
+
     def searched(self, loss: str, name: str) -> Mapping[str, Any] | None:
         """Return the range that a hyperparameter was searched over, that of its numbers where it is a choice."""
         space = self.known.get("spaces", {}).get(loss, {}).get(name)
