@@ -10,16 +10,19 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.special import stdtrit
 
-__all__ = ["Curves", "Z", "clearly_behind", "least_values", "paired_spread"]
+__all__ = ["Curve", "Race", "Scores", "Z", "clearly_behind", "least_means", "mean_curve", "paired_spread"]
 
 Z = 2.0  # standard errors of the paired deficit: about one in forty equally good settings is stopped wrongly
 ENOUGH = 4  # paired differences that the spread is estimated from, at least
 
-EARLIEST = 0.4  # of a training's steps: before, slow starters can't be told from those who are behind
+EARLIEST = 0.2  # of a training's steps: before, slow starters can't be told from those who are behind
+FEWEST = 3  # whole settings that must tell what is recovered, beside the best
+LEVEL = 0.025  # of stopping a setting that would have caught up, by the normal model
 
 Scores = Mapping[int, float]  # fold → objective
-Curves = Mapping[int, Mapping[int, float]]  # fold → step → objective
+Curve = Mapping[int, float]  # step → objective
 
 
 def paired_spread(best: Scores, others: Sequence[Scores]) -> float | None:
@@ -51,60 +54,67 @@ def clearly_behind(scores: Scores, best: Scores, spread: float | None) -> bool:
     return deficit > Z * spread / math.sqrt(len(scores))
 
 
-def least_values(best: Curves, others: Sequence[Curves]) -> dict[int, tuple[tuple[int, float], ...]]:
-    """Return ``fold → ((step, value), …)``: a training that is below the value at the step may stop.
+def least_means(best: Curve, others: Sequence[Curve]) -> tuple[tuple[int, float], ...]:
+    """Return ``((step, value), …)``: a setting whose mean over all folds is below the value at the step may stop.
 
-    A deficit to the best at a step is less at the end by what slow starters recover. ``others`` tell how much that is,
-    pooled over settings and folds: its mean r (never below 0) and its standard deviation σ. The value is the best's own
-    at the step, less r + :data:`Z`·σ. Steps before :data:`EARLIEST` of the training have none, nor have steps that too
-    few others were measured at.
+    A deficit to the best at a step is less at the end by what slow starters recover. ``others``, k whole settings, tell
+    how much that is: its mean r (never below 0) and its standard deviation σ. The value is the best's own at the step,
+    less ``r + t·σ·√(1 + 1/k)``, with Student's t of k - 1 degrees of freedom for an error of :data:`LEVEL` over all
+    steps together. Steps before :data:`EARLIEST` of the training have no value, and fewer than :data:`FEWEST` others
+    give none.
 
-    >>> best = {fold: {5: 0.5, 10: 0.8} for fold in range(2)}
-    >>> others = [{0: {5: 0.40 + e, 10: 0.7}, 1: {5: 0.41, 10: 0.7 + e}} for e in (0.0, 0.02)]
-    >>> step, value = least_values(best, others)[0][0]
-    >>> step, round(value, 3)
-    (5, 0.474)
+    >>> others = [{5: 0.40 + e, 10: 0.7} for e in (0.0, 0.01, 0.02)]
+    >>> [(step, round(value, 3)) for step, value in least_means({5: 0.5, 10: 0.8}, others)]
+    [(5, 0.45)]
     """
-    last = max((step for curve in best.values() for step in curve), default=0)
-    found: dict[int, list[tuple[int, float]]] = {fold: [] for fold in best}
-    for step in sorted({step for curve in best.values() for step in curve if EARLIEST * last <= step < last}):
+    last = max(best, default=0)
+    steps = [step for step in sorted(best) if EARLIEST * last <= step < last]
+    found = []
+    for step in steps:
         recovered = [
-            (curve[step] - other[fold][step]) - (curve[last] - other[fold][last])
-            for other in others
-            for fold, curve in best.items()
-            if {step, last} <= curve.keys() & other.get(fold, {}).keys()
+            (best[step] - other[step]) - (best[last] - other[last]) for other in others if {step, last} <= other.keys()
         ]
-        if len(recovered) < ENOUGH:
+        count = len(recovered)
+        if count < FEWEST:
             continue
-        allowed = max(float(np.mean(recovered)), 0.0) + Z * float(np.std(recovered, ddof=1))
-        for fold, curve in best.items():
-            if step in curve:
-                found[fold].append((step, curve[step] - allowed))
-    return {fold: tuple(values) for fold, values in found.items() if values}
+        quantile = -float(stdtrit(count - 1, LEVEL / len(steps)))
+        reach = quantile * float(np.std(recovered, ddof=1)) * math.sqrt(1 + 1 / count)
+        found.append((step, best[step] - max(float(np.mean(recovered)), 0.0) - reach))
+    return tuple(found)
 
 
 class Race:
     """What a round is raced against: the trials of earlier rounds that saw every fold and step.
 
     Args:
-        whole: their objectives by fold and their curves, larger is better, in the order of their numbers.
+        whole: their objectives by fold and their curves by fold, larger is better, in the order of their numbers.
+
+    Attributes:
+        least: :func:`least_means` of the curves' means over folds.
 
     >>> values = {0: 0.5, 1: 0.6, 2: 0.7}
     >>> race = Race([({f: v - d * (1 + f) for f, v in values.items()}, {}) for d in (0.0, 0.01, 0.02)])
-    >>> race.behind({0: 0.1}), race.behind({0: 0.5}), race.least(0)
+    >>> race.behind({0: 0.1}), race.behind({0: 0.5}), race.least
     (True, False, ())
     """
 
-    def __init__(self, whole: Sequence[tuple[Scores, Curves]]) -> None:
+    def __init__(self, whole: Sequence[tuple[Scores, Mapping[int, Curve]]]) -> None:
         ranked = sorted(whole, key=lambda trial: -sum(trial[0].values()))  # the first of equals stays the first
         self._best: Scores = ranked[0][0] if ranked else {}
         self._spread = paired_spread(self._best, [scores for scores, _ in ranked[1:]]) if ranked else None
-        self._least = least_values(ranked[0][1], [curves for _, curves in ranked[1:]]) if ranked else {}
+        best, *others = [mean_curve(curves) for _, curves in ranked] or [{}]
+        self.least = least_means(best, others)
 
     def behind(self, scores: Scores) -> bool:
         """Whether a setting with these scores sees no further folds."""
         return clearly_behind(scores, self._best, self._spread)
 
-    def least(self, fold: int) -> tuple[tuple[int, float], ...]:
-        """Return ``((step, value), …)``: a training of the fold that is below the value at the step ends there."""
-        return self._least.get(fold, ())
+
+def mean_curve(curves: Mapping[int, Curve]) -> Curve:
+    """Return the mean over folds at each step that every fold was measured at.
+
+    >>> mean_curve({0: {5: 0.25, 10: 0.5}, 1: {10: 0.75}})
+    {10: 0.625}
+    """
+    steps = set.intersection(*(set(curve) for curve in curves.values())) if curves else set()
+    return {step: float(np.mean([curve[step] for curve in curves.values()])) for step in sorted(steps)}

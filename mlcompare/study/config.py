@@ -138,7 +138,7 @@ class SearchConfig(_Frozen):
 
     A training is scored on at most ``validation_samples`` rows of its fold
     (:func:`~mlcompare.data.validation_sample.sample_rows`), drawn once for the study. ``racing`` stops settings that
-    are clearly behind: before further ``folds``, along the ``steps`` of a training, or both (true).
+    are clearly behind: before further ``folds`` (or true), or along the ``steps`` of a population's trainings.
     """
 
     trials: int = Field(20, ge=1, le=100_000)

@@ -14,7 +14,7 @@ from mlcompare.execution.bundles import Bundle
 from mlcompare.execution.executors import Executor
 from mlcompare.metrics import higher_is_better
 from mlcompare.search.proposals import Told, propose
-from mlcompare.search.racing import Curves, Race, Scores
+from mlcompare.search.racing import Curve, Race, Scores
 from mlcompare.study.job_record import job_record, keep_artifacts, reached
 from mlcompare.study.plan import StudyPlan
 from mlcompare.study.store import Store
@@ -126,14 +126,17 @@ class Coordinator:
         """Yield a round's jobs: all at once, or fold by fold without those of trials that are clearly behind.
 
         Whoever stops is decided by the journal alone, when a step is done for the whole round: a resume decides alike.
-        Whoever is stopped along a training has a bound from the rounds before.
+        Along the steps, populations decide by a bound from the rounds before; single trainings, which know nothing of
+        each other, race over folds instead.
         """
         racing = self.plan.config.search.racing
         race = Race(self._whole(loss, first) if racing else [])
-        if racing in (True, "steps") and "steps" not in self.plan.losses[loss].dimensions:  # else steps aren't equal
-            jobs = [replace(job, least=self._signed(race.least(job.fold))) for job in jobs]
+        along = racing == "steps" and self._populations
+        if along and "steps" not in self.plan.losses[loss].dimensions:  # else equal steps aren't equally far
+            least = tuple((step, self._sign * value) for step, value in race.least)
+            jobs = [replace(job, least=least, raced=len(self.plan.folds)) for job in jobs]
         by_fold = [[job for job in jobs if job.fold == fold] for fold in self.plan.folds]
-        for group in by_fold if racing in (True, "folds") else [jobs]:
+        for group in by_fold if racing and not along else [jobs]:
             running = [job for job in group if (loss, job.trial) not in self.stopped]
             yield running
             last = group[-1].fold == self.plan.folds[-1]
@@ -145,18 +148,15 @@ class Coordinator:
                 if ended or (not last and all_seen and race.behind(seen)):
                     self._stop(loss, trial)
 
-    def _whole(self, loss: str, first: int) -> list[tuple[Scores, Curves]]:
+    def _whole(self, loss: str, first: int) -> list[tuple[Scores, dict[int, Curve]]]:
         """The trials before a round that saw every fold and step."""
         trials = [n for n in range(first) if (loss, n) not in self.stopped]
         whole = [(self._scores(loss, n), self._curves(loss, n)) for n in trials]
         return [(scores, curves) for scores, curves in whole if len(scores) == len(self.plan.folds)]
 
-    def _signed(self, points: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
-        return tuple((step, self._sign * value) for step, value in points)
-
-    def _curves(self, loss: str, trial: int) -> dict[int, dict[int, float]]:
+    def _curves(self, loss: str, trial: int) -> dict[int, Curve]:
         """The trial's learning curves by fold, larger is better; a point that couldn't be measured is left out."""
-        found = {}
+        found: dict[int, Curve] = {}
         for record in self.trial_records(loss, trial):
             points = zip(record["curve"].get("step", []), record["curve"].get(self.plan.objective, []))
             found[record["fold"]] = {step: self._sign * value for step, value in points if value is not None}

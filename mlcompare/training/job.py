@@ -79,8 +79,9 @@ class TrainingJob:
     samples, or the sealed test samples. ``random_state`` decides everything that is drawn; ``seed`` counts the
     repetitions of a final training. ``hyperparameters`` holds the loss's values and whatever of
     :class:`TrainingConfig` the study searches. ``trainer`` names a registered training loop (the built-in one where
-    None), and ``folder`` is where that loop may keep checkpoints. ``least`` holds ``(step, value)`` pairs: a training
-    whose objective is worse than the value at that step ends there, for a race decided so.
+    None), and ``folder`` is where that loop may keep checkpoints. ``least`` holds ``(step, value)`` pairs: where all
+    ``raced`` folds of a trial train in one population, and the mean of their objectives is worse than the value at that
+    step, they end there.
     """
 
     kind: str
@@ -102,6 +103,7 @@ class TrainingJob:
     trainer_options: Mapping[str, Any] = field(default_factory=dict)
     folder: str | None = None
     least: tuple[tuple[int, float], ...] = ()
+    raced: int = 0
 
     @property
     def name(self) -> str:

@@ -96,8 +96,6 @@ def _run_stage(
         done = stage.first + step + 1
         if curve.due(done):
             curve.measure(done, encoder, stage)
-            if result.status != "ok":
-                return
 
 
 def _look(result: TrainingResult, watched: Tensor, step: int, stage: Stage) -> bool:

@@ -16,6 +16,7 @@ from mlcompare.data import apply_augmentation, draw_augmentation
 from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss
+from mlcompare.metrics import higher_is_better
 from mlcompare.training.curve import Curve
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.optimizers import learning_rate_factor
@@ -111,6 +112,22 @@ def train_population(jobs: Sequence[TrainingJob], data: TrainingData, *, scored:
     return results
 
 
+def _end_those_behind(members: Sequence[_Member], done: int) -> None:
+    """Stop the trials whose mean over folds is worse than their jobs' ``least`` after ``done`` steps."""
+    trials: dict[int | None, list[_Member]] = {}
+    for member in members:
+        if member.going and done in dict(member.job.least):
+            trials.setdefault(member.job.trial, []).append(member)
+    for folds in trials.values():
+        job = folds[0].job
+        sign = 1 if higher_is_better(job.metrics[0]) else -1
+        values = [member.result.curve[job.metrics[0]][-1] for member in folds]
+        if len(folds) == job.raced and sign * np.mean(values) < sign * dict(job.least)[done]:
+            for member in folds:
+                member.result.status = "stopped"
+                member.result.reason = f"clearly behind after {done} of {member.prepared.config.steps} steps"
+
+
 @dataclass(frozen=True)
 class _Member:
     """One training of the population."""
@@ -203,6 +220,7 @@ class _StackedStage:
             if member.going:
                 with failures_recorded([member.result]):
                     member.curve.measure(done, member.prepared.encoder, stage)
+        _end_those_behind(self._members, done)
 
     def _leave(self) -> None:
         """Go on with those who are not done."""

@@ -12,7 +12,7 @@ library's own rule. *Saved* is the share of training steps; *lost* how often the
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from mlcompare import load_results, run_study
-from mlcompare.search.racing import Curves, Race, Scores
+from mlcompare.search.racing import Curve, Race, Scores, mean_curve
 
 HERE = Path(__file__).resolve().parent
 TABLE, REPORT = HERE / "results/racing.parquet", HERE / "results/racing.txt"
@@ -67,7 +67,7 @@ class Trial(NamedTuple):
     """A setting: its objective by fold, and its curves."""
 
     scores: Scores
-    curves: Curves
+    curves: dict[int, Curve]
 
     @property
     def mean(self) -> float:
@@ -89,28 +89,30 @@ def trials_of(rows: pd.DataFrame) -> list[Trial]:
     return found
 
 
-def trained(trial: Trial, race: Race, *, folds: bool, steps: bool) -> tuple[int, bool]:
-    """Return how many steps of a setting are trained, and whether it is stopped."""
-    spent, seen, ended = 0, {}, False
+def trained_folds(trial: Trial, race: Race) -> tuple[int, bool]:
+    """Return how many steps of a setting a race over folds trains, and whether it is stopped."""
+    spent, seen = 0, {}
     for fold, score in trial.scores.items():
-        least = race.least(fold) if steps else ()
-        stop = next((step for step, value in least if trial.curves[fold][step] < value), None)
-        spent += max(trial.curves[fold]) if stop is None else stop
-        seen[fold] = score
-        ended = ended or stop is not None
-        last = len(seen) == len(trial.scores)
-        if folds and not last and (ended or race.behind(seen)):
+        spent, seen[fold] = spent + max(trial.curves[fold]), score
+        if len(seen) < len(trial.scores) and race.behind(seen):
             return spent, True
-    return spent, ended
+    return spent, False
 
 
-def replay(trials: list[Trial], order: np.ndarray, **race_over: bool) -> tuple[float, bool, float]:
+def trained_steps(trial: Trial, race: Race) -> tuple[int, bool]:
+    """Return how many steps of a setting a race along the steps trains, and whether it is stopped."""
+    curve = mean_curve(trial.curves)
+    stop = next((step for step, value in race.least if curve[step] < value), None)
+    return len(trial.curves) * (stop or max(curve)), stop is not None
+
+
+def replay(trials: list[Trial], order: np.ndarray, trained: Callable) -> tuple[float, bool, float]:
     """Return the share of steps saved, whether the best was stopped, and the regret of what was chosen."""
     whole, spent = [], 0
     for first in range(0, len(order), ROUND):
         race, standing = Race(whole), []
         for number in order[first : first + ROUND]:
-            steps, stopped = trained(trials[number], race, **race_over)
+            steps, stopped = trained(trials[number], race)
             spent += steps
             standing += [] if stopped else [trials[number]]
         whole += standing
@@ -122,16 +124,16 @@ def replay(trials: list[Trial], order: np.ndarray, **race_over: bool) -> tuple[f
 def lines(table: pd.DataFrame) -> Iterator[str]:
     """Yield the report line by line."""
     yield f"{'':9}{'race over':12}{'saved':>8}{'lost':>8}{'regret':>9}"
-    modes = {"folds": (True, False), "steps": (False, True), "both": (True, True)}
+    modes = {"folds": trained_folds, "steps": trained_steps}
     for situation, rows in table.groupby("situation", sort=False):
-        for mode, (folds, steps) in modes.items():
+        for mode, trained in modes.items():
             rng = np.random.default_rng(0)
             found = []
             for _, mine in rows.groupby("loss", sort=False):
                 trials = trials_of(mine)
                 for _ in range(ORDERS):
                     order = np.concatenate([[0], 1 + rng.permutation(len(trials) - 1)])
-                    found.append(replay(trials, order, folds=folds, steps=steps))
+                    found.append(replay(trials, order, trained))
             saved, lost, regret = np.mean(np.array(found, dtype=float), axis=0)
             yield f"{situation:9}{mode:12}{saved:8.1%}{lost:8.1%}{regret:9.2%}"
 

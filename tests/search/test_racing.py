@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mlcompare.comparison import compare, trial_scores
 from mlcompare.report import write_report
-from mlcompare.search.racing import clearly_behind, least_values, paired_spread
+from mlcompare.search.racing import clearly_behind, least_means, paired_spread
 from mlcompare.study import run_study
 from mlcompare.study.doctor import check_store
 from mlcompare.study.journal import read_journal
@@ -61,34 +61,48 @@ def test_a_race_saves_folds_and_never_stops_what_is_selected(race: dict, tmp_pat
     assert {r["fold"] for r in finals} == {0, 1, 2}, "what is selected is retrained whole"
 
 
-@pytest.mark.parametrize("engine", [False, True])
-def test_a_race_along_the_steps_ends_trainings(race: dict, tmp_path: Path, engine: bool) -> None:
+def test_a_race_along_the_steps_ends_trainings(race: dict, tmp_path: Path) -> None:
     race["search"] |= {"racing": "steps", "startup_trials": 14}
-    run_study(race, tmp_path / "race", executor="in-process", populations=engine)
+    run_study(race, tmp_path / "race", executor="in-process", populations=True)
     whole = {**race, "search": {**race["search"], "racing": False}}
-    run_study(whole, tmp_path / "whole", executor="in-process", populations=engine)
+    run_study(whole, tmp_path / "whole", executor="in-process", populations=True)
     jobs = [r for r in records(tmp_path / "race", "job") if r["kind"] == "trial"]
     ended = [job for job in jobs if job["status"] == "stopped"]
     assert len(jobs) == 14 * 3, "every fold of a trial is begun"
     assert ended, "hopeless settings are ended"
-    assert {job["trial"] for job in ended} == {stop["trial"] for stop in records(tmp_path / "race", "stop")}
+    stops = records(tmp_path / "race", "stop")
+    assert sorted(job["trial"] for job in ended) == sorted(3 * [stop["trial"] for stop in stops]), (
+        "all folds of a trial"
+    )
     full = {(r["trial"], r["fold"]): r for r in records(tmp_path / "whole", "job") if r["kind"] == "trial"}
     for job in jobs:
         expected, steps = full[job["trial"], job["fold"]], job["curve"]["step"]
         assert expected["curve"]["step"][: len(steps)] == steps
-        close = pytest.approx(job["curve"]["accuracy"], abs=0.05 if engine else 0)  # a population's width rounds
+        close = pytest.approx(job["curve"]["accuracy"], abs=0.05)  # a population's width rounds
         assert expected["curve"]["accuracy"][: len(steps)] == close
         if job["status"] == "stopped":
-            assert 10 <= steps[-1] < 25, "neither at once nor at the end"
+            assert 5 <= steps[-1] < 25, "neither at once nor at the end"
             assert job["reason"] == f"clearly behind after {steps[-1]} of 25 steps"
             assert job["metrics"] == {}
     selected = [records(tmp_path / name, "opening")[0]["settings"]["selected"] for name in ("race", "whole")]
     assert selected[0] == selected[1]
 
 
+def test_single_trainings_race_over_folds_instead(race: dict, tmp_path: Path) -> None:
+    race["search"] |= {"racing": "steps", "startup_trials": 14}
+    run_study(race, tmp_path / "steps", executor="in-process", populations=False)
+    race["search"]["racing"] = True
+    run_study(race, tmp_path / "folds", executor="in-process", populations=False)
+    tables = [
+        pd.read_parquet(tmp_path / name / "results.parquet").drop(columns=MEASURED) for name in ("steps", "folds")
+    ]
+    pd.testing.assert_frame_equal(*tables)
+    assert records(tmp_path / "steps", "stop")
+
+
 def test_a_stopped_training_is_no_failure(race: dict, tmp_path: Path) -> None:
-    race["search"] |= {"racing": True, "startup_trials": 14}
-    run_study(race, tmp_path, executor="in-process")
+    race["search"] |= {"racing": "steps", "startup_trials": 14}
+    run_study(race, tmp_path, executor="in-process", populations=True)
     table = pd.read_parquet(tmp_path / "results.parquet")
     stopped = table[(table["status"] == "stopped") & (table["kind"] == "trial")]
     assert len(stopped) > 0
@@ -124,24 +138,37 @@ def test_an_interrupted_race_along_the_steps_decides_alike(race: dict, tmp_path:
 curve_values = st.lists(st.floats(0, 1), min_size=3, max_size=3)
 
 
-@given(curve_values, st.lists(curve_values, min_size=4, max_size=8))
-def test_the_least_value_never_exceeds_the_bests_own(best: list[float], others: list[list[float]]) -> None:
+@given(curve_values, st.lists(curve_values, min_size=3, max_size=8))
+def test_the_least_mean_never_exceeds_the_bests_own(best: list[float], others: list[list[float]]) -> None:
     """Whoever is as good as the best at a step goes on, however the others fared."""
-    steps = (4, 8, 12)
-    found = least_values({0: dict(zip(steps, best))}, [{0: dict(zip(steps, values))} for values in others])
-    for step, value in found.get(0, ()):
-        assert step == 8, "neither before two fifths of the training nor at its end"
+    steps = (1, 8, 12)
+    found = least_means(dict(zip(steps, best)), [dict(zip(steps, values)) for values in others])
+    for step, value in found:
+        assert step == 8, "neither before a fifth of the training nor at its end"
         assert value <= best[1]
 
 
 def test_slow_starters_are_given_time() -> None:
     """Where others made up .2 by the end, being .2 behind halfway is no reason to stop; .5 behind is."""
-    best = {0: {5: 0.6, 10: 0.7}}
-    slow = [{0: {5: 0.4 + e, 10: 0.7 - e}} for e in (-0.01, 0.0, 0.01, 0.02)]
-    ((step, least),) = least_values(best, slow)[0]
+    best = {5: 0.6, 10: 0.7}
+    slow = [{5: 0.4 + e, 10: 0.7 - e} for e in (-0.01, 0.0, 0.01, 0.02)]
+    ((step, least),) = least_means(best, slow)
     assert step == 5
     assert 0.1 < least < 0.4
-    assert least_values(best, slow[:3]) == {}, "three say too little"
+    assert least_means(best, slow[:2]) == (), "two say too little"
+
+
+@given(st.integers(0, 10_000))
+def test_settings_that_catch_up_are_seldom_stopped(seed: int) -> None:
+    """What is recovered is noise around one mean: of settings that end level with the best, few are stopped."""
+    chance = np.random.default_rng(seed)
+    best, stopped = {4: 0.5, 8: 0.6, 12: 0.7}, []
+    for _ in range(400):
+        others = [{s: v + chance.normal(-0.1 if s < 12 else 0, 0.03) for s, v in best.items()} for _ in range(4)]
+        one = {s: v + chance.normal(-0.1 if s < 12 else 0, 0.03) for s, v in best.items()}
+        one[12] = best[12]
+        stopped.append(any(one[step] < value for step, value in least_means(best, others)))
+    assert np.mean(stopped) < 0.06
 
 
 def test_a_race_selects_as_the_whole_search_does(race: dict, tmp_path: Path) -> None:
