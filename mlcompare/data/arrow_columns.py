@@ -67,7 +67,7 @@ def _lists(name: str, column: Any, place: str, cure: str | None) -> np.ndarray:
     import pyarrow.compute
 
     lengths = pyarrow.compute.list_value_length(column).to_numpy().astype(np.float64)  # NaN where there is no list
-    odd = np.flatnonzero(~(lengths == lengths[:1])) if len(lengths) else []
+    odd: np.ndarray = np.flatnonzero(~(lengths == lengths[:1]))
     if len(odd) or (len(lengths) and not lengths[0] > 0):
         row = int(odd[0]) if len(odd) else 0
         got = "no list" if np.isnan(lengths[row]) else f"{lengths[row]:.0f} values"

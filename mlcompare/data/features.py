@@ -11,8 +11,10 @@ import numpy as np
 
 from mlcompare.data.arrow_columns import column_labels, column_numbers, expanded_names, read_parquet
 from mlcompare.data.dataset import Dataset, register_dataset
-from mlcompare.data.labels import checked_split, encode_labels
+from mlcompare.data.hints import nothing_there
+from mlcompare.data.labels import encode_labels
 from mlcompare.data.npz import read_npz
+from mlcompare.data.official_columns import is_flag, official_split
 from mlcompare.data.options import checked_names, checked_path
 from mlcompare.data.suspicious import suspicion, suspicions
 from mlcompare.errors import DataError, InvalidValueError, did_you_mean
@@ -25,11 +27,11 @@ RESERVED = ("label", "split", "names")  # names: as `embed` writes them
 
 @dataclass(frozen=True)
 class _Table:
-    """What a file holds: numbers ``(N, F)``, a label for each row, and perhaps a split and the columns' names."""
+    """What a file holds: numbers ``(N, F)``, a label for each row, what says the split, and the columns' names."""
 
     matrix: np.ndarray
     labels: np.ndarray
-    split: Any
+    parts: dict[str, Any]
     columns: tuple[str, ...] | None
     notes: tuple[str, ...]
 
@@ -38,9 +40,9 @@ class _Table:
 def features(path: str, ignore: Sequence[str] = ()) -> Dataset:
     """Features from a file: .npz (`embeddings` or `features`, and `labels`) or .parquet (numbers, and `label`).
 
-    Either may also hold `split` (train, validation, test). In a table every other column is a feature, a column of
-    lists of numbers as many as its lists are long. Columns that look like row numbers or tell the class by themselves
-    are named in the notes.
+    Either may also hold `split` (train, validation, test), a table instead columns such as `train`, `test` or
+    `is_query` of true and false. In a table every other column is a feature, a column of lists of numbers as many as
+    its lists are long. Columns that look like row numbers or tell the class by themselves are named in the notes.
 
     Args:
         path: the file.
@@ -56,16 +58,17 @@ def features(path: str, ignore: Sequence[str] = ()) -> Dataset:
     if kind not in (".npz", ".parquet"):
         raise InvalidValueError("`path` must end in .npz or .parquet", value=repr(file.name), place=place)
     if not file.is_file():
-        raise DataError("the file must exist", value="a folder" if file.is_dir() else "nothing there", place=place)
+        told = {"value": "a folder"} if file.is_dir() else nothing_there(file)
+        raise DataError("the file must exist", place=place, **told)
     table = _from_npz(file, left_out, place) if kind == ".npz" else _from_parquet(file, left_out, place)
     samples = _as_float32(table.matrix, place)
     labels, names = encode_labels(table.labels, place=place)
     if len(labels) != len(samples):
         raise DataError("labels must be one for each row", value=f"{len(labels)} for {len(samples)} rows", place=place)
-    official = None if table.split is None else checked_split(table.split, len(samples), place=place)
+    official, notes = official_split(table.parts, len(samples), place=place)
     try:
         return Dataset(
-            "features", samples, labels, names, split=official, columns=table.columns, notes=table.notes
+            "features", samples, labels, names, split=official, columns=table.columns, notes=(*notes, *table.notes)
         )  # fmt: skip
     except DataError as error:
         raise type(error)(error.rule, value=error.value, cure=error.cure, place=place) from None
@@ -97,7 +100,8 @@ def _from_npz(file: Path, ignore: Sequence[str], place: str) -> _Table:
         codes = np.unique(labels, return_inverse=True)[1]
         odd = [(f"column {n}", why) for n, c in enumerate(matrix.T) if (why := suspicion(f"column {n}", c, codes))]
         notes = suspicions(odd, options=False)
-    return _Table(matrix, labels, arrays.get("split"), None, tuple(notes))
+    parts = {"split": arrays["split"]} if "split" in arrays else {}
+    return _Table(matrix, labels, parts, None, tuple(notes))
 
 
 def _from_parquet(file: Path, ignore: Sequence[str], place: str) -> _Table:
@@ -113,11 +117,21 @@ def _from_parquet(file: Path, ignore: Sequence[str], place: str) -> _Table:
     labels = column_labels(table["label"], place=place)
     codes, _ = encode_labels(labels, place=place)
     odd: list[tuple[str, str]] = []
-    wanted = [name for name in known if name not in (*RESERVED, *ignore)]
+    split = [name for name in known if name not in ignore and (name == "split" or _says_a_part(name, table[name]))]
+    wanted = [name for name in known if name not in (*RESERVED, *ignore, *split)]
     matrix, columns = joined_columns(table, wanted, place=place, labels=codes, odd=odd)
-    with_split = "split" in known and "split" not in ignore
-    split = column_labels(table["split"], place=place, name="split") if with_split else None
-    return _Table(matrix, labels, split, columns, tuple(suspicions(odd)))
+    parts = {name: column_labels(table[name], place=place, name=name) for name in split}
+    return _Table(matrix, labels, parts, columns, tuple(suspicions(odd)))
+
+
+def _says_a_part(name: str, column: Any) -> bool:
+    """Whether a column says which rows belong to a part: it is called so, and holds true and false, or 0 and 1."""
+    import pyarrow.compute
+
+    kind, types = column.type, pyarrow.types
+    if not is_flag(name) or not (types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind)):
+        return False
+    return all(value in (True, False, None) for value in pyarrow.compute.unique(column).to_pylist()[:4])
 
 
 def joined_columns(

@@ -28,7 +28,7 @@ def checked_folder(path: object, inner: str, *, name: str) -> Path:
     Raises:
         InvalidValueError: the path is not text.
     """
-    root = checked_path(path, place=name).expanduser()
+    root = checked_path(path, place=name)
     return root if root.name == inner and not (root / inner).is_dir() else root / inner
 
 
@@ -108,4 +108,7 @@ def listed_images(
     images = cached_images(root, files, size=size, channels=channels, folders=folders, skip_corrupt=False, place=place)
     labels, names = encode_labels(list(classes), place=place)
     split = np.where(np.fromiter(test, bool, len(labels)), "test", "train")
-    return Dataset(name, images.samples, labels, names, split, credit, images.fingerprint(labels))
+    return Dataset(
+        name, images.samples, labels, names, split, credit, images.fingerprint(labels), notes=images.notes,
+        bits=images.bits,
+    )  # fmt: skip

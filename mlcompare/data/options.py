@@ -11,14 +11,14 @@ __all__ = ["checked_flag", "checked_names", "checked_path"]
 
 
 def checked_path(path: object, *, place: str) -> Path:
-    """Return the path that an option gives as text.
+    """Return the path that an option gives as text; `~` is the user's home.
 
     >>> checked_path("photographs", place="image_folder").name
     'photographs'
     """
     if not isinstance(path, str | Path) or not str(path):
         raise InvalidValueError("`path` must be text", value=f"path={path!r}", place=place)
-    return Path(path)
+    return Path(path).expanduser()
 
 
 def checked_flag(name: str, value: object, *, place: str) -> bool:
