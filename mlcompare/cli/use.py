@@ -21,12 +21,13 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="The folder to make.")],
     far: Annotated[float, typer.Option(help="The false accept rate that the card's threshold keeps.")] = 1e-3,
     fold: Annotated[int, typer.Option(help="Whose encoder: each fold has one.")] = 0,
+    data: Annotated[Path | None, typer.Option(help="Where the study's data are now, if they have moved.")] = None,
     plugin: PluginOption = None,
 ) -> None:
     """Write the encoder of a loss's selected setting: weights, program and card."""
     from mlcompare.export import export_model
 
-    exported = export_model(store, loss, out, far=far, fold=fold)
+    exported = export_model(store, loss, out, far=far, fold=fold, data=data)
     for note in exported.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"wrote {', '.join(exported.card['files'])} to {out}")
@@ -42,4 +43,5 @@ def embed(
     """Turn a folder of images or a table of features into embeddings."""
     from mlcompare.export import embed_file
 
-    print(f"wrote {embed_file(model, input, out)} embeddings to {out}")
+    count = embed_file(model, input, out, note=lambda sentence: print(f"note: {sentence}", file=sys.stderr))
+    print(f"wrote {count} embeddings to {out}")

@@ -16,14 +16,14 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from mlcompare.data.counted import Counted
-from mlcompare.data.images import Unreadable, decode, measured_bits
-from mlcompare.data.unreadable import reading_notes, refused_images
+from mlcompare.data.image_reader import ImageReader
+from mlcompare.data.images import measured_bits
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError
 from mlcompare.files import user_cache
 
@@ -161,29 +161,21 @@ def _build(
 ) -> None:
     """Write ``pixels.npy`` and ``entry.json``: one image in memory at a time, hashed on the way."""
     size, channels, skip_corrupt, max_pixels = how
-    corrupt: list[tuple[str, Unreadable]] = []
     rows: list[int] = []
-    digest, warned = hashlib.sha256(), Counted()
-    depth = _Depth(root, files, max_pixels)
+    digest = hashlib.sha256()
+    deep = partial(measured_bits, [root / file.path for file in files], max_pixels)  # so that all keep their brightness
+    reader = ImageReader(root, size, channels, bits=deep, max_pixels=max_pixels)
     with (folder / "pixels.npy").open("w+b") as out:
         start = _write_header(out, (len(files), channels, *size))
         for row, file in enumerate(_with_progress(files, place)):
-            said: list[str] = []
-            try:
-                pixels = decode(
-                    root / file.path, size, channels=channels, bits=depth.bits, max_pixels=max_pixels, said=said
-                )
-            except Unreadable as error:
-                corrupt.append((file.path, error))
+            pixels = reader.read(file.path)
+            if pixels is None:
                 continue
-            for line in dict.fromkeys(said):
-                warned.add(line, file.path)
             encoded = np.ascontiguousarray(pixels).tobytes()
             digest.update(encoded)
             out.write(encoded)
             rows.append(row)
-        if corrupt and (not skip_corrupt or not rows):
-            raise refused_images(root, corrupt, len(files), place)
+        reader.check(skip_corrupt=skip_corrupt, place=place)
         out.seek(0)
         if _write_header(out, (len(rows), channels, *size)) != start:
             raise DataError("the header must keep its length", place=place)
@@ -191,25 +183,11 @@ def _build(
         os.fsync(out.fileno())
     content = hashlib.sha256(f"{len(rows)} {channels} {size} {digest.hexdigest()}".encode()).hexdigest()
     skipped = sorted(set(range(len(files))) - set(rows))
+    size_on_disk = (folder / "pixels.npy").stat().st_size
     entry = {
-        "content": content, "skipped": skipped, "bytes": (folder / "pixels.npy").stat().st_size,
-        "notes": reading_notes(corrupt, warned, depth.measured), "bits": depth.measured,
+        "content": content, "skipped": skipped, "bytes": size_on_disk, "notes": reader.notes(), "bits": reader.bits,
     }  # fmt: skip
     (folder / "entry.json").write_text(json.dumps(entry), encoding="utf-8")
-
-
-class _Depth:
-    """How deep the 16-bit grey images are: measured over all of them, so that they keep their brightness, if asked."""
-
-    def __init__(self, root: Path, files: Sequence[ImageFile], max_pixels: int | None) -> None:
-        self._files = (root / file.path for file in files)
-        self._max_pixels = max_pixels
-        self.measured: int | None = None
-
-    def bits(self) -> int:
-        if self.measured is None:
-            self.measured = measured_bits(self._files, self._max_pixels)
-        return self.measured
 
 
 def _write_header(out: BinaryIO, shape: tuple[int, ...]) -> int:

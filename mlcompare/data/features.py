@@ -24,6 +24,8 @@ __all__ = ["features", "joined_columns"]
 MATRIX = ("embeddings", "features")
 RESERVED = ("label", "split", "names")  # names: as `embed` writes them
 
+IGNORE = 'leave it out with ignore: ["{name}"], or drop `{name}` from the table'
+
 
 @dataclass(frozen=True)
 class _Table:
@@ -136,17 +138,18 @@ def _says_a_part(name: str, column: Any) -> bool:
 
 def joined_columns(
     table: Any, names: Sequence[str], *, place: str, labels: np.ndarray | None = None,
-    odd: list[tuple[str, str]] | None = None,
+    odd: list[tuple[str, str]] | None = None, cure: str = IGNORE,
 ) -> tuple[np.ndarray, tuple[str, ...]]:  # fmt: skip
     """Return the columns ``names`` of an Arrow table as float32 ``(N, F)``, and the name of each feature.
 
     Args:
+        cure: what to do about a column that holds no numbers; ``{name}`` is its name.
         labels: ``(N,)`` int64; with them, columns that are hardly features are added to ``odd`` with the reason.
 
     Raises:
         DataError: a column holds no numbers; the message names it.
     """
-    cures = {name: f'leave it out with ignore: ["{name}"], or drop `{name}` from the table' for name in names}
+    cures = {name: cure.format(name=name) for name in names}
     first = [column_numbers(name, table[name].slice(0, 1), place=place, cure=cures[name]) for name in names]
     columns = [feature for name, block in zip(names, first) for feature in expanded_names(name, block)]
     if len(set(columns)) < len(columns):

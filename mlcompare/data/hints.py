@@ -6,7 +6,7 @@ import os
 import unicodedata
 from pathlib import Path
 
-__all__ = ["nearby", "nothing_there"]
+__all__ = ["hint", "nearby", "nothing_there"]
 
 MOST_ENTRIES = 100_000  # of a folder that are looked through
 
@@ -29,14 +29,23 @@ def nearby(path: str | Path, root: str | Path = ".") -> str | None:
     return None
 
 
+def hint(path: str | Path, root: str | Path = ".") -> str | None:
+    """Return a sentence that names what :func:`nearby` found, or None."""
+    found = nearby(path, root)
+    if found is None:
+        return None
+    alike = unicodedata.normalize("NFC", found) == unicodedata.normalize("NFC", str(path))
+    form = f" (in another Unicode form: {found!a}, not {str(path)!a})" if alike else ""
+    return f"did you mean {found!r}?{form}"
+
+
 def nothing_there(path: str | Path, cure: str | None = None) -> dict[str, str | None]:
     """Return value and cure of an error about a path that does not exist.
 
     >>> nothing_there("/no/where", "check the path")
     {'value': 'nothing there', 'cure': 'check the path'}
     """
-    found = nearby(path)
-    return {"value": "nothing there", "cure": cure if found is None else f"did you mean {found!r}?"}
+    return {"value": "nothing there", "cure": hint(path) or cure}
 
 
 def _found(written: str, root: str) -> str | None:
