@@ -10,6 +10,7 @@ from typing import Any
 from mlcompare.errors import InvalidValueError, StoreError, UnknownNameError, did_you_mean
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.journal import JOURNAL, read_journal
+from mlcompare.study.moved_paths import PLACES, with_places
 from mlcompare.study.store import STUDY
 from mlcompare.training.job import artifact_path, job_key
 
@@ -36,7 +37,7 @@ def find_winner(store: Path, loss: str, fold: int) -> Winner:
         raise StoreError("a store holds study.json", value="none there", cure=cure, place=str(store))
     try:
         known = json.loads((store / STUDY).read_text(encoding="utf-8"))
-        config = validated(known["study"], str(store / STUDY))
+        config = with_places(validated(known["study"], str(store / STUDY)), known.get(PLACES) or {})
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise StoreError("study.json is readable", value=type(error).__name__, place=str(store / STUDY)) from None
     if loss not in config.losses:
