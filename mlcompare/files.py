@@ -10,7 +10,7 @@ from typing import IO
 
 from platformdirs import user_cache_path
 
-__all__ = ["publish_folder", "user_cache", "whole_file", "write_atomically"]
+__all__ = ["make_folder", "publish_folder", "user_cache", "whole_file", "write_atomically"]
 
 
 def user_cache() -> Path:
@@ -48,6 +48,14 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     """Write a whole file or nothing; see :func:`whole_file`."""
     with whole_file(path) as file:
         file.write(data)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, each with its entry on the disk: a power cut must not take it back."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(missing):
+        _sync(folder.parent)
 
 
 def publish_folder(built: Path, target: Path) -> None:

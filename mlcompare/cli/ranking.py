@@ -18,7 +18,7 @@ def print_failures(store: Path, console: Console) -> None:
     """Say how many trainings failed, where the reasons are, and how to have them run again."""
     from mlcompare.study import read_journal
 
-    failed = sum(r["type"] == "job" and r["status"] != "ok" for r in read_journal(store / "journal.jsonl"))
+    failed = sum(r["type"] == "job" and r["status"] == "failed" for r in read_journal(store / "journal.jsonl"))
     if failed:
         told = f"{failed} trainings failed: `mlcompare doctor {quote(str(store))}` says why"
         console.print(
@@ -37,15 +37,15 @@ def any_result(store: Path) -> bool:
     return any(job["kind"] == "final" and job["status"] == "ok" for job in jobs)
 
 
-def leave_report(store: Path, tracking_uri: str | None, console: Console) -> Path:
-    """Write the report of a finished study and log it with its tables, where that isn't done yet."""
+def leave_report(store: Path, tracking_uri: str | None, console: Console, *, anew: bool = False) -> Path:
+    """Write the report of a finished study and log it with its tables, where that isn't done yet, or ``anew``."""
     from mlcompare.report import write_report
     from mlcompare.report.tables import ranking_csv
     from mlcompare.report.verdict import leader_sentence
     from mlcompare.tracking.comparison_run import log_comparison
 
     path, results = store / "report.html", store / "results.parquet"
-    if path.is_file() and path.stat().st_mtime > results.stat().st_mtime:
+    if not anew and path.is_file() and path.stat().st_mtime > results.stat().st_mtime:
         return path
     with console.status("writing the report"):
         comparison = compared(store)

@@ -16,7 +16,7 @@ __all__ = ["cite", "datasets", "list_kind", "losses", "show"]
 
 @app.command()
 def losses(
-    name: Annotated[str | None, typer.Argument(help="One loss: its formula, hyperparameters and source.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One loss: its formula, hyperparameters and reference.")] = None,
     family: Annotated[Family | None, typer.Option(help="Only metric or only margin losses.")] = None,
     provider: Annotated[str | None, typer.Option(help="native, plugin, or pml (pytorch-metric-learning's).")] = None,
     format: Annotated[Format, typer.Option("--format", "-f")] = Format.table,

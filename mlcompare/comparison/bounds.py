@@ -13,15 +13,18 @@ EDGE = 0.01  # share of the searched width that counts as "on the bound"
 def at_bound(hyperparameters: Mapping, space: Mapping[str, Mapping]) -> list[str]:
     """Return the names whose value lies within 1 % of the searched width of a bound (on a log scale where searched so).
 
+    A default that lies there doesn't count: the search preferred it to all further inside.
+
     Args:
         hyperparameters: the selected setting.
-        space: name → ``{"low": …, "high": …, "log": …}``; names that aren't there were not searched.
+        space: name → ``{"low": …, "high": …, "log": …, "default": …}``; names that aren't there were not searched.
 
     >>> space = {"margin": {"low": 0.0, "high": 0.5}, "scale": {"low": 4.0, "high": 128.0, "log": True}}
     >>> at_bound({"margin": 0.498, "scale": 20.0}, space)
     ['margin']
     """
-    return [name for name in space if _side(hyperparameters.get(name), space[name]) is not None]
+    chosen = {name: value for name, value in hyperparameters.items() if value != space.get(name, {}).get("default")}
+    return [name for name in space if _side(chosen.get(name), space[name]) is not None]
 
 
 def wider_range(hyperparameters: Mapping, space: Mapping[str, Mapping]) -> dict[str, dict]:

@@ -94,7 +94,7 @@ def compare(
     - ``kind``: ``final`` (what is compared; the default), ``trial`` (the search) or ``baseline``
     - ``source``: ``selected`` (the default) or ``default``, the untuned setting; a trial's has any other name
     - ``split``: ``test`` (the default), or ``validation`` for trials
-    - ``status``: ``ok``, anything else for a failed run, whose ``reason`` is told
+    - ``status``: ``ok``, ``stopped`` (by a race), anything else for a failed run, whose ``reason`` is told
     - ``trial``, ``seconds``, ``peak_memory``, ``device``, ``hyperparameters`` (JSON), ``study``, ``step``
 
     >>> scores = {"triplet": [0.61, 0.60, 0.63, 0.58], "arcface": [0.71, 0.70, 0.74, 0.69]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -64,9 +65,12 @@ class FamilyAnswer:
         return self.leader is not None
 
 
-def contrast(differences: np.ndarray, folds: Folds, *, confidence: float = 0.95) -> Contrast:
-    """Return mean, interval and p-value of a matrix of differences ``(C, R)``, run r of fold ``folds[r]``."""
-    found = means([differences], folds)
+def contrast(differences: np.ndarray, folds: Folds, *, confidence: float = 0.95, limit: float = math.inf) -> Contrast:
+    """Return mean, interval and p-value of a matrix of differences ``(C, R)``, run r of fold ``folds[r]``.
+
+    ``limit`` is how large a difference can be.
+    """
+    found = means([differences], folds, limit=limit)
     low, high = found.intervals(confidence)
     return Contrast(float(found.mean[0]), float(low[0]), float(high[0]), float(found.p_values()[0]))
 
@@ -93,9 +97,10 @@ def family_answer(
     on_test = {row["loss"]: sign * row["mean"] for row in rows if row["mean"] is not None}
     rating = validation if on_validation else on_test
     named = {f: max((row["loss"] for row in mine), key=lambda name: rating[name]) for f, mine in members.items()}
-    of_best = contrast(scores.of(named["margin"]) - scores.of(named["metric"]), scores.folds, confidence=confidence)
+    options = {"confidence": confidence, "limit": scores.largest_difference}
+    of_best = contrast(scores.of(named["margin"]) - scores.of(named["metric"]), scores.folds, **options)
     family_means = {f: np.mean([scores.of(row["loss"]) for row in mine], axis=0) for f, mine in members.items()}
-    of_mean = contrast(family_means["margin"] - family_means["metric"], scores.folds, confidence=confidence)
+    of_mean = contrast(family_means["margin"] - family_means["metric"], scores.folds, **options)
 
     level = 1.0 - confidence
     ahead = next((f for f in OTHER if any(row["loss"] == best for row in members[f])), "margin")

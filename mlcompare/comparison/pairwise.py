@@ -46,7 +46,7 @@ def pairwise(
     if not pairs:
         return pd.DataFrame(columns=COLUMNS)
     matrices = [scores.of(a) - scores.of(b) for a, b in pairs]  # (C, R) each
-    found = means(matrices, scores.folds)
+    found = means(matrices, scores.folds, limit=scores.largest_difference)
     low, high = found.intervals(confidence)
     p_values = found.p_values()
     p_holm = holm(p_values)

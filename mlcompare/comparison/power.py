@@ -50,7 +50,7 @@ class _Variances:
         of_cells = (self.of_cell + self.rest / seeds) / (classes * folds)
         of_folds = self.of_fold / folds + self.of_seed / (folds * seeds) + of_cells
         of_classes = self.of_class / classes
-        if folds > classes > 1:  # the scarcer source bears what both share
+        if folds > classes > 1:  # the scarcer factor bears what both share
             of_folds, of_classes = of_folds - of_cells, of_classes + of_cells
         total = of_folds + of_classes
         scarce, other = (of_folds, folds - 1), (of_classes, classes - 1)

@@ -16,6 +16,7 @@ Cochran's. At smaller levels, which corrections for many comparisons ask for, th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -116,9 +117,10 @@ class Means:
     Attributes:
         mean: ``(P,)``.
         variance: ``(P,)``, of the mean.
-        share: ``(P,)`` in [0, 1], of the variance that rests on the scarcer source (as a rule the folds).
-        scarce, other: ``(P,)``, degrees of freedom of the scarcer source and of the other.
+        share: ``(P,)`` in [0, 1], of the variance that rests on the scarcer factor (as a rule the folds).
+        scarce, other: ``(P,)``, degrees of freedom of the scarcer factor and of the other.
         parts: what the means were computed from.
+        limit: what no mean can exceed, such as 1 for a difference of shares.
     """
 
     mean: np.ndarray
@@ -127,15 +129,16 @@ class Means:
     scarce: np.ndarray
     other: np.ndarray
     parts: tuple[MeanSquares, ...] = ()
+    limit: float = math.inf
 
     def critical(self, level: float | np.ndarray) -> np.ndarray:
         """Return how many standard errors ``(P,)`` the two-sided test at ``level`` asks for."""
         return critical_value(self.share, self.scarce, self.other, level)
 
     def intervals(self, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """Return low and high ``(P,)`` of the symmetric intervals."""
+        """Return low and high ``(P,)`` of the symmetric intervals, cut off at ± :attr:`limit`."""
         reach = self.critical(1.0 - confidence) * np.sqrt(self.variance)
-        return self.mean - reach, self.mean + reach
+        return np.maximum(self.mean - reach, -self.limit), np.minimum(self.mean + reach, self.limit)
 
     def p_values(self) -> np.ndarray:
         """Return the two-sided p-values ``(P,)`` of "the mean is zero".
@@ -155,7 +158,7 @@ class Means:
 
 
 def critical_value(share, scarce, other, level) -> np.ndarray:
-    """Blend the t quantiles of two sources of variance, of which ``share`` rests on ``scarce`` degrees of freedom.
+    """Blend the t quantiles of two random factors, of which ``share`` rests on ``scarce`` degrees of freedom.
 
     >>> critical_value(1.0, 3.0, 19.0, 0.05).round(3), critical_value(0.0, 3.0, 19.0, 0.05).round(3)  # t of 3 and of 19
     (np.float64(3.182), np.float64(2.093))
@@ -170,8 +173,10 @@ def critical_value(share, scarce, other, level) -> np.ndarray:
     return weight * satterthwaite + (1.0 - weight) * cochran
 
 
-def means(matrices: Sequence[np.ndarray], folds: Folds) -> Means:
+def means(matrices: Sequence[np.ndarray], folds: Folds, *, limit: float = math.inf) -> Means:
     """Return the means of score matrices ``(C, R)``, run r of fold ``folds[r]``, with their uncertainty.
+
+    ``limit`` is what no mean can exceed on either side (:class:`Means`).
 
     >>> found = means([np.array([[0.1, 0.3], [0.2, 0.6]])], [0, 1])
     >>> found.mean.round(3).tolist(), found.variance.round(4).tolist()  # (.09 + max(.04 - .01, 0)) / 4
@@ -179,20 +184,20 @@ def means(matrices: Sequence[np.ndarray], folds: Folds) -> Means:
     """
     parts = tuple(mean_squares(matrix, folds) for matrix in matrices)
     variance, share, scarce, other = np.array([_uncertainty(part) for part in parts]).reshape(-1, 4).T
-    return Means(np.array([part.mean for part in parts]), variance, share, scarce, other, parts)
+    return Means(np.array([part.mean for part in parts]), variance, share, scarce, other, parts, limit)
 
 
 def _uncertainty(part: MeanSquares) -> tuple[float, float, float, float]:
-    """Variance of the mean, the scarcer source's share of it, and both degrees of freedom."""
-    sources = [(part.folds, part.by_fold), (part.classes, part.by_class)]
-    sources = sorted((s for s in sources if s[0] > 1), key=lambda source: source[0])  # folds first where they are equal
-    if not sources:
+    """Variance of the mean, the scarcer factor's share of it, and both degrees of freedom."""
+    factors = [(part.folds, part.by_fold), (part.classes, part.by_class)]
+    factors = sorted((f for f in factors if f[0] > 1), key=lambda factor: factor[0])  # folds first where they are equal
+    if not factors:
         return float("nan"), 1.0, 1.0, 1.0
-    levels, square = sources[0]
-    beyond = max(sources[1][1] - part.rest, 0.0) if len(sources) > 1 else 0.0
+    levels, square = factors[0]
+    beyond = max(factors[1][1] - part.rest, 0.0) if len(factors) > 1 else 0.0
     total = square + beyond
     share = square / total if total > 0 else 1.0
-    return total / (part.classes * part.folds), share, levels - 1.0, sources[-1][0] - 1.0
+    return total / (part.classes * part.folds), share, levels - 1.0, factors[-1][0] - 1.0
 
 
 def bounded_intervals(found: Means, confidence: float, limits: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from mlcompare.comparison.bounds import at_bound, wider_range
+from mlcompare.comparison.table import NOT_FAILED
 
 __all__ = ["UNFINISHED", "entry_row", "final_scores", "mean_over_folds"]
 
@@ -42,7 +43,7 @@ def entry_row(results: pd.DataFrame, name: str, metric: str, space: Mapping[str,
         "at_bound": at_bound(setting or {}, space),
         "suggested_ranges": wider_range(setting or {}, space),
         "trials": int(trials["trial"].nunique()) if is_loss else None,
-        "failed_trials": int(trials.loc[trials["status"] != "ok", "trial"].nunique()) if is_loss else None,
+        "failed_trials": int(trials.loc[~trials["status"].isin(NOT_FAILED), "trial"].nunique()) if is_loss else None,
         "runs": total - failed,
         "failed_runs": failed,
         "seconds": _number(_each_run_once(mine)["seconds"].sum(min_count=1)),

@@ -13,10 +13,20 @@ import pandas as pd
 from mlcompare.errors import DataError, StoreError, UnknownNameError, did_you_mean
 from mlcompare.metrics import bounds, higher_is_better
 
-__all__ = ["Scores", "bounds", "choose_metric", "higher_is_better", "load_per_class", "load_results", "score_array"]
+__all__ = [
+    "NOT_FAILED",
+    "Scores",
+    "bounds",
+    "choose_metric",
+    "higher_is_better",
+    "load_per_class",
+    "load_results",
+    "score_array",
+]
 
 ROUNDING, CLOSE, VISIBLE = 1e-12, 1e-6, 5e-4  # of a metric: as good as equal; equal but for float32; seen in 3 digits
 RESULT_COLUMNS: tuple[str, ...] = ("study", "loss", "family", "kind", "source", "trial", "fold", "seed", "split")
+NOT_FAILED = ("ok", "stopped")  # a race stops what is clearly behind
 RESULT_COLUMNS += ("metric", "value", "status", "reason", "seconds", "peak_memory", "device", "hyperparameters")
 CLASS_COLUMNS = ("study", "loss", "family", "kind", "source", "fold", "seed", "class", "metric", "value")
 
@@ -91,6 +101,7 @@ class Scores:
             over classes is the metric as the results table has it.
         unit: ``"class"`` or ``"run"``: what there are scores of.
         uneven: whether classes count alike here although they don't in the metric (their sizes aren't known).
+        limits: the least and the greatest value that the metric can have.
     """
 
     names: tuple[str, ...]
@@ -99,6 +110,14 @@ class Scores:
     values: np.ndarray
     unit: str
     uneven: bool = False
+    limits: tuple[float, float] = (-math.inf, math.inf)
+
+    @property
+    def largest_difference(self) -> float:
+        """How far two scores can lie apart; infinite where some lie outside the limits (percentages, say)."""
+        low, high = self.limits
+        known = self.values[~np.isnan(self.values)]
+        return high - low if known.size and low <= known.min() and known.max() <= high else math.inf
 
     @property
     def folds(self) -> np.ndarray:
@@ -124,9 +143,9 @@ def score_array(results: pd.DataFrame, per_class: pd.DataFrame | None, metric: s
     if per_class is not None:
         by_class = _finals(per_class[per_class["metric"] == metric], source)
         if by_class["class"].nunique() > 1:
-            return _by_class(by_class, finals, _runs(both if len(both) else by_class))
+            return _by_class(by_class, finals, _runs(both if len(both) else by_class), bounds(metric))
     names, runs = tuple(finals["loss"].unique()), _runs(both)
-    return Scores(names, (), runs, _filled(finals, names, None, runs), "run")
+    return Scores(names, (), runs, _filled(finals, names, None, runs), "run", limits=bounds(metric))
 
 
 def _finals(frame: pd.DataFrame, *sources: str) -> pd.DataFrame:
@@ -173,13 +192,13 @@ def _beside(rows: pd.DataFrame, classes: tuple | None, runs: tuple) -> np.ndarra
     return array
 
 
-def _by_class(rows: pd.DataFrame, finals: pd.DataFrame, runs: tuple) -> Scores:
+def _by_class(rows: pd.DataFrame, finals: pd.DataFrame, runs: tuple, limits: tuple[float, float]) -> Scores:
     names, classes = tuple(rows["loss"].unique()), tuple(sorted(rows["class"].unique()))
     values = _filled(rows, names, classes, runs)
     reported = _filled(finals[finals["loss"].isin(names)], names, None, runs)[:, 0]  # (L, R)
     sizes = rows.groupby("class")["samples"].max().reindex(classes).to_numpy(dtype=float) if "samples" in rows else None
     values, uneven = _as_reported(values, reported, sizes)
-    return Scores(names, classes, runs, values, "class", uneven)
+    return Scores(names, classes, runs, values, "class", uneven, limits)
 
 
 def _as_reported(values: np.ndarray, reported: np.ndarray, sizes: np.ndarray | None) -> tuple[np.ndarray, bool]:

@@ -26,7 +26,7 @@ def trial_scores(results: pd.DataFrame, metric: str | None = None) -> pd.DataFra
     )
     measured = trials[(trials["metric"] == metric) & (trials["split"] == "validation") & (trials["status"] == "ok")]
     values = measured.groupby(keys)["value"].mean()
-    failed = trials[trials["status"] != "ok"].groupby(keys).size()
+    failed = trials[trials["status"] != "ok"].groupby(keys).size()  # or stopped
     index = pd.MultiIndex.from_frame(frame[keys])
     frame["value"] = values.reindex(index).to_numpy()
     frame.loc[index.isin(failed.index), "value"] = float("nan")

@@ -30,7 +30,7 @@ def tunability(tuned: Scores, untuned: Scores, losses: Sequence[str], *, confide
     nothing = np.full(tuned.values.shape[1:], np.nan)
     lined_up = untuned.values.shape[1:] == nothing.shape
     sides = [(tuned.of(name), untuned.of(name) if lined_up else nothing) for name in losses]
-    gains = means([after - before for after, before in sides], tuned.folds)
+    gains = means([after - before for after, before in sides], tuned.folds, limit=tuned.largest_difference)
     before = means([np.where(np.isnan(after), np.nan, before) for after, before in sides], tuned.folds).mean
     p_values = gains.p_values()
     p_holm = holm(p_values)

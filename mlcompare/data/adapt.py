@@ -15,9 +15,9 @@ __all__ = ["as_dataset"]
 
 
 def as_dataset(
-    source: Any, *, name: str = "own", class_names: Sequence[str] | None = None, split: Sequence[str] | None = None
+    items: Any, *, name: str = "own", class_names: Sequence[str] | None = None, split: Sequence[str] | None = None
 ) -> Dataset:
-    """Read a map-style dataset once, in memory: ``source[i] → (sample, label)`` for i below ``len(source)``.
+    """Read a map-style dataset once, in memory: ``items[i] → (sample, label)`` for i below ``len(items)``.
 
     A sample is an image (PIL, or uint8 or a float in [0, 1], ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``, torch or
     numpy) or a vector ``(F,)``; all have one size. A label is a whole number or text; classes are sorted.
@@ -33,11 +33,11 @@ def as_dataset(
     >>> as_dataset([(np.zeros(3), "cat"), (np.ones(3), "dog")]).class_names
     ('cat', 'dog')
     """
-    if len(source) == 0:
+    if len(items) == 0:
         raise DataError("a dataset holds at least one sample", value="none", place=name)
     samples, labels = [], []
-    for row in range(len(source)):
-        item = source[row]
+    for row in range(len(items)):
+        item = items[row]
         if not isinstance(item, tuple | list) or len(item) != 2:
             rule = "an item must be (sample, label)"
             raise DataError(rule, value=type(item).__name__, place=f"{name}[{row}]")

@@ -108,11 +108,11 @@ def _read_parquet(file: Path, place: str) -> dict[str, Any]:
     from pyarrow import parquet
 
     try:
-        source = parquet.ParquetFile(file)
-        names = source.schema_arrow.names
+        table_file = parquet.ParquetFile(file)
+        names = table_file.schema_arrow.names
         _check_names(names, place)
-        wanted = [name for name in names if name in (*NEEDED, "split") or is_flag(name) or _is_text(source, name)]
-        table = source.read(columns=wanted, use_threads=False)
+        wanted = [name for name in names if name in (*NEEDED, "split") or is_flag(name) or _is_text(table_file, name)]
+        table = table_file.read(columns=wanted, use_threads=False)
     except DataError:
         raise
     except (pyarrow.ArrowException, OSError, ValueError) as error:
@@ -125,11 +125,11 @@ def _read_parquet(file: Path, place: str) -> dict[str, Any]:
     return {**columns, "label": column_labels(table["label"], place=place)}
 
 
-def _is_text(source: Any, name: str) -> bool:
+def _is_text(table_file: Any, name: str) -> bool:
     """Whether a column may hold a split: text, or a dictionary of it."""
     import pyarrow
 
-    kind, types = source.schema_arrow.field(name).type, pyarrow.types
+    kind, types = table_file.schema_arrow.field(name).type, pyarrow.types
     kind = kind.value_type if types.is_dictionary(kind) else kind
     return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
 from mlcompare.data.dataset import Dataset
 from mlcompare.data.hints import nothing_there
 from mlcompare.data.images import read_image
+from mlcompare.data.insightface_bin import EncodedImages, read_bin
 from mlcompare.data.joined import joined_images
 from mlcompare.errors import DataError, InvalidValueError
 
@@ -53,7 +52,7 @@ def read_pairs(path: str, dataset: Dataset) -> Pairs:
     file, place = _checked(path)
     if file.suffix == ".txt":
         return _from_list(file, dataset, place)
-    same = _read_bin(file, place)[1]
+    same = read_bin(file, place)[1]
     first = len(dataset) - 2 * len(same)
     rows = first + np.arange(2 * len(same))
     return Pairs(rows[::2], rows[1::2], same, np.arange(len(same)) * FOLDS // len(same))  # consecutive, as is usual
@@ -74,7 +73,7 @@ def with_pairs(dataset: Dataset, path: str) -> Dataset:
         return dataset
     if not dataset.is_images:
         raise DataError("a .bin holds images, so the dataset must too", value="features", place=place)
-    encoded, same = _read_bin(file, place)
+    encoded, same = read_bin(file, place)
     with file.open("rb") as stream:
         key = f"{dataset.fingerprint} {hashlib.file_digest(stream, 'sha256').hexdigest()} {dataset.sample_shape}"
     images = _decoded(encoded, dataset.sample_shape, place)
@@ -91,7 +90,7 @@ def with_pairs(dataset: Dataset, path: str) -> Dataset:
     )  # fmt: skip
 
 
-def _decoded(encoded: list[bytes], shape: tuple[int, ...], place: str) -> Iterator[np.ndarray]:
+def _decoded(encoded: EncodedImages, shape: tuple[int, ...], place: str) -> Iterator[np.ndarray]:
     channels, height, width = shape
     for row, content in enumerate(encoded):
         try:
@@ -157,72 +156,3 @@ def _row(image: tuple[str, str], rows: dict[str, int], place: str) -> int:
             return rows[stem]
     wanted = f"{name}/{name}_{int(number):04d}"
     raise DataError("the dataset must hold every image of the list", value=f"no {wanted}", place=place)
-
-
-# ---------------------------------------------------------------- insightface's .bin: a pickle that nobody vouches for
-
-
-def _encode(text: str, encoding: str = "latin1") -> bytes:
-    """What pickles before protocol 3 make bytes with."""
-    if not (isinstance(text, str) and encoding == "latin1"):
-        raise pickle.UnpicklingError("only latin1 text")
-    return text.encode("latin1")
-
-
-def _dtype(name: Any, *_more: Any) -> np.dtype:
-    if name not in ("b1", "u1", b"b1", b"u1", "bool", "uint8"):
-        raise pickle.UnpicklingError(f"an array of {name!r}")
-    return np.dtype(name if isinstance(name, str) else name.decode())
-
-
-def _reconstruct(_kind: Any, _shape: Any, _code: Any) -> np.ndarray:
-    return np.ndarray.__new__(np.ndarray, (0,), np.uint8)
-
-
-def _scalar(dtype: np.dtype, content: Any = b"\0") -> np.generic:
-    return np.frombuffer(content if isinstance(content, bytes) else _encode(content), dtype)[0]
-
-
-def _frombuffer(content: Any, dtype: np.dtype, shape: Any, _order: Any, *_axes: Any) -> np.ndarray:
-    return np.frombuffer(bytes(content), dtype).reshape(shape)
-
-
-_REBUILDERS: tuple[tuple[str, str, Callable], ...] = (
-    ("multiarray", "_reconstruct", _reconstruct),
-    ("multiarray", "scalar", _scalar),
-    ("numeric", "_frombuffer", _frombuffer),
-)
-_ALLOWED: dict[tuple[str, str], Callable] = {
-    ("_codecs", "encode"): _encode,
-    ("numpy", "dtype"): _dtype,
-    ("numpy", "ndarray"): np.ndarray,
-    **{(f"numpy.{core}.{module}", name): make for core in ("core", "_core") for module, name, make in _REBUILDERS},
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    """Lists, tuples, bytes, numbers, bools, and numpy arrays of bools or bytes; nothing that could run code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name}")
-        return _ALLOWED[module, name]
-
-
-def _read_bin(file: Path, place: str) -> tuple[list[bytes], np.ndarray]:
-    """Return the encoded images ``2P`` and ``same (P,)``."""
-    try:
-        with file.open("rb") as stream:
-            images, same = _Unpickler(stream, encoding="bytes").load()
-        encoded = [image.tobytes() if isinstance(image, np.ndarray) else image for image in images]
-        same = np.asarray(same)
-    except Exception as error:  # broken or hostile bytes raise anything
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        rule = "the file must be a pickle of images and bools, and of nothing else"
-        raise DataError(rule, value=reason, place=place) from None
-    if not all(isinstance(image, bytes) for image in encoded) or same.dtype.kind not in "bu" or same.ndim != 1:
-        raise DataError("the file must hold (a list of images, a list of bools)", value="other types", place=place)
-    if len(same) == 0 or len(encoded) != 2 * len(same):
-        got = f"{len(encoded)} images for {len(same)} pairs"
-        raise DataError("there must be two images for each pair", value=got, place=place)
-    return encoded, same.astype(bool)

@@ -8,9 +8,10 @@ from threadpoolctl import threadpool_limits
 from mlcompare.training import TrainingData, TrainingJob, TrainingResult, run_baseline, train
 from mlcompare.training.population import train_population
 
-__all__ = ["ATTEMPTS", "Bundle", "Finished", "failed_bundle", "run_bundle", "versions"]
+__all__ = ["ATTEMPTS", "Bundle", "Finished", "broken_context", "failed_bundle", "run_bundle", "versions"]
 
 ATTEMPTS = 3  # how often a bundle whose worker died is tried
+BROKEN_CONTEXT = ("AcceleratorError: CUDA error", "RuntimeError: CUDA error", "RuntimeError: cuDNN error")
 
 Bundle = tuple[TrainingJob, ...]  # one job, a population that trains as one program, or a baseline's folds
 Finished = tuple[TrainingJob, TrainingResult]
@@ -32,6 +33,16 @@ def run_bundle(bundle: Bundle, data: TrainingData) -> list[TrainingResult]:
             known: dict = {}
             return [run_baseline(job, data, known) for job in bundle]
         return train_population(bundle, data) if len(bundle) > 1 else [train(bundle[0], data)]
+
+
+def broken_context(results: list[TrainingResult]) -> bool:
+    """Whether one of them ended in an error after which every call of the process to its CUDA device fails.
+
+    >>> sticky = "AcceleratorError: CUDA error: an illegal memory access was encountered"
+    >>> broken_context([TrainingResult("a", "failed", sticky)])
+    True
+    """
+    return any((result.reason or "").startswith(BROKEN_CONTEXT) for result in results)
 
 
 def failed_bundle(bundle: Bundle, reason: str, seconds: float = 0.0) -> list[Finished]:

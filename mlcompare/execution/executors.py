@@ -6,8 +6,8 @@ from collections import deque
 from pathlib import Path
 from typing import Protocol
 
-from mlcompare.errors import InvalidValueError
-from mlcompare.execution.bundles import Bundle, Finished, run_bundle
+from mlcompare.errors import InvalidValueError, StoreError
+from mlcompare.execution.bundles import Bundle, Finished, broken_context, run_bundle
 from mlcompare.execution.devices import cpu_count
 from mlcompare.execution.process_executor import ProcessExecutor
 from mlcompare.training import TrainingData
@@ -55,7 +55,12 @@ class InProcessExecutor:
 
     def wait(self) -> list[Finished]:
         bundle = self._queue.popleft()
-        return list(zip(bundle, run_bundle(bundle, self._data)))
+        results = run_bundle(bundle, self._data)
+        if broken_context(results):
+            reason = next(result.reason for result in results if result.reason)
+            cure = "run the same command again: the training is tried again in a new process"
+            raise StoreError("a CUDA device must work", value=reason, cure=cure, place=bundle[0].key)
+        return list(zip(bundle, results))
 
     def close(self) -> None:
         self._queue.clear()
@@ -66,6 +71,8 @@ def create_executor(
     timeout: float | None = None, ray_address: str | None = None, gpus_per_job: float = 0.0,
 ) -> Executor:  # fmt: skip
     """Return where bundles run: on Ray where that is asked for, in processes where more than one worker is, else here.
+
+    On a CUDA device one worker is a process too: an error that breaks its context costs the worker, not the study.
 
     Raises:
         InvalidValueError: a name or number makes no sense, or the cluster can't give what is asked for.
@@ -88,6 +95,7 @@ def create_executor(
     if ray_address is not None or gpus_per_job:
         raise InvalidValueError("`--ray-address` and `--gpus-per-job` need `--executor ray`", value=name)
     count = workers or (1 if device.startswith("cuda") else cpu_count())
-    if name == "in-process" or (name != "processes" and count == 1 and timeout is None):
+    here = name != "processes" and count == 1 and timeout is None and not device.startswith("cuda")
+    if name == "in-process" or here:
         return InProcessExecutor(data)
     return ProcessExecutor(data, workers=count, folder=folder, threads=threads, timeout=timeout)

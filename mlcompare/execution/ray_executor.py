@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlcompare.errors import InvalidValueError, StoreError
-from mlcompare.execution.bundles import ATTEMPTS, Bundle, Finished, failed_bundle, run_bundle, versions
+from mlcompare.execution.bundles import ATTEMPTS, Bundle, Finished, broken_context, failed_bundle, run_bundle, versions
 from mlcompare.execution.plugins import pack, unpack
-from mlcompare.execution.worker import keep_freed_memory
+from mlcompare.execution.worker import BROKEN, keep_freed_memory
 from mlcompare.training import TrainingData, TrainingResult
 
 __all__ = ["RayExecutor"]
@@ -132,7 +132,10 @@ def _run_checked(bundle: Bundle, data: TrainingData, expected: dict[str, str], p
         raise StoreError("a cluster trains with one set of packages", value=f"{found}, not {expected}", cure=cure)
     keep_freed_memory()
     unpack(plugins)
-    return run_bundle(bundle, data)
+    results = run_bundle(bundle, data)
+    if broken_context(results):
+        os._exit(BROKEN)  # Ray starts another worker, and the bundle is tried again
+    return results
 
 
 def _import_ray() -> Any:

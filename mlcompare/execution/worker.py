@@ -12,12 +12,11 @@ import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
-from mlcompare.execution.bundles import Bundle, run_bundle
+from mlcompare.execution.bundles import Bundle, broken_context, run_bundle
 from mlcompare.execution.data_file import DataFile, open_data
 from mlcompare.execution.plugins import unpack
-from mlcompare.training import TrainingResult
 
-__all__ = ["keep_freed_memory", "work"]
+__all__ = ["BROKEN", "keep_freed_memory", "work"]
 
 BROKEN = 70  # exit code of a worker whose CUDA context is broken
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
@@ -41,15 +40,10 @@ def work(pipe: Connection, data_file: DataFile, plugins: bytes) -> None:
         if likeness != before:
             release_freed_memory()
         results = run_bundle(bundle, data)
-        if any(broken_context(result) for result in results):
+        if broken_context(results):
             os._exit(BROKEN)  # nothing runs on this device from here: a new worker tries again
         pipe.send(results)
         before = likeness
-
-
-def broken_context(result: TrainingResult) -> bool:
-    """Whether a training ended in an error after which every CUDA call of the process fails."""
-    return result.device.startswith("cuda") and result.reason is not None and "CUDA error" in result.reason
 
 
 def _receive(pipe: Connection, pickled: queue.SimpleQueue[bytes]) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from mlcompare.errors import InvalidValueError, MLCompareError, StoreError
-from mlcompare.export.embed_sources import read_features, read_images
+from mlcompare.export.embed_inputs import read_features, read_images
 from mlcompare.export.model_folder import CARD, FORMAT, WEIGHTS
 from mlcompare.export.standardized import Standardized, described_encoder, embed_samples
 from mlcompare.files import write_atomically
@@ -55,13 +55,13 @@ def load_model(folder: str | Path) -> tuple[Standardized, dict[str, Any]]:
 
 
 def embed_file(
-    model: str | Path, source: str | Path, out: str | Path, *, note: Callable[[str], object] | None = None
+    model: str | Path, path: str | Path, out: str | Path, *, note: Callable[[str], object] | None = None
 ) -> int:
-    """Embed ``source`` (a folder of images, one image, ``.npz`` or ``.parquet``) and write ``out``; return how many.
+    """Embed ``path`` (a folder of images, one image, ``.npz`` or ``.parquet``) and write ``out``; return how many.
 
     Folders are scanned and images read as in training, the columns of a table are put into the order of the model's
     card. The output (``.npz`` or ``.parquet``) holds ``embeddings``, ``names`` (relative paths, or row numbers) and,
-    where the source has them, ``labels`` (in ``.parquet`` the column ``label``) and ``split``: a dataset that
+    where the input has them, ``labels`` (in ``.parquet`` the column ``label``) and ``split``: a dataset that
     ``features`` reads. It is written whole or not at all.
 
     Args:
@@ -69,15 +69,15 @@ def embed_file(
 
     Raises:
         InvalidValueError: ``out`` is neither ``.npz`` nor ``.parquet``.
-        DataError: the source is missing, broken, or has another shape or other columns than the model takes.
+        DataError: the input is missing, broken, or has another shape or other columns than the model takes.
         StoreError: the model is broken, or ``out`` can't be written.
     """
-    source, out = Path(source).expanduser(), Path(out).expanduser()
+    path, out = Path(path).expanduser(), Path(out).expanduser()
     if out.suffix not in TABLES:
         raise InvalidValueError("`--out` must end in .npz or .parquet", value=str(out))
     net, card = load_model(model)
-    given = read_images if len(card["input"]["shape"]) == 3 else read_features
-    samples, columns, notes = given(source, card["input"])
+    read = read_images if len(card["input"]["shape"]) == 3 else read_features
+    samples, columns, notes = read(path, card["input"])
     for sentence in notes:
         if note is not None:
             note(sentence)

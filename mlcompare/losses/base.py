@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor  # torch.func has no public way to ask
 
 from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
-from mlcompare.registry import HyperparameterSpec, LossSpec, OptionSpec, declared
+from mlcompare.registry import HyperparameterSpec, LossSpec, OptionSpec, by_name, declared
 
 __all__ = ["Loss", "refuse_typo"]
 
@@ -30,7 +30,7 @@ class Loss(nn.Module):
         num_classes, embedding_dim: sizes; demanded where ``needs`` names them.
         class_counts: ``(C,)`` training samples of each class; ``None`` means uniform.
         generator: initialises the loss's own weights.
-        **values: hyperparameters and options.
+        **values: hyperparameters and options, by name (``margin``) or symbol (``m``).
 
     Raises:
         UnknownNameError: there is no such hyperparameter or option.
@@ -69,7 +69,9 @@ class Loss(nn.Module):
         **values: Any,
     ) -> None:
         super().__init__()
-        known, place = {**self.hyperparameters, **self.options}, type(self).__name__
+        known: dict[str, HyperparameterSpec | OptionSpec] = {**self.hyperparameters, **self.options}
+        place = type(self).__name__
+        values = by_name(values, known)
         for key in values:
             if key not in known:
                 raise UnknownNameError(f"unknown hyperparameter {key!r}", cure=did_you_mean(key, known), place=place)
@@ -235,7 +237,10 @@ def _signature(cls: type[Loss]) -> inspect.Signature:
 
 
 def refuse_typo(name: str, known: Mapping[str, Any], place: str) -> None:
-    """Raise where an unknown ``name`` is a known one misspelled; other attributes are the user's business."""
+    """Raise where an unknown ``name`` is a known one misspelled, or its symbol; others are the user's business."""
+    full = next(iter(by_name({name: None}, known)))
+    if full != name:
+        raise UnknownNameError(f"`{name}` is the symbol of {full}", cure=f"set {full}", place=place)
     if difflib.get_close_matches(name, known, n=1, cutoff=0.8):
         raise UnknownNameError(f"unknown hyperparameter {name!r}", cure=did_you_mean(name, known), place=place)
 

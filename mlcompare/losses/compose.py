@@ -103,7 +103,7 @@ class SumLoss(Loss):
         slot = self.__dict__.get("_layout", {}).get(name)
         if slot is None or isinstance(value, Tensor):
             if "_layout" in self.__dict__ and not hasattr(self, name) and isinstance(value, int | float | str):
-                refuse_typo(name, self._layout, type(self).__name__)
+                refuse_typo(name, {key: slot.declaration for key, slot in self._layout.items()}, type(self).__name__)
             super().__setattr__(name, value)
             return
         try:
@@ -216,6 +216,9 @@ class Term:
 @dataclass(frozen=True)
 class LossEntry:
     """A study entry: one loss, a ``sum`` of terms, or ``stages`` trained one after the other.
+
+    Stages are one training: the learning rate's schedule and warm-up run over all of its steps. Each stage begins with
+    a fresh optimiser, and a loss that anneals does so over its own stage.
 
     Small, frozen and picklable: workers rebuild the losses from it.
 

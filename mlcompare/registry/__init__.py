@@ -14,7 +14,7 @@ from mlcompare.registry.catalogue import (
     register,
     register_loss,
 )
-from mlcompare.registry.declarations import Hyperparameter, HyperparameterSpec, Option, OptionSpec, declared
+from mlcompare.registry.declarations import Hyperparameter, HyperparameterSpec, Option, OptionSpec, by_name, declared
 from mlcompare.registry.registry import REGISTRIES, Record, Registry, install, options_of, written_in_this_process
 from mlcompare.registry.spec import LossSpec
 
@@ -29,6 +29,7 @@ __all__ = [
     "OptionSpec",
     "Record",
     "Registry",
+    "by_name",
     "create_loss",
     "declared",
     "get_spec",

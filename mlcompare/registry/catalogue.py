@@ -136,7 +136,8 @@ def create_loss(
         num_classes, embedding_dim: sizes; accepted for every loss and demanded by those that own weights.
         class_counts: ``(C,)`` training samples of each class; ``None`` means uniform.
         generator: the ``torch.Generator`` that initialises the loss's own weights.
-        **hyperparameters: values of hyperparameters and options; the rest stay at the paper's setting.
+        **hyperparameters: values of hyperparameters and options, by name (``margin``) or symbol (``m``); the rest stay
+            at the paper's setting.
 
     Returns:
         A ``torch.nn.Module``: ``loss(embeddings (B, D), labels (B,)) → scalar``.

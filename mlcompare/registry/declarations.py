@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mlcompare.errors import InvalidValueError
 
-__all__ = ["Hyperparameter", "HyperparameterSpec", "Option", "OptionSpec", "declared"]
+__all__ = ["Hyperparameter", "HyperparameterSpec", "Option", "OptionSpec", "by_name", "declared"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class HyperparameterSpec:
         integer: whole numbers only.
         minimum, maximum: the domain, inclusive: values outside it make no sense (as opposed to: are not searched).
         positive: the domain excludes 0 and below.
-        symbol: the role in the field's notation: ``m``, ``s``, ``λ``, ``α``, …
+        symbol: the role in the field's notation: ``m``, ``s``, ``λ``, ``α``, …; another name of it (:func:`by_name`).
         unit: such as ``rad`` or ``cosine``.
         description: one line for listings.
 
@@ -140,4 +141,27 @@ def declared(cls: type, kind: type) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         found.update({name: value for name, value in vars(base).items() if isinstance(value, kind)})
+    return found
+
+
+def by_name(given: Mapping[str, Any], known: Mapping[str, HyperparameterSpec | OptionSpec]) -> dict[str, Any]:
+    """Return ``given`` by names, where a symbol of the field's notation may stand for a name.
+
+    A name comes before a symbol that is written alike; what is neither stays as it is.
+
+    Raises:
+        InvalidValueError: a symbol that several share, or a number given twice.
+
+    >>> by_name({"m": 0.3, "lr": 0.1}, {"margin": Hyperparameter(0.5, symbol="m")})
+    {'margin': 0.3, 'lr': 0.1}
+    """
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        names = [key] if key in known else [name for name, it in known.items() if it.symbol == key] or [key]
+        if len(names) > 1:
+            raise InvalidValueError(f"`{key}` must stand for one number", cure=f"write {' or '.join(names)}", place=key)
+        if names[0] in found:
+            cure = f"write {names[0]} once, by its name or as {known[names[0]].symbol}"
+            raise InvalidValueError(f"`{names[0]}` must be given once", value="it twice", cure=cure, place=key)
+        found[names[0]] = value
     return found

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
-from mlcompare.registry.declarations import HyperparameterSpec
+from mlcompare.errors import InvalidValueError, MLCompareError, UnknownNameError, did_you_mean
+from mlcompare.registry.declarations import HyperparameterSpec, by_name
 from mlcompare.registry.registry import Record
 
 if TYPE_CHECKING:
@@ -55,14 +55,14 @@ class LossSpec(Record):
         """Build the loss; see :func:`create_loss`."""
         self.usable("loss")
         known = {**self.hyperparameters, **self.options}
-        for key, value in values.items():
-            if key not in known:
-                cure = did_you_mean(key, known)
-                raise UnknownNameError(f"unknown hyperparameter {key!r}", cure=cure, place=self.name)
-            try:
+        try:
+            values = by_name(values, known)
+            for key, value in values.items():
+                if key not in known:
+                    raise UnknownNameError(f"unknown hyperparameter {key!r}", cure=did_you_mean(key, known))
                 known[key].check(key, value)
-            except InvalidValueError as error:
-                raise error.at(self.name) from None
+        except MLCompareError as error:
+            raise error.at(self.name) from None
         context = {"num_classes": num_classes, "embedding_dim": embedding_dim, "class_counts": class_counts}
         missing = [need for need in self.needs if context[need] is None]
         if missing:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlcompare.report.sources import Embeddings
+from mlcompare.report.study import Embeddings
 
 __all__ = ["Curves", "curves_of", "nearest", "normalized", "recall_at", "roc_points"]
 

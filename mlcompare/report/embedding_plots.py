@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from mlcompare.report.curves import Curves, normalized
-from mlcompare.report.markup import number
+from mlcompare.report.formats import number
 from mlcompare.report.plots import Plot, axis, color, dash, floats, layout
-from mlcompare.report.sources import Embeddings
+from mlcompare.report.study import Embeddings
 
 __all__ = ["Projection", "project", "recall_plot", "roc_plot", "shown_classes", "view_plot"]
 
@@ -119,7 +120,7 @@ def _pca(unit: np.ndarray) -> np.ndarray:
 
 
 def view_plot(
-    loss: str, run: Embeddings, chosen: np.ndarray, colored: list[int], names: tuple[str, ...], plot_id: str
+    loss: str, run: Embeddings, chosen: np.ndarray, colored: list[int], name_of: Callable[[int], str], plot_id: str
 ) -> tuple[Plot, str]:
     """Return the two-dimensional view of a loss's embeddings, and how it was made."""
     projection = project(run.vectors[chosen])
@@ -127,26 +128,22 @@ def view_plot(
     data = []
     rest = ~np.isin(labels, colored)
     if rest.any():
-        data.append(_points("other classes", points[rest], labels[rest], names, "@muted", 4, "circle", 0.45))
+        data.append(_points("other classes", points[rest], labels[rest], name_of, "@muted", 4, "circle", 0.45))
     for position, label in enumerate(colored):
         mine = labels == label
         symbol = ("circle", "diamond", "square", "cross", "triangle-up")[position % 5]
-        data.append(_points(_name(label, names), points[mine], labels[mine], names, color(position), 7, symbol, 0.9))
+        data.append(_points(name_of(label), points[mine], labels[mine], name_of, color(position), 7, symbol, 0.9))
     bare: dict[str, Any] = {"showticklabels": False, "ticks": "", "showgrid": False}
     x, y = axis(**bare), axis(scaleanchor="x", **bare)
     alt = f"{len(chosen)} sealed samples embedded by {loss}, in two dimensions ({projection.name}), coloured by class."
-    legend = [(_name(label, names), color(position), "solid") for position, label in enumerate(colored)]
+    legend = [(name_of(label), color(position), "solid") for position, label in enumerate(colored)]
     return Plot(plot_id, data, layout(x, y, height=280), alt, title=loss, legend=legend), projection.name
 
 
-def _name(label: int, names: tuple[str, ...]) -> str:
-    return names[label] if 0 <= label < len(names) else f"class {label}"
-
-
-def _points(name, points, labels, names, token, size, symbol, opacity) -> dict:
+def _points(name, points, labels, name_of, token, size, symbol, opacity) -> dict:
     return {
         "type": "scatter", "mode": "markers", "name": name, "legendgroup": name,
         "x": floats(points[:, 0], 4), "y": floats(points[:, 1], 4),
-        "text": [_name(int(label), names) for label in labels], "hovertemplate": "%{text}<extra></extra>",
+        "text": [name_of(int(label)) for label in labels], "hovertemplate": "%{text}<extra></extra>",
         "marker": {"color": token, "size": size, "symbol": symbol, "opacity": opacity, "line": {"width": 0}},
     }  # fmt: skip

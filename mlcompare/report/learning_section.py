@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlcompare.comparison.still_rising import LEVEL, TOLERANCE, LearningCurve, learning_curves, rising_sentence
-from mlcompare.report.markup import join, number, table, tag
-from mlcompare.report.page import Part
-from mlcompare.report.plots import Plot, axis, color, dash, figure, floats, layout
-from mlcompare.report.sources import Study
+from mlcompare.report.formats import number
+from mlcompare.report.page import Part, render
+from mlcompare.report.plots import Plot, axis, color, dash, floats, layout
+from mlcompare.report.study import Study
 
 __all__ = ["caution", "learning_part"]
 
 Curves = Mapping[str, LearningCurve]
-RULE = (
-    "A loss counts as still rising where its mean gain from the point before the last to the last exceeds "
-    f"{TOLERANCE:g} of the metric's range and a one-sided t-test over folds tells it from zero at {LEVEL:g}."
-)
 
 
 def caution(study: Study) -> str | None:
@@ -37,15 +33,8 @@ def learning_part(study: Study, prefix: str, level: int) -> Part | None:
          number(curves[name].gain, sign=True), number(curves[name].error))
         for name in names
     ]  # fmt: skip
-    header = ["loss", "steps", metric, "gain", "its error"]
-    caption = f"The last stretch: mean gain in {metric} over folds, with its standard error. ↗ still rising"
-    told = f"Mean {metric} on validation samples of the final trainings. A line that ends in ▲ was still rising."
-    text = caution(study) or "No loss was still rising when training stopped."
-    body = join([
-        tag("p", text), figure(plot, told),
-        tag("details", tag("summary", "How much did the last stretch bring?"),
-            table(caption, header, rows, numeric=(1, 2, 3, 4)), tag("p", RULE, class_="muted")),
-    ])  # fmt: skip
+    rule = {"tolerance": TOLERANCE, "level": LEVEL}
+    body = render("learning", metric=metric, rising=caution(study), plot=plot, rows=rows, rule=rule)
     return Part(f"{prefix}-learning-part", "Learning curves", body, [plot], level)
 
 

@@ -47,8 +47,8 @@ def _record(h: Any) -> dict[str, Any]:
 
 
 def losses_table(specs: list[Any]) -> Table:
-    """Return the listing: name, family, group, what is tuned, source."""
-    table = Table("loss", "family", "group", "tuned", "source", title=f"{len(specs)} losses", title_justify="left")
+    """Return the listing: name, family, group, what is tuned, reference."""
+    table = Table("loss", "family", "group", "tuned", "reference", title=f"{len(specs)} losses", title_justify="left")
     for spec in specs:
         tuned = "  ".join(f"{name}={h.default:g}" for name, h in spec.hyperparameters.items() if h.searched)
         name = " = ".join([spec.name, *spec.aliases])
@@ -58,7 +58,7 @@ def losses_table(specs: list[Any]) -> Table:
 
 
 def loss_page(spec: Any) -> Group:
-    """Return everything about one loss: docstring, hyperparameters, options, published settings, source."""
+    """Return everything about one loss: docstring, hyperparameters, options, published settings, reference."""
     head = Text(f"{spec.name}  ({spec.family}, {spec.group})", style="bold")
     parts: list[Any] = [head, Text(inspect.cleandoc(spec.doc) if spec.doc else "no description")]
     if spec.broken:
@@ -72,7 +72,7 @@ def loss_page(spec: Any) -> Group:
             table.add_row(Text(name), Text(str(option.default)), Text(choices), Text(option.description))
         parts.append(table)
     parts += [Text(f"published: {dict(setting)}") for setting in spec.published]
-    parts.append(Text(f"source: {spec.reference}"))
+    parts.append(Text(f"reference: {spec.reference}"))
     return Group(*parts)
 
 
@@ -85,10 +85,15 @@ def _hyperparameters(spec: Any) -> Table:
 
 
 def dataset_records(specs: list[Any]) -> list[dict[str, Any]]:
-    """Return one plain record for each spec; an option without a default has none."""
+    """Return one plain record for each spec: its options with their defaults, and which ones are needed."""
     empty = inspect.Parameter.empty
     return [
-        {"name": s.name, "summary": s.summary, "options": {k: None if v is empty else v for k, v in s.options.items()}}
+        {
+            "name": s.name,
+            "summary": s.summary,
+            "options": {key: None if value is empty else value for key, value in s.options.items()},
+            "needed": [key for key, value in s.options.items() if value is empty],
+        }
         for s in specs
     ]
 
@@ -97,7 +102,8 @@ def datasets_table(records: list[dict[str, Any]]) -> Table:
     """Return the listing: name, summary, options with their defaults."""
     table = Table("dataset", "what it is", "options")
     for record in records:
-        shown = "  ".join(f"{k}={'needed' if v is None else v}" for k, v in record["options"].items())
+        needed = record["needed"]
+        shown = "  ".join(f"{k}={'needed' if k in needed else v}" for k, v in record["options"].items())
         table.add_row(Text(record["name"]), Text(record["summary"]), Text(shown))
     return table
 
@@ -156,5 +162,5 @@ def record_page(kind: str, record: Any) -> Group:
             table.add_row(Text(name), Text(str(value)))
         parts.append(table)
     if record.reference:
-        parts.append(Text(f"source: {record.reference}"))
+        parts.append(Text(f"reference: {record.reference}"))
     return Group(*parts)

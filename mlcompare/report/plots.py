@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from mlcompare.report.markup import Html, join, tag
-
-__all__ = [
-    "FAMILY_COLORS",
-    "Plot",
-    "axis",
-    "color",
-    "dash",
-    "figure",
-    "floats",
-    "gallery",
-    "layout",
-    "plot_json",
-    "switches_of",
-]
+__all__ = ["FAMILY_COLORS", "Plot", "axis", "color", "dash", "floats", "layout"]
 
 COLORS = 10  # categorical colours in style.css: --c0 … --c9
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -85,42 +70,3 @@ def floats(values: Sequence[Any] | np.ndarray, digits: int = 6) -> list[float | 
     [0.123457, None, None]
     """
     return [None if v is None or not math.isfinite(v) else float(f"{v:.{digits}g}") for v in values]
-
-
-def figure(plot: Plot, caption: Any = None, after: Any = None) -> Html:
-    """Return the chart with its caption and switches."""
-    box = tag("div", id=plot.id, class_="plot", role="img", aria_label=plot.alt, style=_height(plot))
-    title = tag("div", plot.title, class_="plot-title") if plot.title else None
-    switches = switches_of([plot])
-    below = tag("figcaption", caption) if caption else None
-    return tag("figure", *[part for part in (title, box, switches, below, after) if part is not None])
-
-
-def gallery(plots: Sequence[Plot], *, kind: str = "small") -> Html:
-    """Return small charts side by side, as many as fit; one row of switches serves all of them."""
-    charts = tag("div", join(figure(replace(plot, legend=[])) for plot in plots), class_=f"gallery {kind}")
-    return join([switches_of(plots), charts])
-
-
-def _height(plot: Plot) -> str:
-    """Keep the place of a chart that isn't drawn yet."""
-    return f"min-height: {plot.layout.get('height', 340)}px"
-
-
-def switches_of(plots: Sequence[Plot]) -> Html | None:
-    """Return the buttons that show or hide a name in all of ``plots``; None where there is nothing to switch."""
-    if not plots or not plots[0].legend:
-        return None
-    ids = " ".join(plot.id for plot in plots)
-    buttons = []
-    for name, token, style in plots[0].legend:
-        chip = tag("span", class_=f"chip {style}", style=f"--chip: var(--{token[1:]})", aria_hidden="true")
-        buttons.append(tag("button", chip, name, type="button", aria_pressed="true", data_plots=ids, data_name=name))
-    return tag("div", *buttons, class_="legend", role="group", aria_label="Show or hide")
-
-
-def plot_json(plots: Sequence[Plot]) -> str:
-    """Return the charts as JSON that may stand inside a script element."""
-    records = [{"id": plot.id, "data": plot.data, "layout": plot.layout} for plot in plots]
-    text = json.dumps(records, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

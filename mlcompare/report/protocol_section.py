@@ -7,59 +7,61 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mlcompare.report.markup import Html, join, seconds, setting, table, tag
-from mlcompare.report.page import Part
-from mlcompare.report.sources import Study, TestSamples
+from mlcompare.report.formats import seconds, setting
+from mlcompare.report.page import Part, render
+from mlcompare.report.study import Study, TestSamples
 
-__all__ = ["facts", "progress_note", "protocol_part"]
-
-
-def facts(pairs: list[tuple[str, Any]]) -> Html:
-    """Return a list of terms and what they are; None is left out."""
-    shown = [(term, value) for term, value in pairs if value not in (None, "")]
-    return tag("dl", *[join([tag("dt", term), tag("dd", value)], "") for term, value in shown], class_="facts")
+__all__ = ["protocol_part"]
 
 
 def protocol_part(study: Study, samples: TestSamples | None, prefix: str, level: int) -> Part:
     """Return the section: dataset, splits, seeds, budget, versions, device, and the spaces that were searched."""
-    if not study.known:
-        unknown = tag("p", "The store has no study.json, so the protocol isn't known here.")
-        return Part(f"{prefix}-protocol", "Protocol", unknown, level=level)
-    body = [_overview(study, samples), _spaces(study), _study_file(study)]
-    return Part(f"{prefix}-protocol", "Protocol", join(body), level=level)
+    facts = _facts(study, samples) if study.known else {}
+    study_file = json.dumps(study.config, indent=1, ensure_ascii=False)
+    body = render("protocol", facts=facts, spaces=_spaces(study), study_file=study_file)
+    return Part(f"{prefix}-protocol", "Protocol", body, level=level)
 
 
-def _overview(study: Study, samples: TestSamples | None) -> Html:
+def _facts(study: Study, samples: TestSamples | None) -> dict[str, str | None]:
+    """Return terms and what they are; what isn't known is None or empty."""
     config, known = study.config, study.known
     search, final, training = (config.get(key, {}) for key in ("search", "final", "training"))
     versions = ", ".join(f"{name} {version}" for name, version in known.get("versions", {}).items())
     devices = ", ".join(sorted(study.results["device"].dropna().unique()))
     one_each = study.trainings()
     sealed = study.per_class["class"].nunique() if study.per_class is not None else None
-    return facts([
-        ("dataset", _mapping(config.get("dataset", {}))),
-        ("dataset fingerprint", known.get("dataset")),
-        ("protocol", _mapping(config.get("protocol", {}))),
-        ("split hash", known.get("splits")),
-        ("notes on the data", "; ".join(study.data_notes()) or None),
-        ("sealed", _sealed(sealed, samples)),
-        ("corruption", _corruption(config.get("corruption", {}))),
-        ("encoder", _mapping(config.get("encoder", {}))),
-        ("training", _mapping({k: v for k, v in training.items() if v not in (None, {})})),
-        ("search", f"{search.get('trials')} trials for each loss, {search.get('parallel')} asked at a time, objective "
-                   f"{search.get('objective')} on validation; trial 0 is the published default"),
-        ("dimensions searched", _dimensions(known.get("spaces", {}))),
-        ("final", f"default and selected setting retrained on {config.get('protocol', {}).get('folds')} folds × "
-                  f"{final.get('seeds')} seeds, scored once on the sealed samples"),
-        ("seeds", f"splits {config.get('protocol', {}).get('seed')}, search {search.get('seed')}, "
-                  f"final 0 to {(final.get('seeds') or 1) - 1}"),
-        ("statistics", "test classes × folds as crossed random effects, seeds averaged within folds; "
-                       f"{100 * study.comparison.confidence:g} % intervals, Holm's correction"),
-        ("device", f"{devices or known.get('device')}, {known.get('threads')} thread(s) for each training"),
-        ("versions", versions),
-        ("trainings", f"{len(one_each)}, {seconds(float(one_each['seconds'].sum()))} in all"),
-        ("dates (UTC)", _dates(study)),
-    ])  # fmt: skip
+    return {
+        "dataset": _mapping(config.get("dataset", {})),
+        "dataset fingerprint": known.get("dataset"),
+        "protocol": _mapping(config.get("protocol", {})),
+        "split hash": known.get("splits"),
+        "notes on the data": "; ".join(study.data_notes()) or None,
+        "sealed": _sealed(sealed, samples),
+        "corruption": _corruption(config.get("corruption", {})),
+        "encoder": _mapping(config.get("encoder", {})),
+        "training": _mapping({k: v for k, v in training.items() if v not in (None, {})}),
+        "search": (
+            f"{search.get('trials')} trials for each loss, {search.get('parallel')} asked at a time, objective "
+            f"{search.get('objective')} on validation; trial 0 is the published default"
+        ),
+        "dimensions searched": _dimensions(known.get("spaces", {})),
+        "final": (
+            f"default and selected setting retrained on {config.get('protocol', {}).get('folds')} folds × "
+            f"{final.get('seeds')} seeds, scored once on the sealed samples"
+        ),
+        "seeds": (
+            f"splits {config.get('protocol', {}).get('seed')}, search {search.get('seed')}, "
+            f"final 0 to {(final.get('seeds') or 1) - 1}"
+        ),
+        "statistics": (
+            "test classes × folds as crossed random effects, seeds averaged within folds; "
+            f"{100 * study.comparison.confidence:g} % intervals, Holm's correction"
+        ),
+        "device": f"{devices or known.get('device')}, {known.get('threads')} thread(s) for each training",
+        "versions": versions,
+        "trainings": f"{len(one_each)}, {seconds(float(one_each['seconds'].sum()))} in all",
+        "dates (UTC)": _dates(study),
+    }
 
 
 def _mapping(values: Mapping[str, Any]) -> str:
@@ -96,15 +98,9 @@ def _dates(study: Study) -> str | None:
     return " to ".join(datetime.datetime.fromtimestamp(t, datetime.UTC).strftime("%Y-%m-%d %H:%M") for t in moments)
 
 
-def _spaces(study: Study) -> Html | None:
-    rows = []
-    for loss, space in study.known.get("spaces", {}).items():
-        for name, value in space.items():
-            rows.append((loss, name, *_dimension(value)))
-    if not rows:
-        return None
-    inner = table("What was searched for each loss, and what was fixed", ["loss", "name", "range", "trial 0"], rows)
-    return tag("details", tag("summary", "Search spaces"), inner)
+def _spaces(study: Study) -> list[tuple[str, ...]]:
+    spaces = study.known.get("spaces", {})
+    return [(loss, name, *_dimension(value)) for loss, space in spaces.items() for name, value in space.items()]
 
 
 def _dimensions(spaces: Mapping[str, Mapping[str, Any]]) -> str | None:
@@ -122,21 +118,3 @@ def _dimension(value: Any) -> tuple[str, str]:
     if isinstance(value, dict) and "values" in value:
         return f"one of {', '.join(map(str, value['values']))}", setting(value.get("default"))
     return "fixed", setting(value)
-
-
-def _study_file(study: Study) -> Html:
-    text = json.dumps(study.config, indent=1, ensure_ascii=False)
-    box = tag("div", tag("pre", text), class_="scroll", role="region", aria_label="Study file", tabindex=0)
-    return tag("details", tag("summary", "The study file, with every default written out"), box)
-
-
-def progress_note(study: Study) -> Html | None:
-    """Warn when more trainings have finished than the results tables hold: the study goes on, or was interrupted."""
-    in_tables = len(study.trainings())
-    if study.progress.jobs <= in_tables:
-        return None
-    text = (
-        f"The study is still running or was interrupted: {study.progress.jobs} trainings have finished, of which the "
-        f"results tables hold {in_tables}. This report shows those; run the study to its end and write it again."
-    )
-    return tag("p", text, class_="notice", role="note")

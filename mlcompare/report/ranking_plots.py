@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from mlcompare.comparison import CriticalDifference
-from mlcompare.report.markup import number, seconds, span
+from mlcompare.report.formats import number, seconds, span
 from mlcompare.report.plots import FAMILY_COLORS, Plot, axis, floats, layout
-from mlcompare.report.sources import Study
+from mlcompare.report.study import Study
 
 __all__ = ["cost_plot", "critical_difference_plot", "forest_plot", "tunability_plot"]
 

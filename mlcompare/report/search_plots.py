@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from mlcompare.comparison import best_so_far, trial_scores, trial_settings
-from mlcompare.report.markup import number
+from mlcompare.report.formats import number
 from mlcompare.report.plots import FAMILY_COLORS, Plot, axis, color, dash, floats, layout
-from mlcompare.report.sources import Study
+from mlcompare.report.study import Study
 
 __all__ = ["best_so_far_plot", "slice_groups", "symbol_of"]
 

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from mlcompare.report.curves import nearest
-from mlcompare.report.markup import Html, join, tag
-from mlcompare.report.sources import Embeddings, TestSamples
+from mlcompare.report.study import Embeddings, TestSamples
 
-__all__ = ["chosen_queries", "data_uri", "sheet"]
+__all__ = ["Sample", "chosen_queries", "data_uri", "sheet"]
 
 NEIGHBOURS = 8
 QUERIES = 6
 MOST_SCANNED = 2_000  # queries looked at to find good and bad ones
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a sheet: its class, the name of it, and the image as a ``data:`` URI."""
+
+    label: int
+    name: str
+    image: str
 
 
 def data_uri(image: np.ndarray) -> str:
@@ -60,36 +68,16 @@ def _one_of_each_class(order, labels: np.ndarray, most: int) -> list[int]:
     return list(picked.values())
 
 
-def sheet(loss: str, run: Embeddings, samples: TestSamples) -> Html | None:
-    """Return the sheet of one loss; None where images of the samples are missing."""
+def sheet(run: Embeddings, samples: TestSamples) -> list[tuple[Sample, list[Sample]]]:
+    """Return the queries of one loss, and what it finds for each; nothing where images of the samples are missing."""
     positions = {int(row): i for i, row in enumerate(samples.rows)}
     where = [positions.get(int(row)) for row in run.rows]
     images = samples.images
-    if images is None or any(place is None for place in where):
-        return None
-    queries, found = chosen_queries(run)
-    if not len(queries):
-        return None
+    if images is None or None in where:
+        return []
 
-    def image(index: int) -> str:
-        return data_uri(images[where[index]])
-
-    def name(index: int) -> str:
+    def shown(index: int) -> Sample:
         label = int(run.labels[index])
-        return samples.class_names[label] if label < len(samples.class_names) else f"class {label}"
+        return Sample(label, samples.name_of(label), data_uri(images[where[index]]))
 
-    rows = [_row(query, neighbours, run.labels, image, name) for query, neighbours in zip(queries, found)]
-    return tag("div", *rows, class_="scroll sheet", role="region", tabindex=0,
-               aria_label=f"Nearest neighbours by {loss}: queries and what is found")  # fmt: skip
-
-
-def _row(query: int, found: np.ndarray, labels: np.ndarray, image: Callable, name: Callable) -> Html:
-    cells = [tag("figure", tag("img", src=image(query), alt=f"query: {name(query)}"),
-                 tag("figcaption", name(query)), class_="query")]  # fmt: skip
-    for rank, index in enumerate(found, start=1):
-        hit = labels[index] == labels[query]
-        word, mark = ("hit", "✓") if hit else ("miss", "✗")
-        alt = f"neighbour {rank}: {name(index)}, {word}"
-        caption = tag("figcaption", tag("span", mark, class_="mark", aria_hidden="true"), f" {name(index)}")
-        cells.append(tag("figure", tag("img", src=image(index), alt=alt), caption, class_=word))
-    return tag("div", join(cells), class_="row")
+    return [(shown(query), [shown(index) for index in found]) for query, found in zip(*chosen_queries(run))]

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from mlcompare.comparison import Comparison, compare, leader_sentence
-from mlcompare.report.markup import p_value, span
-from mlcompare.report.sources import Study
+from mlcompare.report.formats import p_value, span
+from mlcompare.report.study import Study
 
 __all__ = ["Verdict", "judge", "leader_sentence", "rule_confidence"]
 

@@ -12,11 +12,10 @@ from mlcompare.comparison.sentences import listed
 from mlcompare.errors import DataError, InvalidValueError, StoreError
 from mlcompare.files import write_atomically
 from mlcompare.metrics import higher_is_better
+from mlcompare.report.formats import number, p_value
 from mlcompare.report.learning_section import learning_part
-from mlcompare.report.markup import Html, join, number, p_value, table, tag
-from mlcompare.report.page import Part, document
-from mlcompare.report.plots import figure
-from mlcompare.report.protocol_section import progress_note, protocol_part
+from mlcompare.report.page import Part, document, render
+from mlcompare.report.protocol_section import protocol_part
 from mlcompare.report.ranking_plots import critical_difference_plot
 from mlcompare.report.ranking_sections import (
     answer_box,
@@ -28,7 +27,7 @@ from mlcompare.report.ranking_sections import (
 )
 from mlcompare.report.sample_sections import curves_part, kept_runs, neighbours_part, views_part
 from mlcompare.report.search_sections import hyperparameters_part, search_part
-from mlcompare.report.sources import Study, open_study
+from mlcompare.report.study import Study, open_study
 from mlcompare.report.verdict import judge
 
 __all__ = ["report_html", "write"]
@@ -60,24 +59,16 @@ def _write_whole(path: Path, data: bytes) -> None:
 
 def report_html(studies: Sequence[Study]) -> str:
     """Return the document; the same stores give the same text."""
+    versions = sorted({study.known.get("versions", {}).get("mlcompare") for study in studies} - {None})
     if len(studies) == 1:
         study = studies[0]
-        head = join([
-            tag("p", "mlcompare report", class_="eyebrow"), tag("h1", study.name), answer_box(study),
-            progress_note(study),
-        ])  # fmt: skip
-        return document(f"{study.name}: comparison of losses", head, _parts(study, "s0", 2), _foot(studies))
-    names = _distinct_names(studies)
-    head = join([
-        tag("p", "mlcompare report", class_="eyebrow"), tag("h1", f"{len(studies)} studies compared"),
-        tag("p", ", ".join(names), class_="lede"),
-    ])  # fmt: skip
+        head = render("head", title=study.name, names=[], answer=answer_box(study))
+        return document(f"{study.name}: comparison of losses", head, _parts(study, "s0", 2), versions)
+    names, title = _distinct_names(studies), f"{len(studies)} studies compared"
     parts = [_overview_part(studies, names), _ranks_part(studies, names)]
     for position, (study, name) in enumerate(zip(studies, names)):
-        prefix = f"s{position}"
-        body = join([answer_box(study), progress_note(study)])
-        parts += [Part(prefix, name, body), *_parts(study, prefix, 3)]
-    return document(f"{len(studies)} studies compared", head, parts, _foot(studies))
+        parts += [Part(f"s{position}", name, answer_box(study)), *_parts(study, f"s{position}", 3)]
+    return document(title, render("head", title=title, names=names, answer=""), parts, versions)
 
 
 def _parts(study: Study, prefix: str, level: int) -> list[Part]:
@@ -116,9 +107,7 @@ def _overview_part(studies: Sequence[Study], names: list[str]) -> Part:
         dataset = study.config.get("dataset", {}).get("name", "–")
         rows.append((name, dataset, study.metric, found.best or "–", number(best["mean"] if best else None),
                      f"rule {judge(study).state}"))  # fmt: skip
-    header = ["study", "dataset", "metric", "best loss", "mean", "decision"]
-    body = table("The studies, and what each found", header, rows, numeric=[4])
-    return Part("overview", "Overview", body)
+    return Part("overview", "Overview", render("overview", rows=rows))
 
 
 def _ranks_part(studies: Sequence[Study], names: list[str]) -> Part:
@@ -127,7 +116,7 @@ def _ranks_part(studies: Sequence[Study], names: list[str]) -> Part:
     metrics = {study.metric for study in studies}
     if len(metrics) > 1:
         text = f"The studies have different objectives ({', '.join(sorted(metrics))}), so their ranks aren't averaged."
-        return Part(part_id, title, tag("p", text))
+        return Part(part_id, title, render("paragraph", text=text))
     metric = metrics.pop()
     together = pd.concat([study.results.assign(study=name) for study, name in zip(studies, names)])
     scores = scores_by_study(together, metric)
@@ -136,23 +125,18 @@ def _ranks_part(studies: Sequence[Study], names: list[str]) -> Part:
     try:
         found = critical_difference(shared, higher=higher_is_better(metric), data=_data_of(studies, names))
     except DataError:
-        return Part(
-            part_id, title, tag("p", "Fewer than two losses have a score in every study, so there is no ranking.")
-        )
+        text = "Fewer than two losses have a score in every study, so there is no ranking."
+        return Part(part_id, title, render("paragraph", text=text))
     plot = critical_difference_plot(found, part_id)
-    parts = [tag("p", _ranks_sentence(found)), figure(plot, "Boxes join losses that aren't told apart.")]
-    together = _on_the_same_data(_data_of(studies, names))
-    if together:
-        parts.append(tag("p", together, class_="notes muted"))
-    if left_out:
-        parts.append(tag("p", f"Left out, for not every study has them: {', '.join(left_out)}.", class_="muted"))
     rows = [
-        (loss, number(rank, digits=2), *[number(shared.loc[name, loss]) for name in shared.index])
+        (loss, number(rank, digits=2), *(number(shared.loc[name, loss]) for name in shared.index))
         for loss, rank in found.ranks.items()
     ]
-    header = ["loss", "mean rank", *map(str, shared.index)]
-    parts.append(table(f"Mean {metric} of the tuned losses in each study", header, rows, numeric=range(1, len(header))))
-    return Part(part_id, title, join(parts), [plot])
+    body = render(
+        "ranks", sentence=_ranks_sentence(found), plot=plot, left_out=left_out, metric=metric, rows=rows,
+        on_the_same_data=_on_the_same_data(_data_of(studies, names)), names=list(map(str, shared.index)),
+    )  # fmt: skip
+    return Part(part_id, title, body, [plot])
 
 
 def _data_of(studies: Sequence[Study], names: Sequence[str]) -> dict[str, str]:
@@ -186,8 +170,3 @@ def _ranks_sentence(found: CriticalDifference) -> str:
         return text + ". One dataset is too few for a test."
     width = number(found.critical_difference, digits=2)
     return text + f". Mean ranks closer than {width} aren't told apart (Nemenyi)."
-
-
-def _foot(studies: Sequence[Study]) -> Html:
-    versions = {study.known.get("versions", {}).get("mlcompare") for study in studies} - {None}
-    return tag("p", f"Written by mlcompare {', '.join(sorted(versions))}. This file needs no network.")

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
 from mlcompare.losses.compose import LossEntry
-from mlcompare.registry import HyperparameterSpec, OptionSpec
+from mlcompare.registry import HyperparameterSpec, OptionSpec, by_name
 
 __all__ = ["Choice", "Range", "Space", "loss_space", "overridden", "registered"]
 
@@ -58,14 +58,15 @@ Space = dict[str, Range | Choice | Any]  # anything else is a fixed value
 def loss_space(entry: LossEntry, given: Mapping[str, Any], *, beside: Iterable[str] = ()) -> Space:
     """Return the space of a loss: registered ranges, overridden by what the study file gives.
 
-    ``given`` maps a name to a fixed number, to ``{low, high, log}``, or to a list of choices. ``beside`` are names that
-    might have been meant, too, where one is unknown.
+    ``given`` maps a name (or its symbol) to a fixed number, to ``{low, high, log}``, or to a list of choices.
+    ``beside`` are names that might have been meant, too, where one is unknown.
 
     Raises:
         UnknownNameError: the loss has no such hyperparameter.
         InvalidValueError: a value lies outside its domain, or ``low >= high``.
     """
     known: dict[str, HyperparameterSpec | OptionSpec] = {**entry.hyperparameters, **entry.options}
+    given = by_name(given, known)
     for name in given:
         if name not in known:
             raise UnknownNameError(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -137,7 +137,8 @@ class SearchConfig(_Frozen):
     """``search:`` the budget, the same for every loss.
 
     A training is scored on at most ``validation_samples`` rows of its fold
-    (:func:`~mlcompare.data.validation_sample.sample_rows`), drawn once for the study.
+    (:func:`~mlcompare.data.validation_sample.sample_rows`), drawn once for the study. ``racing`` stops settings that
+    are clearly behind: before further ``folds``, along the ``steps`` of a training, or both (true).
     """
 
     trials: int = Field(20, ge=1, le=100_000)
@@ -145,7 +146,7 @@ class SearchConfig(_Frozen):
     objective: str = "map_at_r"
     startup_trials: int | None = Field(None, ge=0)
     seed: int = Field(0, ge=0)
-    racing: bool = False
+    racing: Annotated[bool | Literal["folds", "steps"], Field(union_mode="left_to_right")] = False
     validation_samples: int = Field(5000, ge=2)
     space: dict[str, Any] = Field(default_factory=dict)
 

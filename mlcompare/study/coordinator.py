@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -13,8 +14,8 @@ from mlcompare.execution.bundles import Bundle
 from mlcompare.execution.executors import Executor
 from mlcompare.metrics import higher_is_better
 from mlcompare.search.proposals import Told, propose
-from mlcompare.search.racing import clearly_behind, paired_spread
-from mlcompare.study.job_record import job_record, keep_artifacts
+from mlcompare.search.racing import Curves, Race, Scores
+from mlcompare.study.job_record import job_record, keep_artifacts, reached
 from mlcompare.study.plan import StudyPlan
 from mlcompare.study.store import Store
 from mlcompare.training import TrainingJob, TrainingResult, job_key
@@ -115,39 +116,65 @@ class Coordinator:
             numbers = range(first, min(first + parallel, total))
             asks = self._ask(loss, numbers)
             jobs = [job for ask in asks for job in self.plan.trial_jobs(loss, ask["trial"], ask["hyperparameters"])]
-            for step in self._race(loss, jobs, first) if self.plan.config.search.racing else [jobs]:
+            for step in self._race(loss, jobs, first):
                 if any(job.key not in self.done for job in step):
                     yield from self._wait_for(loss, step)
                     return
         yield from self._wait_for(loss, self._open(loss))
 
     def _race(self, loss: str, jobs: list[TrainingJob], first: int) -> Iterator[list[TrainingJob]]:
-        """Yield a round's jobs fold by fold, without those of trials that are clearly behind the rounds before.
+        """Yield a round's jobs: all at once, or fold by fold without those of trials that are clearly behind.
 
-        Whoever stops is decided by the journal alone, when a fold is done for the whole round: a resume decides alike.
+        Whoever stops is decided by the journal alone, when a step is done for the whole round: a resume decides alike.
+        Whoever is stopped along a training has a bound from the rounds before.
         """
-        sign = 1 if higher_is_better(self.plan.objective) else -1
-        whole = [self._scores(loss, n, sign) for n in range(first) if (loss, n) not in self.stopped]
-        whole = [scores for scores in whole if len(scores) == len(self.plan.folds)]
-        best = max(whole, key=lambda scores: sum(scores.values()), default=None)
-        spread = paired_spread(best, [scores for scores in whole if scores is not best]) if best else None
-        for fold in self.plan.folds:
-            running = [job for job in jobs if job.fold == fold and (loss, job.trial) not in self.stopped]
+        racing = self.plan.config.search.racing
+        race = Race(self._whole(loss, first) if racing else [])
+        if racing in (True, "steps") and "steps" not in self.plan.losses[loss].dimensions:  # else steps aren't equal
+            jobs = [replace(job, least=self._signed(race.least(job.fold))) for job in jobs]
+        by_fold = [[job for job in jobs if job.fold == fold] for fold in self.plan.folds]
+        for group in by_fold if racing in (True, "folds") else [jobs]:
+            running = [job for job in group if (loss, job.trial) not in self.stopped]
             yield running
-            last = fold == self.plan.folds[-1]
-            for trial in [] if last else [job.trial for job in running if job.trial is not None]:
-                scores = self._scores(loss, trial, sign)
-                seen = {f: scores[f] for f in self.plan.folds if f <= fold and f in scores}  # a resume knows later ones
-                if len(seen) == fold + 1 and clearly_behind(seen, best or {}, spread):  # a failed fold has no score
+            last = group[-1].fold == self.plan.folds[-1]
+            for trial in dict.fromkeys(job.trial for job in running if job.trial is not None):
+                ended = any(record["status"] == "stopped" for record in self.trial_records(loss, trial))
+                scores = self._scores(loss, trial)
+                seen = {f: scores[f] for f in self.plan.folds if f <= group[-1].fold and f in scores}
+                all_seen = len(seen) == group[-1].fold + 1  # a resume knows later folds; one that failed has no score
+                if ended or (not last and all_seen and race.behind(seen)):
                     self._stop(loss, trial)
 
-    def _scores(self, loss: str, trial: int, sign: int) -> dict[int, float]:
-        """The trial's objective by fold, larger is better; failed folds are left out."""
+    def _whole(self, loss: str, first: int) -> list[tuple[Scores, Curves]]:
+        """The trials before a round that saw every fold and step."""
+        trials = [n for n in range(first) if (loss, n) not in self.stopped]
+        whole = [(self._scores(loss, n), self._curves(loss, n)) for n in trials]
+        return [(scores, curves) for scores, curves in whole if len(scores) == len(self.plan.folds)]
+
+    def _signed(self, points: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
+        return tuple((step, self._sign * value) for step, value in points)
+
+    def _curves(self, loss: str, trial: int) -> dict[int, dict[int, float]]:
+        """The trial's learning curves by fold, larger is better; a point that couldn't be measured is left out."""
+        found = {}
+        for record in self.trial_records(loss, trial):
+            points = zip(record["curve"].get("step", []), record["curve"].get(self.plan.objective, []))
+            found[record["fold"]] = {step: self._sign * value for step, value in points if value is not None}
+        return found
+
+    @property
+    def _sign(self) -> int:
+        return 1 if higher_is_better(self.plan.objective) else -1
+
+    def _scores(self, loss: str, trial: int) -> dict[int, float]:
+        """The trial's objective by fold, larger is better; folds that failed or were stopped are left out."""
         records = self.trial_records(loss, trial)
         values = {record["fold"]: record["metrics"].get(self.plan.objective) for record in records}
-        return {fold: sign * value for fold, value in values.items() if value is not None}
+        return {fold: self._sign * value for fold, value in values.items() if value is not None}
 
     def _stop(self, loss: str, trial: int) -> None:
+        if (loss, trial) in self.stopped:
+            return
         records = self.trial_records(loss, trial)
         record = {"type": "stop", "loss": loss, "trial": trial, "folds": len(records)}
         self.store.append(record)
@@ -217,8 +244,9 @@ class Coordinator:
     def _told(self, loss: str, trial: int) -> Told:
         values, records = self.asked[loss, trial]["hyperparameters"], self.trial_records(loss, trial)
         if (loss, trial) in self.stopped:
-            scores = [record["metrics"][self.plan.objective] for record in records]
-            return Told(trial, values, float(np.mean(scores)), stopped_after=len(scores))
+            scores = [score for record in records if (score := reached(record, self.plan.objective)) is not None]
+            mean = float(np.mean(scores)) if len(scores) == len(records) else None
+            return Told(trial, values, mean, stopped_after=len(records))
         return Told(trial, values, self._objective(records))
 
     def _objective(self, records: list[dict[str, Any]]) -> float | None:
@@ -230,7 +258,8 @@ class Coordinator:
 
     def _report_trial(self, loss: str, trial: int) -> None:
         records = self.trial_records(loss, trial)
-        if len(records) == len(self.plan.folds):
+        whole = len(records) == len(self.plan.folds) and all(record["status"] != "stopped" for record in records)
+        if whole:  # what a race stops is reported when it is
             for observer in self.observers:
                 observer.trial_done(loss, trial, self._objective(records), records)
 
@@ -263,9 +292,8 @@ class Coordinator:
 
     def _select(self, loss: str) -> int | None:
         """The best trial by the objective, the first of equals; ``None`` where every trial failed."""
-        sign = 1 if higher_is_better(self.plan.objective) else -1
         good = [
-            (sign * trial.objective, -trial.number)
+            (self._sign * trial.objective, -trial.number)
             for trial in self.told(loss)
             if trial.objective is not None and not trial.stopped_after
         ]

@@ -46,7 +46,7 @@ def check_store(store: str | Path) -> list[str]:
     config, _ = _study(store)
     records = read_journal(store / JOURNAL)
     jobs = [r for r in records if r["type"] == "job"]
-    failed = [r for r in jobs if r["status"] != "ok"]
+    failed = [r for r in jobs if r["status"] == "failed"]
     twice = len(jobs) - len({r["key"] for r in jobs})
     asks = sum(r["type"] == "ask" for r in records)
     lines = [f"ok: the journal of {config.name!r}: {asks} trials asked, {len(jobs)} trainings, {len(failed)} failed"]

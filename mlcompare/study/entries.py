@@ -7,6 +7,7 @@ from typing import Any
 
 from mlcompare.errors import InvalidValueError, MLCompareError, StudyFileError, UnknownNameError, did_you_mean
 from mlcompare.losses.compose import LossEntry, Term
+from mlcompare.registry import by_name
 from mlcompare.search.needs import HEAD_KEYS, owns_weights
 from mlcompare.search.space import Space, loss_space
 from mlcompare.search.training_space import training_dimensions, training_space
@@ -29,13 +30,13 @@ def parse_entry(name: str, given: Any, *, training: Space, base: Mapping[str, fl
         kind = "sum" if "sum" in given else "stages" if "stages" in given else "single"
         build = _single if kind == "single" else _composed
         entry, values = build(name, given, kind)
-        known = {*entry.hyperparameters, *entry.options}
+        known, searchable = {*entry.hyperparameters, *entry.options}, training_dimensions()
+        values = by_name(values, searchable | entry.hyperparameters | entry.options)
         for key in training:
             if key in known:
                 cure = f"fix the optimiser's as training.{key}"
                 rule = f"`search.space.{key}` is the optimiser's, and this loss has a {key} of its own"
                 raise InvalidValueError(rule, cure=cure)
-        searchable = training_dimensions()
         of_training = {key: value for key, value in values.items() if key in searchable and key not in known}
         own = {key: value for key, value in values.items() if key not in of_training}
         for key in HEAD_KEYS & of_training.keys():
@@ -97,10 +98,15 @@ def _composed(name: str, given: Mapping[str, Any], kind: str) -> tuple[LossEntry
     entry = LossEntry(name, kind, tuple(terms))
     flat = {(slot.term, slot.name): key for key, slot in entry.layout.items()}
     for number, part in enumerate(parts):
+        own = {slot.name: slot.declaration for slot in entry.layout.values() if slot.term == number}
+        try:
+            part = by_name(part, own)
+        except InvalidValueError as error:
+            place = f"{kind}[{number}].{error.place}"
+            raise InvalidValueError(error.rule, value=error.value, cure=error.cure, place=place) from None
         for key, value in part.items():
             if (number, key) not in flat:
-                known = [slot_name for term, slot_name in flat if term == number]
-                cure = did_you_mean(key, known)
+                cure = did_you_mean(key, own)
                 raise UnknownNameError(f"unknown hyperparameter {key!r}", cure=cure, place=f"{kind}[{number}].{key}")
             values[flat[number, key]] = value
     return entry, values

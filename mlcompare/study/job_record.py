@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from mlcompare.files import whole_file
 from mlcompare.study.store import Store
 from mlcompare.training import TrainingJob, TrainingResult, artifact_path, is_fitted
 
-__all__ = ["job_record", "keep_artifacts"]
+__all__ = ["job_record", "keep_artifacts", "reached"]
 
 
 def job_record(job: TrainingJob, result: TrainingResult) -> dict[str, Any]:
@@ -41,6 +42,19 @@ def job_record(job: TrainingJob, result: TrainingResult) -> dict[str, Any]:
         "device": result.device,
         "time": round(time.time(), 3),
     }
+
+
+def reached(record: Mapping[str, Any], objective: str) -> float | None:
+    """Return a finished training's objective; where a race stopped it, the last value of its curve.
+
+    >>> reached({"status": "stopped", "metrics": {}, "curve": {"step": [5], "map_at_r": [0.2]}}, "map_at_r")
+    0.2
+    """
+    if record["status"] == "stopped":
+        last: float | None = record["curve"][objective][-1]
+        return last
+    found: float | None = record["metrics"].get(objective)
+    return found
 
 
 def keep_artifacts(store: Store, job: TrainingJob, artifacts: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from mlcompare.metrics import higher_is_better
 from mlcompare.search.proposals import Told, optuna_study
 from mlcompare.search.space import Choice, Range, Space
 from mlcompare.study.config import StudyConfig
+from mlcompare.study.job_record import reached
 from mlcompare.tracking import Blank, database_uri, lay_empty
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _told(loss: str, config: StudyConfig, records: list[dict[str, Any]]) -> list
     mine = [record for record in records if record.get("loss") == loss]
     for record in mine:
         if record["type"] == "job" and record["kind"] == "trial":
-            values.setdefault(record["trial"], []).append(record["metrics"].get(objective))
+            values.setdefault(record["trial"], []).append(reached(record, objective))
     stopped = {record["trial"]: record["folds"] for record in mine if record["type"] == "stop"}
     told = []
     for ask in (record for record in mine if record["type"] == "ask"):

@@ -40,7 +40,7 @@ class ProgressObserver:
 
     def job_done(self, record: dict[str, Any]) -> None:
         self._count += 1
-        self._failed += record["status"] != "ok"
+        self._failed += record["status"] == "failed"
         if self._bar:
             self._total = max(self._total, self._count)
             self._bar.update(self._task, completed=self._count, total=self._total, description=self._summary())

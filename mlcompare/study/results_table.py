@@ -94,7 +94,7 @@ def _curve_rows(record: Record, objective: str) -> list[dict[str, Any]]:
     own = {"kind": "curve", "split": "validation", "metric": objective, "seconds": None, "peak_memory": None}
     own |= {"hyperparameters": None}
     points = zip(curve.get("step", []), curve.get(objective, []))
-    return [{**own, "step": step, "value": value} for step, value in points if record["status"] == "ok"]
+    return [{**own, "step": step, "value": value} for step, value in points if record["status"] != "failed"]
 
 
 def per_class_frame(study: str, records: Iterable[Record], sizes: Mapping[str, int] | None = None) -> pd.DataFrame:

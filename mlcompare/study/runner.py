@@ -187,7 +187,7 @@ def _begun(plan: StudyPlan) -> str:
 
 def _take_back_failures(store: Store) -> None:
     """Journal that every failed training is to be trained again."""
-    keys = [r["key"] for r in store.records if r["type"] == "job" and r["status"] != "ok"]
+    keys = [r["key"] for r in store.records if r["type"] == "job" and r["status"] == "failed"]
     if keys:
         store.append({"type": "retry", "keys": keys})
 

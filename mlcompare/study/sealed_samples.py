@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mlcompare.files import write_atomically
+from mlcompare.files import make_folder, write_atomically
 from mlcompare.tracking.study_runs import INPUT_EXAMPLE
 from mlcompare.training import TrainingData
 
@@ -52,7 +52,7 @@ def sealed_class_sizes(store: Path) -> dict[str, int]:
 def _write(path: Path, save: Callable, *arrays: np.ndarray, **named: np.ndarray) -> None:
     buffer = io.BytesIO()
     save(buffer, *arrays, **named)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomically(path, buffer.getvalue())
 
 

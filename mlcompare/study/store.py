@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mlcompare.errors import StoreError
-from mlcompare.files import write_atomically
+from mlcompare.files import make_folder, write_atomically
 from mlcompare.study.config import with_defaults
 from mlcompare.study.journal import JOURNAL, Journal
 from mlcompare.study.moved_paths import is_respelled
@@ -45,7 +45,7 @@ class Store:
     def _acquire(self) -> FileLock:
         holder = self.path / HOLDER
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             lock = FileLock(self.path / LOCK, timeout=0)
             lock.acquire()
             since = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
@@ -116,7 +116,7 @@ class Store:
     def artifact(self, relative: PurePosixPath) -> Path:
         """Return a path under ``artifacts/``, with its folder made."""
         path = self.path / "artifacts" / relative
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         return path
 
     def close(self) -> None:

@@ -16,7 +16,8 @@ from mlcompare.tracking.tracker import Tracker
 
 __all__ = ["log_comparison"]
 
-FILES = ("report.html", "ranking.csv", "results.parquet", "per_class.parquet")
+CHALLENGES = "challenges.json"
+FILES = ("report.html", CHALLENGES, "ranking.csv", "results.parquet", "per_class.parquet")
 
 
 def log_comparison(store: Path, best: Mapping[str, Any] | None, sentence: str, tracking_uri: str | None) -> str | None:
@@ -30,7 +31,8 @@ def log_comparison(store: Path, best: Mapping[str, Any] | None, sentence: str, t
     """
     known = json.loads((store / "study.json").read_text(encoding="utf-8"))
     study, objective = known["study"], known["study"]["search"]["objective"]
-    digest = hashlib.sha256((store / "results.parquet").read_bytes()).hexdigest()
+    told = [store / name for name in ("results.parquet", CHALLENGES) if (store / name).is_file()]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in told)).hexdigest()
     best = best or {}
     numbers = {name: best.get(name) for name in ("mean", "ci_low", "ci_high")}
     run = Run(

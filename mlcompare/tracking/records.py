@@ -69,5 +69,5 @@ class Experiment:
 
 def dataset_fields(name: str, fingerprint: str) -> dict[str, str]:
     """Return a dataset as MLflow notes it on a run."""
-    source = json.dumps({"fingerprint": fingerprint})
-    return {"name": name, "digest": fingerprint[:16], "source_type": "mlcompare", "source": source}
+    content = json.dumps({"fingerprint": fingerprint})
+    return {"name": name, "digest": fingerprint[:16], "source_type": "mlcompare", "source": content}

@@ -104,16 +104,17 @@ def trial_run(records: Sequence[Record], source: str, objective: str, *, stopped
     ``stopped`` is the number of folds after which a race left it behind.
     """
     first = records[0]
-    failed = [record for record in records if record["status"] != "ok"]
+    failed = [record for record in records if record["status"] == "failed"]
     metrics: list[tuple[str, float, int]] = []
-    if not failed:
+    if all(record["status"] == "ok" for record in records):
         for name in first["metrics"]:
             values = [record["metrics"].get(name, math.nan) for record in records]
             metrics += [(name, float(np.mean(values)), 0), (f"{name}_std", float(np.std(values)), 0)]
         metrics += [(f"{objective}_by_fold", record["metrics"][objective], record["fold"]) for record in records]
     seconds = sum(record["seconds"] for record in records)
     metrics += [("seconds", seconds, 0), *_history(records), *_curve(records, objective)]
-    early = {"stopped": f"after {stopped} folds, clearly behind"} if stopped else {}
+    inside = next((record["reason"] for record in records if record["status"] == "stopped"), None)
+    early = {"stopped": inside or f"clearly behind after {stopped} folds"} if stopped else {}
     return Run(
         key=f"trial/{first['loss']}/{first['trial']}",
         name=f"{first['loss']} trial {first['trial']}",

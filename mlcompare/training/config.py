@@ -32,7 +32,8 @@ class TrainingConfig(BaseModel):
         head_weight_decay: the weight decay of the loss's own weights; ``None`` is ``weight_decay``, and in a study
             file: searched likewise.
         schedule: a registered schedule; ``step`` multiplies by ``step_factor`` at each of ``milestones``, shares of
-            the training. The rate rises linearly over the share ``warmup`` first.
+            the training. The rate rises linearly over the share ``warmup`` first. Both run over all steps, not over
+            each stage of a staged loss.
         augment: augmentations and their strengths, or the name of a preset.
         evaluations: how often validation is measured along the way: at so many steps, evenly spread, the last one the
             end. 0 leaves it at the end of a search's trainings.

@@ -42,6 +42,7 @@ class Curve:
         self._steps, self._last_stage = config.steps, prepared.stages[-1]
         self._due = set(evaluation_steps(config.steps, config.evaluations))
         self._chooses = config.select == "best"
+        self._least = dict(job.least)
         self._best: tuple[float, int, Weights] | None = None
         same_rows = job.split == "validation" and data.splits.folds[job.fold].curve is None
         self._ends_with_score = bool(self._due) and same_rows and not self._chooses
@@ -53,14 +54,21 @@ class Curve:
         return step in self._due
 
     def measure(self, step: int, encoder: nn.Module, stage: Stage) -> None:
-        """Measure now; with ``select: best``, keep the weights if they are the best so far."""
+        """Measure now; with ``select: best``, keep the weights if they are the best so far.
+
+        A value worse than the job's ``least`` at this step stops the training: its result says so.
+        """
         value = _value(self._job, self._data, encoder, stage.loss, self._standardize)
         self.add(step, value)
+        sign = 1 if higher_is_better(self._job.metrics[0]) else -1
+        if step in self._least and sign * value < sign * self._least[step]:
+            self._result.status = "stopped"
+            self._result.reason = f"clearly behind after {step} of {self._steps} steps"
+            return
         if not self._chooses or stage is not self._last_stage or not math.isfinite(value):
             return
-        value = value if higher_is_better(self._job.metrics[0]) else -value
-        if self._best is None or value > self._best[0]:
-            self._best = (value, step, (_copied(encoder), _copied(stage.loss)))
+        if self._best is None or sign * value > self._best[0]:
+            self._best = (sign * value, step, (_copied(encoder), _copied(stage.loss)))
 
     def add(self, step: int, value: float) -> None:
         """Write down a value; steps only grow, and a repeated one is replaced."""

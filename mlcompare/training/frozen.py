@@ -17,6 +17,7 @@ from mlcompare.encoders import create_encoder
 from mlcompare.files import user_cache, whole_file
 from mlcompare.training.prepare import Standardizer
 from mlcompare.training.pretrained import load_weights
+from mlcompare.training.record import torch_threads
 from mlcompare.training.scoring import embed
 
 __all__ = ["body_of", "frozen_encoder", "frozen_features"]
@@ -49,8 +50,8 @@ def frozen_features(
     file = (cache or user_cache() / "features") / f"{identity[:32]}-{_machine(device, threads)}.npy"
     features = _read(file, len(dataset))
     if features is None:
-        torch.set_num_threads(threads)
-        features = embed(body, standardize, dataset.samples).flatten(1).cpu().numpy()
+        with torch_threads(threads):
+            features = embed(body, standardize, dataset.samples).flatten(1).cpu().numpy()
         _write(file, features)
     return replace(dataset, samples=features, fingerprint=identity, columns=None)
 

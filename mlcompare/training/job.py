@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mlcompare.data import Dataset, Splits
 from mlcompare.losses.compose import LossEntry, Term
+from mlcompare.registry import by_name
 from mlcompare.training.config import TrainingConfig
 
 __all__ = [
@@ -75,7 +76,8 @@ class TrainingJob:
     samples, or the sealed test samples. ``random_state`` decides everything that is drawn; ``seed`` counts the
     repetitions of a final training. ``hyperparameters`` holds the loss's values and whatever of
     :class:`TrainingConfig` the study searches. ``trainer`` names a registered training loop (the built-in one where
-    None), and ``folder`` is where that loop may keep checkpoints.
+    None), and ``folder`` is where that loop may keep checkpoints. ``least`` holds ``(step, value)`` pairs: a training
+    whose objective is worse than the value at that step ends there, for a race decided so.
     """
 
     kind: str
@@ -96,6 +98,7 @@ class TrainingJob:
     trainer: str | None = None
     trainer_options: Mapping[str, Any] = field(default_factory=dict)
     folder: str | None = None
+    least: tuple[tuple[int, float], ...] = ()
 
     @property
     def name(self) -> str:
@@ -124,6 +127,7 @@ class TrainingJob:
         ('trial/cosface/0/fold0', 'margin', {'margin': 0.2})
         """
         entry = loss if isinstance(loss, LossEntry) else LossEntry(loss, "single", (Term(loss),))
+        hyperparameters = by_name(hyperparameters, {**entry.hyperparameters, **entry.options})
         return cls(
             "trial", entry, hyperparameters, encoder or EncoderConfig(), training or TrainingConfig(), fold,
             random_state, trial=0, split=split, metrics=tuple(metrics), keep=keep,
@@ -133,6 +137,8 @@ class TrainingJob:
 @dataclass
 class TrainingResult:
     """What came of a job: metrics by name, or a reason why there are none.
+
+    ``status`` is ``ok``, ``failed``, or ``stopped`` where a race ended the training before its last step.
 
     ``per_class`` is ``{metric: {class name: value}}``; ``history`` is ``{"step": [...], "loss": [...]}``; ``curve`` the
     objective on the fold's validation samples along the training, ``{"step": [...], "map_at_r": [...]}``; ``step`` how

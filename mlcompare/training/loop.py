@@ -75,15 +75,14 @@ def _run_stage(
     loss.train()
     watched = torch.empty(stage.steps, device=job.device)
     for step in range(stage.steps):
-        progress = step / stage.steps
-        factor = learning_rate_factor(config, progress)
+        factor = learning_rate_factor(config, (stage.first + step) / config.steps)
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         batch = batches[step]
         inputs = samples[prepared.rows[batch]]
         if config.augment:
             inputs = augment(inputs, config.augment, augmentation)
-        loss.set_progress(progress)
+        loss.set_progress(step / stage.steps)
         noise = loss.draw_noise(len(batch), generator=noise_stream)
         with encoder_precision(config, job.device):
             embeddings = encoder(prepared.standardize(inputs))
@@ -97,6 +96,8 @@ def _run_stage(
         done = stage.first + step + 1
         if curve.due(done):
             curve.measure(done, encoder, stage)
+            if result.status != "ok":
+                return
 
 
 def _look(result: TrainingResult, watched: Tensor, step: int, stage: Stage) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -30,13 +31,12 @@ from mlcompare.training.record import (
 )
 from mlcompare.training.searched import of_training, shape_of_training
 from mlcompare.training.stacked_optimizers import StackedOptimizer, StackedWeights
-from mlcompare.training.step import State, Step, create_step
+from mlcompare.training.step import Step, create_step
 
 __all__ = ["population_fault", "population_key", "train_population"]
 
 States = Sequence[dict[str, Tensor]]  # parameters and buffers, as `functional_call` takes them
-
-
+LEAVE = 0.25  # of the members must be done before the others are stacked anew, which costs about a step
 MOST_WEIGHTS = 20_000_000  # of an encoder: eight copies of it with gradients and moments are some 2.5 GB
 
 
@@ -68,11 +68,7 @@ def population_fault(encoder: nn.Module, sample_shape: tuple[int, ...]) -> str |
         return f"it has {weights / 1e6:.0f} million weights, which one program of many copies can't hold"
     members = [copy.deepcopy(encoder).train() for _ in range(2)]
     parameters, buffers = stack_module_state(members)
-    inputs = torch.zeros(
-        2,
-        2,
-        *sample_shape,
-    )
+    inputs = torch.zeros(2, 2, *sample_shape)
 
     def forward(parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Tensor) -> Tensor:
         return functional_call(members[0], (parameters, buffers), (batch,))
@@ -100,97 +96,142 @@ def train_population(jobs: Sequence[TrainingJob], data: TrainingData, *, scored:
     started = time.perf_counter()
     restart_peak_memory(jobs[0].device)
     results = [TrainingResult(job.key, device=job.device) for job in jobs]
-    members: list[Prepared] = []
     with torch_threads(jobs[0].threads), failures_recorded(results):
-        members = [prepare(job, data) for job in jobs]
-        curves = [Curve(job, data, member, result) for job, member, result in zip(jobs, members, results)]
-        encoder = _train_stages(jobs, members, data, results, curves)
-        for number, (job, member, result, curve) in enumerate(zip(jobs, members, results, curves)):
-            if result.status == "ok" and scored:
-                with failures_recorded([result]):
-                    _take(member.encoder, encoder, number)
-                    curve.choose(member.encoder)
-                    score_encoder(job, data, member, member.encoder, result)
-                    curve.end()
+        members = [_Member.of(job, data, result) for job, result in zip(jobs, results)]
+        _train_stages(members, data)
+        for member in members:
+            if member.going and scored:
+                with failures_recorded([member.result]):
+                    member.curve.choose(member.prepared.encoder)
+                    score_encoder(member.job, data, member.prepared, member.prepared.encoder, member.result)
+                    member.curve.end()
     seconds = (time.perf_counter() - started) / len(jobs)
     for result in results:
         result.seconds, result.peak_memory = seconds, peak_memory(result.device)
     return results
 
 
-def _train_stages(
-    jobs: Sequence[TrainingJob], members: Sequence[Prepared], data: TrainingData, results: Sequence[TrainingResult],
-    curves: Sequence[Curve],
-) -> dict[str, Tensor]:  # fmt: skip
-    """Train every stage; return the stacked state of the encoders."""
-    weights, buffers = _stacked([member.encoder for member in members])
-    samples = torch.as_tensor(np.asarray(data.dataset.samples), device=jobs[0].device)
-    for stages in zip(*(member.stages for member in members)):
-        _train_stage(jobs, members, stages, samples, weights, buffers, results, curves)
-        if all(result.status != "ok" for result in results):
-            break
-    return {**({n: v.detach() for n, v in weights.views.items()} if weights else {}), **buffers}
+@dataclass(frozen=True)
+class _Member:
+    """One training of the population."""
+
+    job: TrainingJob
+    prepared: Prepared
+    result: TrainingResult
+    curve: Curve
+
+    @classmethod
+    def of(cls, job: TrainingJob, data: TrainingData, result: TrainingResult) -> _Member:
+        prepared = prepare(job, data)
+        return cls(job, prepared, result, Curve(job, data, prepared, result))
+
+    @property
+    def going(self) -> bool:
+        """Whether it has neither failed nor been stopped."""
+        return self.result.status == "ok"
 
 
-def _train_stage(
-    jobs: Sequence[TrainingJob], members: Sequence[Prepared], stages: Sequence[Stage], samples: Tensor,
-    weights: StackedWeights | None, buffers: dict[str, Tensor], results: Sequence[TrainingResult],
-    curves: Sequence[Curve],
-) -> None:  # fmt: skip
-    """Train one stage of every member; ``weights`` and ``buffers`` of the encoders change in place."""
-    stage, config = stages[0], members[0].config
-    loss_weights, loss_buffers = _stacked([s.loss for s in stages])
-    optimizer = StackedOptimizer(weights, loss_weights, [member.config for member in members])
-    batches = _Batches(jobs, members, stages, samples)
-    precision = encoder_precision(config, jobs[0].device)
-    forward = _program(members[0].encoder.train(), stage.loss.train(), precision)
-    state = (weights.views if weights else {}, buffers), (loss_weights.views if loss_weights else {}, loss_buffers)
-    trained = [*state[0][0].values(), *state[1][0].values()]
-    run: Step | None = None
-    progress = [buffer for name, buffer in loss_buffers.items() if name.rsplit(".")[-1] == "progress"]
-    watched = torch.empty(stage.steps, len(jobs), device=samples.device)
-    seen = 0
-    for step in range(stage.steps):
-        done = step / stage.steps
-        inputs, labels, noise = batches.draw(step)
-        for buffer in progress:
-            buffer.fill_(done)
-        run = run or create_step(forward, *state, (inputs, labels, noise), steps=stage.steps)
-        losses, gradients = run(inputs, labels, noise)
-        for parameter, gradient in zip(trained, gradients):
-            parameter.grad = gradient
-        optimizer.step(learning_rate_factor(config, done))
-        watched[step] = losses
-        if watch(step, stage):
-            stretch = watched[seen : step + 1].T.tolist()
-            for result, values in zip(results, stretch):
-                if result.status == "ok":
-                    record_losses(result, values, stage.first + seen)
-            seen = step + 1
-            if all(result.status != "ok" for result in results):
+def _train_stages(members: Sequence[_Member], data: TrainingData) -> None:
+    """Train every stage; each member's encoder and losses get what was learned."""
+    samples = torch.as_tensor(np.asarray(data.dataset.samples), device=members[0].job.device)
+    for number in range(len(members[0].prepared.stages)):
+        members = [member for member in members if member.going]
+        if members:
+            _StackedStage(members, number, samples).run()
+
+
+class _StackedStage:
+    """One stage of several members, with their weights stacked; whoever is done leaves the stack."""
+
+    def __init__(self, members: Sequence[_Member], number: int, samples: Tensor) -> None:
+        self._members, self._number = list(members), number
+        self._stages = [member.prepared.stages[number] for member in members]
+        self._stage, self._config = self._stages[0], members[0].prepared.config
+        self._weights, self._buffers = _stacked([member.prepared.encoder for member in members])
+        self._loss_weights, self._loss_buffers = _stacked([stage.loss for stage in self._stages])
+        configs = [member.prepared.config for member in members]
+        self._optimizer = StackedOptimizer(self._weights, self._loss_weights, configs)
+        self._batches = _Batches(members, self._stages, samples)
+        precision = encoder_precision(self._config, members[0].job.device)
+        self._forward = _program(members[0].prepared.encoder.train(), self._stage.loss.train(), precision)
+        self._program: Step | None = None  # made at the first step, and anew where members leave
+        self._watched: list[Tensor] = []
+
+    def run(self) -> None:
+        """Train to the end of the stage, or until nobody is left."""
+        for step in range(self._stage.steps):
+            self._step(step)
+            if watch(step, self._stage):
+                self._record(step)
+            done = self._stage.first + step + 1
+            if self._members and self._members[0].curve.due(done):
+                self._measure(done)
+            if not self._members:
                 return
-        if curves[0].due(stage.first + step + 1):
-            _measure(stage.first + step + 1, members, stages, state, results, curves)
-    for number, member in enumerate(stages):  # each loss takes its trained state: accuracy asks it for logits
-        _take(member.loss, _together(state[1]), number)
+            leaving = sum(not member.going for member in self._members)
+            if leaving >= LEAVE * len(self._members):
+                self._leave()
+        self._give_back()
 
+    def _step(self, step: int) -> None:
+        inputs, labels, noise = self._batches.draw(step)
+        for name, buffer in self._loss_buffers.items():
+            if name.rsplit(".")[-1] == "progress":
+                buffer.fill_(step / self._stage.steps)
+        encoder = (self._weights.views if self._weights else {}, self._buffers)
+        loss = (self._loss_weights.views if self._loss_weights else {}, self._loss_buffers)
+        batch, left = (inputs, labels, noise), self._stage.steps - step
+        self._program = self._program or create_step(self._forward, encoder, loss, batch, steps=left)
+        losses, gradients = self._program(*batch)
+        for parameter, gradient in zip([*encoder[0].values(), *loss[0].values()], gradients):
+            parameter.grad = gradient
+        self._optimizer.step(learning_rate_factor(self._config, (self._stage.first + step) / self._config.steps))
+        self._watched.append(losses.clone())
 
-def _measure(
-    step: int, members: Sequence[Prepared], stages: Sequence[Stage], state: tuple[State, State],
-    results: Sequence[TrainingResult], curves: Sequence[Curve],
-) -> None:  # fmt: skip
-    """Give every member that goes well its state of now, and measure its validation."""
-    encoder, loss = _together(state[0]), _together(state[1])
-    for number, (member, stage, result, curve) in enumerate(zip(members, stages, results, curves)):
-        if result.status == "ok":
-            with failures_recorded([result]):
-                _take(member.encoder, encoder, number)
-                _take(stage.loss, loss, number)
-                curve.measure(step, member.encoder, stage)
+    def _record(self, step: int) -> None:
+        """Write down the losses since the last look."""
+        first = self._stage.first + step + 1 - len(self._watched)
+        for member, values in zip(self._members, torch.stack(self._watched, 1).tolist()):
+            if member.going:
+                record_losses(member.result, values, first)
+        self._watched = []
 
+    def _measure(self, done: int) -> None:
+        """Measure the validation of every member that goes well."""
+        self._give_back()
+        for member, stage in zip(self._members, self._stages):
+            if member.going:
+                with failures_recorded([member.result]):
+                    member.curve.measure(done, member.prepared.encoder, stage)
 
-def _together(state: State) -> dict[str, Tensor]:
-    return {**state[0], **state[1]}
+    def _leave(self) -> None:
+        """Go on with those who are not done."""
+        kept = [place for place, member in enumerate(self._members) if member.going]
+        self._members = [self._members[place] for place in kept]
+        self._stages = [self._stages[place] for place in kept]
+        if not kept:
+            return
+        self._watched = [losses[kept] for losses in self._watched]
+        self._weights, self._loss_weights = (
+            None if weights is None else weights.kept(kept) for weights in (self._weights, self._loss_weights)
+        )
+        self._optimizer.keep(self._weights, self._loss_weights, kept)
+        self._buffers, self._loss_buffers = (
+            {name: buffer[kept] for name, buffer in buffers.items()} for buffers in (self._buffers, self._loss_buffers)
+        )
+        self._batches.keep(kept)
+        self._program = None
+
+    @torch.no_grad()
+    def _give_back(self) -> None:
+        """Give every member's encoder and loss their state of now: scores, curves and the next stage ask for it."""
+        encoder = {**(self._weights.views if self._weights else {}), **self._buffers}
+        loss = {**(self._loss_weights.views if self._loss_weights else {}), **self._loss_buffers}
+        for place, (member, stage) in enumerate(zip(self._members, self._stages)):
+            if member.going:
+                for module, stacked in ((member.prepared.encoder, encoder), (stage.loss, loss)):
+                    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+                        tensor.copy_(stacked[name][place])
 
 
 def _stacked(modules: Sequence[nn.Module]) -> tuple[StackedWeights | None, dict[str, Tensor]]:
@@ -199,13 +240,6 @@ def _stacked(modules: Sequence[nn.Module]) -> tuple[StackedWeights | None, dict[
     learns = {name: tensor for name, tensor in parameters.items() if tensor.requires_grad}
     fixed = {name: tensor.detach() for name, tensor in parameters.items() if name not in learns}
     return (StackedWeights(learns) if learns else None), {**fixed, **buffers}
-
-
-@torch.no_grad()
-def _take(module: torch.nn.Module, stacked: dict[str, Tensor], number: int) -> None:
-    """Copy the state of one member into ``module``."""
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        tensor.copy_(stacked[name][number])
 
 
 def _program(encoder: nn.Module, loss: Loss, precision: torch.autocast) -> Callable[..., Tensor]:
@@ -222,16 +256,22 @@ def _program(encoder: nn.Module, loss: Loss, precision: torch.autocast) -> Calla
 class _Batches:
     """Every member's batches, augmentation and noise: drawn for each member, applied to all at once."""
 
-    def __init__(
-        self, jobs: Sequence[TrainingJob], members: Sequence[Prepared], stages: Sequence[Stage], samples: Tensor
-    ) -> None:
-        drawn = [stage_batches(job, member, stage) for job, member, stage in zip(jobs, members, stages)]
-        self._rows = torch.stack([member.rows[batch] for member, batch in zip(members, drawn)], 1)  # (steps, M, B)
-        self._labels = torch.stack([member.labels[batch] for member, batch in zip(members, drawn)], 1)
-        self._streams = [random_streams(job, stage) for job, stage in zip(jobs, stages)]
-        self._mean = torch.stack([member.standardize.mean for member in members])  # (M, 1, C, 1, 1) or (M, 1, F)
-        self._inverse = torch.stack([member.standardize.inverse for member in members])
-        self._augment, self._loss, self._samples = members[0].config.augment, stages[0].loss, samples
+    def __init__(self, members: Sequence[_Member], stages: Sequence[Stage], samples: Tensor) -> None:
+        own = [member.prepared for member in members]
+        drawn = [stage_batches(member.job, member.prepared, stage) for member, stage in zip(members, stages)]
+        self._rows = torch.stack([member.rows[batch] for member, batch in zip(own, drawn)], 1)  # (steps, M, B)
+        self._labels = torch.stack([member.labels[batch] for member, batch in zip(own, drawn)], 1)
+        self._streams = [random_streams(member.job, stage) for member, stage in zip(members, stages)]
+        self._mean = torch.stack([member.standardize.mean for member in own])  # (M, 1, C, 1, 1) or (M, 1, F)
+        self._inverse = torch.stack([member.standardize.inverse for member in own])
+        self._augment, self._loss, self._samples = own[0].config.augment, stages[0].loss, samples
+
+    def keep(self, members: Sequence[int]) -> None:
+        """Draw for some members alone from here."""
+        kept = list(members)
+        self._rows, self._labels = self._rows[:, kept], self._labels[:, kept]
+        self._mean, self._inverse = self._mean[kept], self._inverse[kept]
+        self._streams = [self._streams[member] for member in kept]
 
     def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return ``inputs (M, B, …)``, ``labels (M, B)`` and, for a stochastic loss, ``noise (M, B, B)``."""

@@ -137,10 +137,9 @@ def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
     own = {**job.loss.hyperparameters, **job.loss.options}
     tuned = of_training(job.hyperparameters, own)
     config = with_searched(job.training, tuned, len(classes)).resolved
+    of_encoder = {EMBEDDING_DIM}
     losses = job.loss.build(
-        {
-            k: v for k, v in job.hyperparameters.items() if k not in {*tuned, EMBEDDING_DIM}
-        },  # the encoder has it already
+        {key: value for key, value in job.hyperparameters.items() if key not in {*tuned, *of_encoder}},
         num_classes=len(classes),
         embedding_dim=job.encoder.embedding_dim,
         class_counts=np.bincount(targets),

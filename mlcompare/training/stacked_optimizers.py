@@ -37,6 +37,14 @@ class StackedWeights:
         parts = flat.split([math.prod(shape) for shape in self._shapes.values()])
         return {name: part.view(shape) for (name, shape), part in zip(self._shapes.items(), parts)}
 
+    def subset(self, flat: Tensor, members: Sequence[int]) -> Tensor:
+        """Return what a vector in the order of ``flat`` has for some members, in the order of :meth:`kept`."""
+        return torch.cat([stack[list(members)].flatten() for stack in self.stacks(flat).values()])
+
+    def kept(self, members: Sequence[int]) -> StackedWeights:
+        """Return the weights of some members, in a vector of their own."""
+        return StackedWeights({name: view.detach()[list(members)] for name, view in self.views.items()})
+
     def gradient(self) -> Tensor:
         """Return the gradient in the order of ``flat``; 0 where a weight had none."""
         views = self.views.values()
@@ -79,7 +87,7 @@ class StackedOptimizer:
     ) -> None:
         name = configs[0].optimizer
         spec = OPTIMIZERS.usable(name)
-        self._steppers: list[Callable[[float, int], None]] = []
+        self._steppers: list[_Grouped | _Vectorized] = []
         of_encoder = [_Numbers(c.learning_rate, c.weight_decay, c.momentum) for c in configs]
         of_loss = [_Numbers(c.head_rate, c.head_decay, c.momentum) for c in configs]
         for weights, numbers in ((encoder, of_encoder), (loss, of_loss)):
@@ -89,6 +97,12 @@ class StackedOptimizer:
                 kind = _Vectorized if plain else _Grouped
                 self._steppers.append(kind(name, weights, numbers, configs[0]))
         self._count = 0
+
+    def keep(self, encoder: StackedWeights | None, loss: StackedWeights | None, members: Sequence[int]) -> None:
+        """Go on with some members alone, whose weights lie elsewhere now (:meth:`StackedWeights.kept`)."""
+        weights = [stacked for stacked in (encoder, loss) if stacked is not None]
+        for stepper, stacked in zip(self._steppers, weights):
+            stepper.keep(stacked, members)
 
     @torch.no_grad()
     def step(self, factor: float) -> None:
@@ -102,21 +116,31 @@ class _Grouped:
     """The registered optimiser itself, with groups of its own for each member."""
 
     def __init__(self, name: str, weights: StackedWeights, numbers: Sequence[_Numbers], config: TrainingConfig) -> None:
-        self._weights, self._rates = weights, [own.lr for own in numbers]
+        self._name, self._config = name, config
+        self._begin(weights, numbers)
+
+    def _begin(self, weights: StackedWeights, numbers: Sequence[_Numbers]) -> None:
+        self._weights, self._numbers = weights, numbers
         stacks = weights.stacks(weights.flat).values()
         self._members = [[stack[member] for stack in stacks] for member in range(weights.members)]
         groups = [
             {"params": own, "lr": number.lr, "weight_decay": number.decay, "momentum": number.momentum}
             for own, number in zip(self._members, numbers)
         ]
-        self._optimizer: torch.optim.Optimizer = OPTIMIZERS[name].factory(groups, config)
+        self._optimizer: torch.optim.Optimizer = OPTIMIZERS[self._name].factory(groups, self._config)
+
+    def keep(self, weights: StackedWeights, members: Sequence[int]) -> None:
+        before, parameters = self._optimizer.state, [self._members[member] for member in members]
+        self._begin(weights, [self._numbers[member] for member in members])
+        for old, new in zip(parameters, self._members):
+            self._optimizer.state.update({n: before[o] for o, n in zip(old, new) if o in before})
 
     def __call__(self, factor: float, count: int) -> None:
-        for group, rate in zip(self._optimizer.param_groups, self._rates):
-            group["lr"] = rate * factor
+        for group, own in zip(self._optimizer.param_groups, self._numbers):
+            group["lr"] = own.lr * factor
         gradients = [None if v.grad is None else v.grad.contiguous() for v in self._weights.views.values()]
-        for member, own in enumerate(self._members):
-            for parameter, gradient in zip(own, gradients):
+        for member, mine in enumerate(self._members):
+            for parameter, gradient in zip(mine, gradients):
                 parameter.grad = None if gradient is None else gradient[member]
         self._optimizer.step()
 
@@ -129,6 +153,11 @@ class _Vectorized:
         self._state: State = {}
         columns = dict(zip(_Numbers._fields, zip(*numbers)))
         self._numbers = {key: weights.spread(values) for key, values in columns.items()}
+
+    def keep(self, weights: StackedWeights, members: Sequence[int]) -> None:
+        for vectors in (self._state, self._numbers):
+            vectors.update({key: self._weights.subset(vector, members) for key, vector in vectors.items()})
+        self._weights = weights
 
     def __call__(self, factor: float, count: int) -> None:
         if count == 1:  # what the loss doesn't depend on stays as it is, decay or not

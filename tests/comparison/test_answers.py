@@ -68,6 +68,9 @@ def test_bounds_on_both_scales():
     assert at_bound({"margin": 0.004, "scale": 63.9}, space) == ["margin", "scale"]
     assert at_bound({"margin": 0.006, "scale": 60.0}, space) == []
     assert at_bound({"scale": "auto", "mining": "hard"}, space) == []
+    rate = {"head_lr_ratio": {"low": 1.0, "high": 1000.0, "log": True, "default": 1.0}}
+    assert at_bound({"head_lr_ratio": 1.0}, rate) == [], "the paper's setting was selected"
+    assert at_bound({"head_lr_ratio": 1.01}, rate) == ["head_lr_ratio"]
     assert wider_range({"margin": 0.0, "scale": 64.0}, space) == {
         "scale": {"low": 4.0, "high": 1020.0, "log": True},
     }, "a margin of 0 has nothing below it"

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from scipy.stats import binom
 
 from mlcompare.comparison import Scores, compare, load_per_class, load_results, pairwise, runs_to_separate, score_array
 from mlcompare.comparison.pairwise import indistinguishable, pairs_of
+from mlcompare.comparison.tunability import tunability
 from mlcompare.errors import DataError, InvalidValueError, StoreError, UnknownNameError
 
 from .simulate import nested, row, study
@@ -323,3 +325,16 @@ def test_baselines_do_not_blur_the_comparison_of_losses():
     few = compare(results, per_class)
     pd.testing.assert_frame_equal(few.pairwise[:6], many.pairwise[:6])
     assert many.pairwise["p_holm"][6:].min() > few.pairwise["p_holm"][6:].min()
+
+
+def test_a_difference_of_shares_ends_at_one(rng):
+    """Two folds make intervals longer than a share can be; of percentages, whose limits aren't known, they stay."""
+    a, b = rng.uniform(0.6, 0.9, (3, 2)), rng.uniform(0.1, 0.4, (3, 2)) + np.array([0.0, 0.3])
+    for factor in (1, 100):
+        values = factor * np.array([a, b])
+        scores = Scores(("a", "b"), (0, 1, 2), ((0, 0), (1, 0)), values, "class", limits=(0.0, 1.0))
+        (row,) = pairwise(scores, [("a", "b")]).to_dict("records")
+        gain = tunability(scores, replace(scores, values=values[::-1]), ["a"]).to_dict("records")[0]
+        for found in (row, gain):
+            high = found["simultaneous_high"]
+            assert high == 1 if factor == 1 else high > 100

@@ -52,7 +52,7 @@ def test_the_variance_is_unbiased_where_nothing_is_floored(rng):
     assert scores.mean(axis=(1, 2)).var() == pytest.approx(expected, rel=0.1)
 
 
-def test_one_source_alone_is_students_t(rng):
+def test_one_factor_alone_is_students_t(rng):
     by_fold = rng.normal(0.1, 1.0, 5)
     found = means([by_fold[None]], range(5))
     assert found.p_values()[0] == pytest.approx(ttest_1samp(by_fold, 0.0).pvalue)

@@ -169,13 +169,13 @@ def test_broken_archives_leave_nothing(tmp_path: Path) -> None:
 
 
 def test_ensure_fetches_only_when_told(tmp_path: Path) -> None:
-    source = zipped(tmp_path / "set.zip", {"set/list.txt": b"1"})
-    known = [archive(source.as_uri(), source.read_bytes())]
+    packed = zipped(tmp_path / "set.zip", {"set/list.txt": b"1"})
+    known = [archive(packed.as_uri(), packed.read_bytes())]
     root = tmp_path / "data"
     with pytest.raises(DataError, match=r"must hold set/list.txt, got no such folder; unpack file.*download: true"):
         ensure(root, ["set/list.txt"], known, download=False, place="x")
     assert not root.exists()
     ensure(root, ["set/list.txt"], known, download=True, place="x")
     assert [path.name for path in root.iterdir()] == ["set"], "the archive is gone once it is unpacked"
-    source.unlink()
+    packed.unlink()
     ensure(root, ["set/list.txt"], known, download=True, place="x")

@@ -14,7 +14,7 @@ from PIL import Image
 from mlcompare.cli import main
 from mlcompare.data import Dataset, duplicates
 from mlcompare.data.duplicates import find_duplicates
-from mlcompare.report.sources import open_study
+from mlcompare.report.study import open_study
 from mlcompare.report.write import report_html
 from mlcompare.study import run_study
 

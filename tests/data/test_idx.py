@@ -60,9 +60,9 @@ def test_the_first_training_samples_of_each_class_can_be_kept(tmp_path: Path) ->
 
 def test_the_first_test_samples_of_each_class_can_be_kept(tmp_path: Path) -> None:
     write_set(tmp_path)
-    for source, target in (("train", "t10k"), ("t10k", "train")):  # eight test samples, four to train on
-        for file in [*tmp_path.glob(f"{source}-*")]:
-            file.rename(tmp_path / f"moved{target}{file.name.removeprefix(source)}")
+    for old, new in (("train", "t10k"), ("t10k", "train")):  # eight test samples, four to train on
+        for file in [*tmp_path.glob(f"{old}-*")]:
+            file.rename(tmp_path / f"moved{new}{file.name.removeprefix(old)}")
     for file in [*tmp_path.glob("moved*")]:
         file.rename(tmp_path / file.name.removeprefix("moved"))
     whole, few = (load_dataset("idx", path=str(tmp_path), **o) for o in ({}, {"test_samples_per_class": 1}))

@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import struct
+import tracemalloc
 import unicodedata
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from mlcompare.data import Dataset, draw_splits, load_dataset, read_pairs, with_pairs
+from mlcompare.data.insightface_bin import read_bin
 from mlcompare.errors import DataError, InvalidValueError
 
 LIST = """2\t2
@@ -132,6 +134,38 @@ def test_a_bin_brings_its_images(tmp_path: Path, protocol: int, kind: str) -> No
     splits = draw_splits(data.labels, kind="verification_pairs", folds=2, pairs=pairs)
     assert splits.test.tolist() == list(range(1797, 1805))
     assert splits.development.tolist() == list(range(1797))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("kind", ["lists", "arrays"])
+def test_the_images_stay_in_the_file(tmp_path: Path, protocol: int, kind: str) -> None:
+    """Reading takes memory for one image at a time, whatever the pickle's protocol."""
+    rng = np.random.default_rng(0)
+    images = [rng.bytes(50_000) for _ in range(200)]
+    same = rng.random(100) < 0.5
+    content = (images, same.tolist()) if kind == "lists" else ([np.frombuffer(i, np.uint8) for i in images], same)
+    (tmp_path / "x.bin").write_bytes(pickle.dumps(content, protocol=protocol))
+    tracemalloc.start()
+    encoded, decisions = read_bin(tmp_path / "x.bin", "x.bin")
+    total = sum(len(image) for image in encoded)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert list(encoded) == images
+    assert encoded[7] == images[7]
+    assert decisions.tolist() == same.tolist()
+    assert total == 200 * 50_000
+    if protocol > 0:  # protocol 0 writes each content as a line of text
+        assert peak < 1.5e6
+
+
+def test_a_reference_out_of_the_file_is_refused(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    pickler = pickle.Pickler(out)
+    pickler.persistent_id = lambda item: "0 9 BINBYTES" if item == "stolen" else None
+    pickler.dump((["stolen", *IMAGES[1:]], SAME))
+    (tmp_path / "x.bin").write_bytes(out.getvalue())
+    with pytest.raises(DataError, match="outside the file"):
+        read_bin(tmp_path / "x.bin", "x.bin")
 
 
 class Hostile:

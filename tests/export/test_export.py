@@ -135,12 +135,12 @@ def features_model(exported, tmp_path_factory):
 @pytest.mark.parametrize("kind", ["npz", "parquet"])
 def test_embed_a_table_of_features(features_model, tmp_path, kind) -> None:
     table = np.array([[1.0, 2.0], [3.0, 0.0]])
-    source = tmp_path / f"in.{kind}"
+    path = tmp_path / f"in.{kind}"
     if kind == "npz":
-        np.savez(source, features=table)
+        np.savez(path, features=table)
     else:
-        pd.DataFrame({"a": table[:, 0], "b": table[:, 1], "label": ["x", "y"]}).to_parquet(source)
-    embed_file(features_model, source, tmp_path / "out.npz")
+        pd.DataFrame({"a": table[:, 0], "b": table[:, 1], "label": ["x", "y"]}).to_parquet(path)
+    embed_file(features_model, path, tmp_path / "out.npz")
     with np.load(tmp_path / "out.npz") as out:
         np.testing.assert_allclose(out["embeddings"], [[0.0, 2.0], [4.0, -2.0]])
 

@@ -228,5 +228,6 @@ def _without_data(table: Path, folder: Path) -> Path:
     shutil.copytree(table / "store", folder / "store")
     known = json.loads((folder / "store" / "study.json").read_text())
     known["study"]["dataset"]["path"] = "gone/x.parquet"
+    known["places"]["dataset.path"] = str(folder / "gone" / "x.parquet")
     (folder / "store" / "study.json").write_text(json.dumps(known))
     return folder / "store"

@@ -30,10 +30,10 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = Path(where.stdout.strip())
     ours = [path for path in sys.path if path.endswith("site-packages")]
     (site / "host.pth").write_text("\n".join([str(ROOT), *ours]) + "\n", encoding="utf-8")
-    source = tmp_path_factory.mktemp("source") / "mlcompare_zoo"
-    subprocess.run(["cp", "-r", str(HERE / "mlcompare_zoo"), str(source)], check=True)
+    copied = tmp_path_factory.mktemp("outside") / "mlcompare_zoo"
+    subprocess.run(["cp", "-r", str(HERE / "mlcompare_zoo"), str(copied)], check=True)
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps",
-               "--no-build-isolation", str(source)]  # fmt: skip
+               "--no-build-isolation", str(copied)]  # fmt: skip
     done = subprocess.run(install, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return python

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
 from html import unescape
+from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from mlcompare import report
 from mlcompare.comparison import compare, load_per_class, load_results
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError, StoreError
 from mlcompare.report import write_report
-from mlcompare.report.markup import number, p_value, span
-from mlcompare.report.sources import open_study
+from mlcompare.report.formats import number, p_value, span
+from mlcompare.report.study import open_study
 from mlcompare.report.write import report_html
 from tests.report.conftest import Tables, change_results, change_study, charts, without_scripts
 
@@ -118,19 +122,80 @@ def test_nothing_is_fetched(html) -> None:
     assert "default-src 'none'" in unescape(page)
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', page)
     assert "url(" not in page
-    assert html.count("plotly.js v") == 1
+    assert html.count("plotly.js (basic - minified) v") == 1
+
+
+def test_charts_are_of_the_kinds_that_the_bundle_draws(html) -> None:
+    kinds = {trace["type"] for chart in charts(html).values() for trace in chart["data"]}
+    assert kinds == {"scatter"}  # the basic bundle draws scatter, bar and pie
+    assert len(html) < 2_000_000
 
 
 def test_same_store_same_text(html, finished) -> None:
     assert report_html([open_study(finished)]) == html
 
 
-def test_text_is_escaped(store) -> None:
-    change_study(store, question="<script>alert(1)</script> & more", name="</title><b>x")
+HOSTILE = "</title></script><b onclick='x'>&amp;\"\u2028{{ 7 * 7 }}"
+
+
+def hostile(value):
+    """Append the hostile text to every text inside; keys of a mapping, too."""
+    if isinstance(value, dict):
+        return {f"{key}{HOSTILE}": hostile(item) for key, item in value.items()} | value
+    if isinstance(value, list):
+        return [hostile(item) for item in value]
+    return f"{value}{HOSTILE}" if isinstance(value, str) else value
+
+
+class Elements(HTMLParser):
+    """Counts what a browser would see as elements, and collects attributes that run code."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.handlers: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags[tag] += 1
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+
+
+def test_text_is_escaped_wherever_it_comes_from(store) -> None:
+    known = json.loads((store / "study.json").read_text())
+    question = {"question": HOSTILE, "decision_rule": HOSTILE, "name": f"x{HOSTILE}"}
+    spaces = {loss: hostile(space) for loss, space in known["spaces"].items()}
+    (store / "study.json").write_text(json.dumps({
+        **known, "study": hostile(known["study"]) | question | {"search": known["study"]["search"]}, "spaces": spaces,
+        "splits": HOSTILE, "dataset": HOSTILE, "versions": hostile(known["versions"]),
+    }))  # fmt: skip
+    (store / "artifacts" / "data_notes.json").write_text(json.dumps([HOSTILE]))
+    with np.load(store / "artifacts" / "test_samples.npz") as file:
+        samples = dict(file.items())
+    samples["class_names"] = np.array([f"{name}{HOSTILE}" for name in samples["class_names"]])
+    np.savez(store / "artifacts" / "test_samples.npz", **samples)
+
+    def hurt(frame):
+        failed = frame[frame["kind"] == "trial"].assign(status="failed", reason=HOSTILE, value=None, trial=9)
+        hurt = pd.concat([frame, failed])
+        return hurt.assign(device=HOSTILE, loss=hurt["loss"].where(hurt["kind"] != "baseline", hurt["loss"] + HOSTILE))
+
+    before = Elements(report_html([open_study(store)]))
+    change_results(store, hurt)
     page = report_html([open_study(store)])
-    assert "<script>alert(1)" not in page
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in page
-    assert "<b>x" not in page
+    after = Elements(page)
+    assert after.handlers == []
+    assert after.tags["b"] == 0
+    assert before.tags["script"] == after.tags["script"] == 3
+    seen = unescape(without_scripts(page))
+    assert page.count("&lt;/title&gt;&lt;/script&gt;&lt;b onclick=&#39;x&#39;&gt;&amp;amp;&#34;\u2028{{ 7 * 7 }}") > 40
+    assert seen.count(HOSTILE) > 40
+
+
+def test_nothing_but_the_page_calls_text_html_already() -> None:
+    folder = Path(report.__file__).parent
+    assert [path.name for path in folder.glob("*.py") if "Markup(" in path.read_text(encoding="utf-8")] == ["page.py"]
+    assert [path.name for path in folder.rglob("*.html") if re.search(r"\|\s*safe|autoescape", path.read_text())] == []
 
 
 def test_several_stores_are_ranked_together(finished, finished_too, tmp_path) -> None:

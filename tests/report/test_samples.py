@@ -9,7 +9,7 @@ from mlcompare.comparison import load_results
 from mlcompare.report.curves import curves_of, nearest, roc_points
 from mlcompare.report.embedding_plots import project, shown_classes
 from mlcompare.report.sheets import chosen_queries, data_uri
-from mlcompare.report.sources import Embeddings, open_study
+from mlcompare.report.study import Embeddings, open_study
 
 
 def run_of(n: int = 60, classes: int = 5, dim: int = 4, seed: int = 0) -> Embeddings:

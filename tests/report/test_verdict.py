@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from mlcompare.comparison import compare, load_per_class, load_results
-from mlcompare.report.markup import span
-from mlcompare.report.sources import open_study
+from mlcompare.report.formats import span
+from mlcompare.report.study import open_study
 from mlcompare.report.verdict import judge, leader_sentence
 from tests.report.conftest import change_results, change_study
 

@@ -1,4 +1,4 @@
-"""Fold racing: off by default; stops what is clearly behind, never the winner, and decides the same after a resume."""
+"""Racing: off by default; stops what is clearly behind, never the winner, and decides the same after a resume."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlcompare.search.racing import clearly_behind, paired_spread
+from mlcompare.comparison import compare, trial_scores
+from mlcompare.report import write_report
+from mlcompare.search.racing import clearly_behind, least_values, paired_spread
 from mlcompare.study import run_study
+from mlcompare.study.doctor import check_store
 from mlcompare.study.journal import read_journal
 
 MEASURED = ["seconds", "peak_memory"]
@@ -28,7 +31,7 @@ def race(tiny: dict) -> dict:
         "search": {
             "trials": 14,
             "parallel": 4,
-            "racing": True,
+            "racing": "folds",
             "objective": "accuracy",
             "space": {"lr": {"low": 1e-6, "high": 1e-1, "log": True}},
         },
@@ -56,6 +59,89 @@ def test_a_race_saves_folds_and_never_stops_what_is_selected(race: dict, tmp_pat
     assert opening["settings"]["selected"] not in {stop["trial"] for stop in stops}
     finals = [r for r in records(store, "job") if r["kind"] == "final"]
     assert {r["fold"] for r in finals} == {0, 1, 2}, "what is selected is retrained whole"
+
+
+@pytest.mark.parametrize("engine", [False, True])
+def test_a_race_along_the_steps_ends_trainings(race: dict, tmp_path: Path, engine: bool) -> None:
+    race["search"] |= {"racing": "steps", "startup_trials": 14}
+    run_study(race, tmp_path / "race", executor="in-process", populations=engine)
+    whole = {**race, "search": {**race["search"], "racing": False}}
+    run_study(whole, tmp_path / "whole", executor="in-process", populations=engine)
+    jobs = [r for r in records(tmp_path / "race", "job") if r["kind"] == "trial"]
+    ended = [job for job in jobs if job["status"] == "stopped"]
+    assert len(jobs) == 14 * 3, "every fold of a trial is begun"
+    assert ended, "hopeless settings are ended"
+    assert {job["trial"] for job in ended} == {stop["trial"] for stop in records(tmp_path / "race", "stop")}
+    full = {(r["trial"], r["fold"]): r for r in records(tmp_path / "whole", "job") if r["kind"] == "trial"}
+    for job in jobs:
+        expected, steps = full[job["trial"], job["fold"]], job["curve"]["step"]
+        assert expected["curve"]["step"][: len(steps)] == steps
+        close = pytest.approx(job["curve"]["accuracy"], abs=0.05 if engine else 0)  # a population's width rounds
+        assert expected["curve"]["accuracy"][: len(steps)] == close
+        if job["status"] == "stopped":
+            assert 10 <= steps[-1] < 25, "neither at once nor at the end"
+            assert job["reason"] == f"clearly behind after {steps[-1]} of 25 steps"
+            assert job["metrics"] == {}
+    selected = [records(tmp_path / name, "opening")[0]["settings"]["selected"] for name in ("race", "whole")]
+    assert selected[0] == selected[1]
+
+
+def test_a_stopped_training_is_no_failure(race: dict, tmp_path: Path) -> None:
+    race["search"] |= {"racing": True, "startup_trials": 14}
+    run_study(race, tmp_path, executor="in-process")
+    table = pd.read_parquet(tmp_path / "results.parquet")
+    stopped = table[(table["status"] == "stopped") & (table["kind"] == "trial")]
+    assert len(stopped) > 0
+    assert stopped["value"].isna().all()
+    assert trial_scores(table).set_index("trial")["value"][stopped["trial"].unique()].isna().all()
+    curves = table[(table["kind"] == "curve") & (table["status"] == "stopped")]
+    assert set(curves["trial"]) == set(stopped["trial"])
+    row = next(row for row in compare(tmp_path).records() if row["loss"] == "cosface")
+    assert row["failed_trials"] == 0
+    assert any("0 failed" in line for line in check_store(tmp_path))
+    report = tmp_path / "report.html"
+    write_report([tmp_path], report)
+    assert "No training failed" in report.read_text(encoding="utf-8")
+    again = run_study(race, tmp_path, executor="in-process", retry_failed=True)
+    assert again.trained == 0, "there is nothing to try again"
+
+
+@pytest.mark.parametrize("racing", ["steps", True])
+def test_an_interrupted_race_along_the_steps_decides_alike(race: dict, tmp_path: Path, racing) -> None:
+    race["search"]["racing"] = racing
+    run_study(race, tmp_path / "whole", executor="in-process", populations=True)
+    lines = (tmp_path / "whole/journal.jsonl").read_bytes().splitlines(keepends=True)
+    table = pd.read_parquet(tmp_path / "whole/results.parquet").drop(columns=MEASURED)
+    for number in np.linspace(8, len(lines) - 2, 4, dtype=int):
+        store = tmp_path / f"cut{number}"
+        store.mkdir()
+        (store / "study.json").write_bytes((tmp_path / "whole/study.json").read_bytes())
+        (store / "journal.jsonl").write_bytes(b"".join(lines[:number]))
+        run_study(race, store, executor="in-process", populations=True)
+        pd.testing.assert_frame_equal(pd.read_parquet(store / "results.parquet").drop(columns=MEASURED), table)
+
+
+curve_values = st.lists(st.floats(0, 1), min_size=3, max_size=3)
+
+
+@given(curve_values, st.lists(curve_values, min_size=4, max_size=8))
+def test_the_least_value_never_exceeds_the_bests_own(best: list[float], others: list[list[float]]) -> None:
+    """Whoever is as good as the best at a step goes on, however the others fared."""
+    steps = (4, 8, 12)
+    found = least_values({0: dict(zip(steps, best))}, [{0: dict(zip(steps, values))} for values in others])
+    for step, value in found.get(0, ()):
+        assert step == 8, "neither before two fifths of the training nor at its end"
+        assert value <= best[1]
+
+
+def test_slow_starters_are_given_time() -> None:
+    """Where others made up .2 by the end, being .2 behind halfway is no reason to stop; .5 behind is."""
+    best = {0: {5: 0.6, 10: 0.7}}
+    slow = [{0: {5: 0.4 + e, 10: 0.7 - e}} for e in (-0.01, 0.0, 0.01, 0.02)]
+    ((step, least),) = least_values(best, slow)[0]
+    assert step == 5
+    assert 0.1 < least < 0.4
+    assert least_values(best, slow[:3]) == {}, "three say too little"
 
 
 def test_a_race_selects_as_the_whole_search_does(race: dict, tmp_path: Path) -> None:
@@ -157,7 +243,7 @@ FOLDS = (0.60, 0.61, 0.62, 0.58)
 @pytest.fixture
 def close(tiny: dict) -> dict:
     tiny["losses"], tiny["protocol"] = {"cosface": {"scale": 16}}, {"kind": "closed_set", "folds": 4}
-    tiny["search"] = {"trials": 8, "parallel": 2, "racing": True}
+    tiny["search"] = {"trials": 8, "parallel": 2, "racing": "folds"}
     return tiny
 
 

@@ -99,16 +99,6 @@ def test_an_interrupted_study_has_a_ranking_and_leaves_no_thread(tiny, tmp_path,
     assert any(r["type"] == "job" for r in read_journal(tmp_path / "journal.jsonl"))
 
 
-def test_a_worker_with_a_broken_cuda_context_is_replaced() -> None:
-    from mlcompare.execution.worker import broken_context
-    from mlcompare.training import TrainingResult
-
-    sticky = "AcceleratorError: CUDA error: an illegal memory access was encountered"
-    assert broken_context(TrainingResult("a", "failed", sticky, device="cuda"))
-    assert not broken_context(TrainingResult("a", "failed", "out of memory", device="cuda"))
-    assert not broken_context(TrainingResult("a", "failed", "a layer says: CUDA error", device="cpu"))
-
-
 def test_tables_follow_the_journal_and_say_what_is_unfinished(tiny: dict, tmp_path: Path) -> None:
     from mlcompare.study.interim import bring_up_to_date
 

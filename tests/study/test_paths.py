@@ -57,10 +57,10 @@ def test_workers_map_the_file_that_the_samples_lie_in(tmp_path: Path, monkeypatc
         Image.new("L", (8, 8), 10 * number).save(file)
     load_dataset("image_folder", path=str(tmp_path / "images"), size=8)  # the first open builds the cache
     data = load_dataset("image_folder", path=str(tmp_path / "images"), size=8)
-    source = lay_out(TrainingData(data, None), tmp_path / "store")
-    assert Path(source[0]).parents[1] == tmp_path / ".mlcompare-cache"
+    laid = lay_out(TrainingData(data, None), tmp_path / "store")
+    assert Path(laid[0]).parents[1] == tmp_path / ".mlcompare-cache"
     assert not (tmp_path / "store").exists()
-    assert np.array_equal(open_data(source).dataset.samples, data.samples)
+    assert np.array_equal(open_data(laid).dataset.samples, data.samples)
 
 
 def test_what_is_only_part_of_a_file_is_written_out(tmp_path: Path) -> None:
@@ -69,9 +69,9 @@ def test_what_is_only_part_of_a_file_is_written_out(tmp_path: Path) -> None:
     labels = np.array([0, 0, 1, 1])
     for number, part in enumerate((mapped[:4], mapped[2:], mapped[::-1][:4], np.array(mapped[:4]))):
         data = Dataset("part", part, labels, ("a", "b"))
-        source = lay_out(TrainingData(data, None), tmp_path / f"store{number}")
-        assert Path(source[0]).parent == tmp_path / f"store{number}"
-        assert np.array_equal(open_data(source).dataset.samples, part)
+        laid = lay_out(TrainingData(data, None), tmp_path / f"store{number}")
+        assert Path(laid[0]).parent == tmp_path / f"store{number}"
+        assert np.array_equal(open_data(laid).dataset.samples, part)
     turned = Dataset("turned", mapped[::-1], np.zeros(6, np.int64), ("a",))
-    source = lay_out(TrainingData(turned, None), tmp_path / "turned")
-    assert np.array_equal(open_data(source).dataset.samples, mapped[::-1])
+    laid = lay_out(TrainingData(turned, None), tmp_path / "turned")
+    assert np.array_equal(open_data(laid).dataset.samples, mapped[::-1])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from mlcompare.errors import StoreError
-from mlcompare.study import make_plan
+from mlcompare.study import make_plan, run_study
 from mlcompare.study.config import validated
 from mlcompare.study.journal import read_journal
 from mlcompare.study.store import Store, write_atomically
+from mlcompare.training.job import artifact_path
 
 STUDY = {"study": {"search": {"trials": 4, "seed": 0}, "final": {"seeds": 1}, "losses": {"a": None}}, "splits": "x"}
 
@@ -136,3 +138,29 @@ def test_a_journal_without_its_study_is_not_adopted(tmp_path: Path) -> None:
     with Store(tmp_path) as store, pytest.raises(StoreError, match=r"no study\.json"):
         store.claim({"study": {"steps": 7}})
     assert not (tmp_path / "study.json").exists()
+
+
+def test_what_a_journal_line_refers_to_is_on_the_disk_before_it(tiny: dict, tmp_path: Path, monkeypatch) -> None:
+    """Each artifact, and each folder down to it, is synced before the line of the training that left it."""
+    synced: set[Path] = set()
+    checked = []
+
+    def fsync(descriptor: int, really=os.fsync) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if path.name == "journal.jsonl":
+            record = json.loads(path.read_bytes().splitlines()[-1])
+            if record.get("kind") == "final" and record["seed"] == 0:
+                left = artifact_path(record["loss"], trial=record["trial"], fold=record["fold"], seed=0)
+                for ending in (".npz", ".pt"):
+                    file = path.parent / "artifacts" / f"{left}{ending}"
+                    assert file.is_file()
+                    assert file in synced
+                    assert synced >= {folder for folder in file.parents if folder.is_relative_to(path.parent)}
+                    checked.append(file)
+        really(descriptor)
+        # a file is written under another name, .NAME.PID.tmp, before it gets its own
+        synced.add(path.with_name(path.name[1:].rsplit(".", 2)[0]) if path.suffix == ".tmp" else path)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    run_study(tiny, tmp_path / "new" / "store", executor="in-process")
+    assert len(checked) >= 2 * 2 * 2, "two files of each loss and fold"

@@ -34,12 +34,12 @@ def located(name: str, folder: Path) -> Path:
     return file
 
 
-def fewer(source: Path, folder: Path) -> Path:
+def fewer(original: Path, folder: Path) -> Path:
     """Write the first images of an IDX set as a smaller one."""
     folder.mkdir()
     for part, count in (("train", 800), ("t10k", 300)):
         for kind in ("images-idx3", "labels-idx1"):
-            array = read_idx(source / f"{part}-{kind}-ubyte.gz")[:count]
+            array = read_idx(original / f"{part}-{kind}-ubyte.gz")[:count]
             header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
             (folder / f"{part}-{kind}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
     return folder

@@ -193,9 +193,9 @@ def test_nothing_is_laid_over_a_database_or_beside_a_journal(laid: Path, tmp_pat
 
     copy = shutil.copyfile
 
-    def late(source: Path, target: Path) -> None:
+    def late(original: Path, target: Path) -> None:
         (tmp_path / "c.db").write_bytes(b"another was faster")
-        copy(source, target)
+        copy(original, target)
 
     monkeypatch.setattr(shutil, "copyfile", late)
     lay_empty(tmp_path / "c.db", MLFLOW)

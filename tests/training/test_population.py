@@ -114,7 +114,8 @@ def test_models_of_other_libraries_train_alone(make_job) -> None:
 
 def test_stages_and_sums(data, make_job) -> None:
     for kind, terms in (("stages", ["softmax", "triplet"]), ("sum", ["arcface", "center_term"])):
-        jobs = [make_job(kind, terms, kind, seed=seed, training={"steps": 6}) for seed in range(3)]
+        training = {"steps": 6, "schedule": "cosine", "warmup": 0.5}
+        jobs = [make_job(kind, terms, kind, seed=seed, training=training) for seed in range(3)]
         assert_alike(jobs, data)
 
 

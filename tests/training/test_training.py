@@ -12,8 +12,10 @@ import torch
 from mlcompare.errors import UnknownNameError
 from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.training import EncoderConfig, TrainingConfig, train
+from mlcompare.training.frozen import frozen_features
 from mlcompare.training.health import divergence, embedding_fault
 from mlcompare.training.optimizers import OPTIMIZERS, create_optimizer, learning_rate_factor
+from mlcompare.training.population import train_population
 from mlcompare.training.prepare import prepare
 
 
@@ -57,6 +59,56 @@ def test_stages_train_one_after_the_other(data, make_job) -> None:
     result = train(job, data)
     assert result.status == "ok"
     assert result.history["step"] == [25, 50]
+
+
+def test_the_schedule_runs_over_all_stages(data, make_job) -> None:
+    """A rate that falls to nothing at half of the training leaves the encoder as the first stage made it."""
+    falling = {"steps": 20, "schedule": "step", "milestones": (0.5,), "step_factor": 1e-30, "optimizer": "sgd"}
+    staged = replace(make_job("two", ["softmax", "triplet"], "stages", training=falling), keep=True)
+    staged = replace(staged, loss=LossEntry("two", "stages", (Term("softmax", 0.5), Term("triplet", 0.5))))
+    first = replace(make_job("softmax", training={"steps": 10, "optimizer": "sgd"}), keep=True)
+    for engine in (train, lambda job, data: train_population([job, replace(job, random_state=8)], data)[0]):
+        both, alone = (engine(job, data).artifacts["weights"] for job in (staged, first))
+        for name, weights in alone.items():
+            np.testing.assert_allclose(both[name], weights, rtol=1e-5, atol=1e-6)
+
+
+def test_a_warm_up_is_over_before_the_second_stage(data, make_job, monkeypatch) -> None:
+    factors = []
+
+    def watched(config, progress):
+        factors.append(learning_rate_factor(config, progress))
+        return factors[-1]
+
+    monkeypatch.setattr("mlcompare.training.loop.learning_rate_factor", watched)
+    train(make_job("two", ["softmax", "triplet"], "stages", training={"steps": 8, "warmup": 0.5}), data)
+    assert factors == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0]
+
+
+def test_annealing_runs_over_the_own_stage(data, make_job, monkeypatch) -> None:
+    job = make_job("two", ["softmax", "sphereface"], "stages", training={"steps": 8})
+    seen = []
+
+    def build(*arguments):
+        prepared = prepare(*arguments)
+        prepared.stages[1].loss.register_forward_pre_hook(lambda loss, _: seen.append(float(loss.progress)))
+        return prepared
+
+    monkeypatch.setattr("mlcompare.training.loop.prepare", build)
+    train(job, data)
+    assert seen == [0.0, 0.25, 0.5, 0.75]
+
+
+def test_training_leaves_the_number_of_threads(data, images, make_job, tmp_path) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        train(replace(make_job(training={"steps": 1}), threads=1), data)
+        train_population([replace(make_job(training={"steps": 1}, seed=s), threads=1) for s in (0, 1)], data)
+        frozen_features(images.dataset, "conv", {}, np.arange(20), threads=1, cache=tmp_path)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_sum_trains(data, make_job) -> None:

@@ -19,14 +19,14 @@ from mlcompare.data.labels import encode_labels
 from mlcompare.data.skipped import LeftOut
 from mlcompare.errors import DataError, did_you_mean
 
-__all__ = ["Source", "read_features", "read_images"]
+__all__ = ["Inputs", "read_features", "read_images"]
 
-Source = tuple[np.ndarray, dict[str, np.ndarray], list[str]]  # samples, columns beside the embeddings, notes
+Inputs = tuple[np.ndarray, dict[str, np.ndarray], list[str]]  # samples, columns beside the embeddings, notes
 LABELS, NAMES = ("label", "labels", "class"), ("names", "name")
 SHOWN = 3
 
 
-def read_images(source: Path, given: Mapping[str, Any]) -> Source:
+def read_images(path: Path, given: Mapping[str, Any]) -> Inputs:
     """Read images ``(N, C, H, W)`` uint8 in the order of their paths: a folder, one image, or an ``.npz``.
 
     A folder is scanned as `image_folder` scans it: the same endings, the same files of systems left out, the same
@@ -36,35 +36,35 @@ def read_images(source: Path, given: Mapping[str, Any]) -> Source:
         given: the section ``input`` of the model's card.
 
     Raises:
-        DataError: the source is missing or empty, or an image can't be decoded.
+        DataError: it is missing or empty, or an image can't be decoded.
     """
-    shape, place = tuple(given["shape"]), str(source)
-    if source.suffix.lower() == ".npz":
-        samples, columns = _npz(source, ("images", "samples", "features", "embeddings"))
+    shape, place = tuple(given["shape"]), str(path)
+    if path.suffix.lower() == ".npz":
+        samples, columns = _npz(path, ("images", "samples", "features", "embeddings"))
         if samples.dtype != np.uint8 or samples.shape[1:] != shape:
             got = f"{samples.dtype} {samples.shape}"
             raise DataError(f"images must be uint8 (N, {', '.join(map(str, shape))})", value=got, place=place)
         return samples, columns, []
-    if not source.exists():
-        raise DataError("the input must exist", place=place, **nothing_there(source, "check the path"))
-    if source.suffix.lower() in (".parquet", ".csv"):
+    if not path.exists():
+        raise DataError("the input must exist", place=place, **nothing_there(path, "check the path"))
+    if path.suffix.lower() in (".parquet", ".csv"):
         cure = "this model takes images, not features"
-        raise DataError("images come as a folder, one image, or an .npz", value=source.name, cure=cure, place=place)
+        raise DataError("images come as a folder, one image, or an .npz", value=path.name, cure=cure, place=place)
     reading, left_out = given.get("reading", {}), LeftOut()
-    paths = (
-        [file.path for file in scan(source, place=place, left_out=left_out)[0]] if source.is_dir() else [source.name]
-    )
-    if not paths:
+    root, names = path.parent, [path.name]
+    if path.is_dir():
+        root, names = path, [file.path for file in scan(path, place=place, left_out=left_out)[0]]
+    if not names:
         raise DataError("the folder must hold images", value=left_out.sentence() or "none", place=place)
     reader = ImageReader(
-        source if source.is_dir() else source.parent, shape[1:], shape[0], bits=given.get("bits") or 16,
+        root, shape[1:], shape[0], bits=given.get("bits") or 16,
         max_pixels=reading.get("max_pixels"), resample=Image.Resampling[given.get("resample", "bilinear").upper()],
     )  # fmt: skip
-    read = [(path, pixels) for path in paths if (pixels := reader.read(path)) is not None]
+    read = [(name, pixels) for name in names if (pixels := reader.read(name)) is not None]
     reader.check(skip_corrupt=bool(reading.get("skip_corrupt")), place=place)
-    kept = [path for path, _ in read]
-    columns = {"names": np.array([shown_name(path) for path in kept])}
-    if all("/" in path for path in kept):
+    kept = [name for name, _ in read]
+    columns = {"names": np.array([shown_name(name) for name in kept])}
+    if all("/" in name for name in kept):
         columns |= _classes(kept, reading.get("class_of", "folder"), place)
     notes = [sentence for sentence in (left_out.sentence(), *reader.notes()) if sentence]
     return np.stack([pixels for _, pixels in read]), columns, notes
@@ -78,26 +78,26 @@ def _classes(paths: Sequence[str], class_of: str, place: str) -> dict[str, np.nd
     return {"labels": np.array(classes), **({} if split is None else {"split": split})}
 
 
-def read_features(source: Path, given: Mapping[str, Any]) -> Source:
+def read_features(path: Path, given: Mapping[str, Any]) -> Inputs:
     """Read features ``(N, F)`` float32 from an array, or from the columns of a table that the model's card names.
 
     Args:
         given: the section ``input`` of the model's card.
 
     Raises:
-        DataError: the source is missing or broken, or its columns are not the model's.
+        DataError: it is missing or broken, or its columns are not the model's.
     """
-    width, names, place = given["shape"][0], given.get("columns"), str(source)
+    width, names, place = given["shape"][0], given.get("columns"), str(path)
     notes: list[str] = []
-    if source.suffix.lower() == ".npz":
-        samples, columns = _npz(source, ("features", "samples", "images", "embeddings"))
+    if path.suffix.lower() == ".npz":
+        samples, columns = _npz(path, ("features", "samples", "images", "embeddings"))
         if names is not None:
             notes.append(f"an array has no names: its columns must stand as in training ({_listed(names)})")
-    elif source.suffix.lower() == ".parquet":
-        samples, columns, notes = _parquet(source, names, width)
+    elif path.suffix.lower() == ".parquet":
+        samples, columns, notes = _parquet(path, names, width)
     else:
         cure = "this model takes features, not images"
-        raise DataError("features come as .npz or .parquet", value=str(source.name), cure=cure, place=place)
+        raise DataError("features come as .npz or .parquet", value=str(path.name), cure=cure, place=place)
     if samples.ndim != 2 or samples.shape[1] != width or samples.dtype.kind not in "fiub":
         raise DataError(f"features must be numbers (N, {width})", value=f"{samples.dtype} {samples.shape}", place=place)
     samples = samples.astype(np.float32)
@@ -107,33 +107,33 @@ def read_features(source: Path, given: Mapping[str, Any]) -> Source:
     return samples, columns, notes
 
 
-def _npz(source: Path, known: Sequence[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def _npz(path: Path, known: Sequence[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The array of the first of the names ``known`` that there is, or the only one; labels and names beside it."""
     try:
-        with np.load(source, allow_pickle=False) as file:
+        with np.load(path, allow_pickle=False) as file:
             arrays = dict(file.items())
     except FileNotFoundError:
-        told = nothing_there(source, "check the path")
-        raise DataError("the input must exist", place=str(source), **told) from None
+        told = nothing_there(path, "check the path")
+        raise DataError("the input must exist", place=str(path), **told) from None
     except Exception as error:  # zipfile and numpy each have errors of their own
-        raise DataError("the file must be a readable .npz", value=type(error).__name__, place=str(source)) from None
+        raise DataError("the file must be a readable .npz", value=type(error).__name__, place=str(path)) from None
     found = [name for name in known if name in arrays]
     others = [name for name in arrays if name not in ("labels", "names", "split")]
     chosen = found[0] if found else others[0] if len(others) == 1 else None
     if chosen is None:
         value = ", ".join(arrays) or "no array"
-        raise DataError(f"one array must be named `{known[0]}`", value=value, place=str(source))
+        raise DataError(f"one array must be named `{known[0]}`", value=value, place=str(path))
     samples = arrays[chosen]
     columns = {"names": np.arange(len(samples)).astype(str)}
     columns |= {n: arrays[n] for n in ("labels", "names", "split") if len(arrays.get(n, ())) == len(samples)}
     return samples, columns
 
 
-def _parquet(source: Path, names: Sequence[str] | None, width: int) -> Source:
-    place = str(source)
-    if not source.is_file():
-        raise DataError("the input must exist", place=place, **nothing_there(source, "check the path"))
-    table = read_parquet(source, place=place)
+def _parquet(path: Path, names: Sequence[str] | None, width: int) -> Inputs:
+    place = str(path)
+    if not path.is_file():
+        raise DataError("the input must exist", place=place, **nothing_there(path, "check the path"))
+    table = read_parquet(path, place=place)
     known, notes = list(table.column_names), list[str]()
     wanted = _unnamed(table) if names is None else _named(known, names, place)
     columns = {"names": np.arange(table.num_rows).astype(str)}

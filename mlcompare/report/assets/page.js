@@ -2,8 +2,8 @@
 // Draws the charts with the colours of the page's style sheet, again whenever the system turns light or dark.
 (() => {
   const root = document.documentElement;
-  const source = document.getElementById("plots");
-  const plots = source ? JSON.parse(source.textContent) : [];
+  const holder = document.getElementById("plots");
+  const plots = holder ? JSON.parse(holder.textContent) : [];
   const config = { displayModeBar: false, responsive: true, scrollZoom: false, showTips: false };
 
   // "@c0" stands for the style sheet's --c0.

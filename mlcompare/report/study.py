@@ -37,6 +37,10 @@ class TestSamples:
     class_names: tuple[str, ...]
     images: np.ndarray | None  # (N, C, H, W) uint8
 
+    def name_of(self, label: int) -> str:
+        """Return a class's name, or its number where it has none."""
+        return self.class_names[label] if 0 <= label < len(self.class_names) else f"class {label}"
+
 
 @dataclass(frozen=True)
 class Progress:
