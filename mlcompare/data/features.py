@@ -58,7 +58,8 @@ def features(path: str, ignore: Sequence[str] = ()) -> Dataset:
     left_out = checked_names("ignore", ignore, place=place)
     kind = file.suffix.lower()
     if kind not in (".npz", ".parquet"):
-        raise InvalidValueError("`path` must end in .npz or .parquet", value=repr(file.name), place=place)
+        cure = "pandas.read_csv(…).to_parquet(…) makes a .parquet of a .csv" if kind == ".csv" else None
+        raise InvalidValueError("`path` must end in .npz or .parquet", value=repr(file.name), cure=cure, place=place)
     if not file.is_file():
         told = {"value": "a folder"} if file.is_dir() else nothing_there(file)
         raise DataError("the file must exist", place=place, **told)

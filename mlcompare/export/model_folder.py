@@ -91,7 +91,7 @@ def _data(winner: Winner, store: Path) -> tuple[Dataset, Splits]:
     _check_present(winner.config, store)
     dataset = study_dataset(winner.config)
     if _trained_on(winner, dataset).fingerprint != winner.known["dataset"]:
-        cure = "say with --data PATH where what the study was run on is now, or bring it back (and frozen weights)"
+        cure = "say with --data PATH where the data are now, or bring them (and the weights of a frozen encoder) back"
         place = f"{store}: {winner.config.dataset.name}"
         raise StoreError("the dataset must be the study's", value="other contents", cure=cure, place=place)
     splits = study_splits(winner.config, dataset)
@@ -113,8 +113,8 @@ def _moved(config: StudyConfig, data: str | Path) -> StudyConfig:
 
 def _check_present(config: StudyConfig, store: Path) -> None:
     """Say which of the files that a study names has moved, before a reader says what it thinks of nothing."""
-    named = {"dataset.path": config.dataset.options.get("path"), "protocol.pairs": config.protocol.pairs}
-    for key, path in named.items():
+    named = {"protocol.pairs": config.protocol.pairs, "encoder.weights": config.encoder.weights}
+    for key, path in {"dataset.path": config.dataset.options.get("path"), **named}.items():
         if isinstance(path, str) and not Path(path).expanduser().exists():
             cure = "say where the data are now with --data PATH" if key == "dataset.path" else "bring the file back"
             rule = f"{key} must be where it was when the study was run"
