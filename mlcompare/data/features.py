@@ -16,7 +16,7 @@ from mlcompare.data.labels import encode_labels
 from mlcompare.data.npz import read_npz
 from mlcompare.data.official_columns import is_flag, official_split
 from mlcompare.data.options import checked_names, checked_path
-from mlcompare.data.suspicious import suspicion, suspicions
+from mlcompare.data.suspicious import Suspects
 from mlcompare.errors import DataError, InvalidValueError, did_you_mean
 
 __all__ = ["features", "joined_columns"]
@@ -100,9 +100,10 @@ def _from_npz(file: Path, ignore: Sequence[str], place: str) -> _Table:
     matrix, labels = arrays[found[0]], arrays["labels"]
     notes: list[str] = []
     if matrix.ndim == 2 and matrix.dtype.kind in "fiu" and labels.shape == matrix.shape[:1]:
-        codes = np.unique(labels, return_inverse=True)[1]
-        odd = [(f"column {n}", why) for n, c in enumerate(matrix.T) if (why := suspicion(f"column {n}", c, codes))]
-        notes = suspicions(odd, options=False)
+        suspects = Suspects(labels)
+        for number, column in enumerate(matrix.T):
+            suspects.look(f"column {number}", column)
+        notes = suspects.sentences(ignorable=False)
     parts = {"split": arrays["split"]} if "split" in arrays else {}
     return _Table(matrix, labels, parts, None, tuple(notes))
 
@@ -118,13 +119,12 @@ def _from_parquet(file: Path, ignore: Sequence[str], place: str) -> _Table:
         cure = "name the column of labels `label`"
         raise DataError("the table must have a column `label`", value=", ".join(known[:20]), cure=cure, place=place)
     labels = column_labels(table["label"], place=place)
-    codes, _ = encode_labels(labels, place=place)
-    odd: list[tuple[str, str]] = []
+    suspects = Suspects(encode_labels(labels, place=place)[0])
     split = [name for name in known if name not in ignore and (name == "split" or _says_a_part(name, table[name]))]
     wanted = [name for name in known if name not in (*RESERVED, *ignore, *split)]
-    matrix, columns = joined_columns(table, wanted, place=place, labels=codes, odd=odd)
+    matrix, columns = joined_columns(table, wanted, place=place, suspects=suspects)
     parts = {name: column_labels(table[name], place=place, name=name) for name in split}
-    return _Table(matrix, labels, parts, columns, tuple(suspicions(odd)))
+    return _Table(matrix, labels, parts, columns, tuple(suspects.sentences()))
 
 
 def _says_a_part(name: str, column: Any) -> bool:
@@ -138,14 +138,13 @@ def _says_a_part(name: str, column: Any) -> bool:
 
 
 def joined_columns(
-    table: Any, names: Sequence[str], *, place: str, labels: np.ndarray | None = None,
-    odd: list[tuple[str, str]] | None = None, cure: str = IGNORE,
+    table: Any, names: Sequence[str], *, place: str, suspects: Suspects | None = None, cure: str = IGNORE
 ) -> tuple[np.ndarray, tuple[str, ...]]:  # fmt: skip
     """Return the columns ``names`` of an Arrow table as float32 ``(N, F)``, and the name of each feature.
 
     Args:
         cure: what to do about a column that holds no numbers; ``{name}`` is its name.
-        labels: ``(N,)`` int64; with them, columns that are hardly features are added to ``odd`` with the reason.
+        suspects: looks at every column that is no list.
 
     Raises:
         DataError: a column holds no numbers; the message names it.
@@ -159,8 +158,8 @@ def joined_columns(
     matrix, start = np.empty((table.num_rows, len(columns)), np.float32), 0
     for name in names:
         block = column_numbers(name, table[name], place=place, cure=cures[name])
-        if labels is not None and odd is not None and block.ndim == 1 and (why := suspicion(name, block, labels)):
-            odd.append((name, why))
+        if suspects is not None and block.ndim == 1:
+            suspects.look(name, block)
         width = 1 if block.ndim == 1 else block.shape[1]
         with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
             matrix[:, start : start + width] = block.reshape(len(block), width)

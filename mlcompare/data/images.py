@@ -205,14 +205,14 @@ def _unreadable(error: Exception, said: list[str]) -> Unreadable:
     if isinstance(error, FileNotFoundError):
         return Unreadable("does not exist")
     if isinstance(error, IsADirectoryError):
-        return Unreadable("is a folder")
+        return Unreadable("a folder")
     if isinstance(error, PermissionError):
-        return Unreadable("may not be read")
+        return Unreadable("no permission to read it")
     if isinstance(error, Image.DecompressionBombError):
         return Unreadable("more pixels than Pillow's limit", "raise it with max_pixels")
     if isinstance(error, UnidentifiedImageError):
-        return Unreadable("is no image that Pillow knows")
+        return Unreadable("no image that Pillow knows")
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     if isinstance(error, EOFError) or "truncated" in text.lower():
-        return Unreadable("is cut short", text if "truncated" not in text.lower() else "")
-    return Unreadable("is broken", "; ".join(dict.fromkeys([text, *said[-1:]])))
+        return Unreadable("cut short", text if "truncated" not in text.lower() else "")
+    return Unreadable("broken", "; ".join(dict.fromkeys([text, *said[-1:]])))

@@ -105,7 +105,13 @@ def listed_images(
     if missing:
         got = f"{len(missing)} of {len(files)} missing: {', '.join(missing[:SHOWN])}{' …' * (len(missing) > SHOWN)}"
         raise DataError(f"every listed image must be in {root}", value=got, cure="unpack it again", place=place)
-    images = cached_images(root, files, size=size, channels=channels, folders=folders, skip_corrupt=False, place=place)
+    try:
+        images = cached_images(
+            root, files, size=size, channels=channels, folders=folders, skip_corrupt=False, place=place
+        )
+    except DataError as error:  # these readers leave nothing out, and let nothing larger in
+        cure = "unpack it again" if error.rule.startswith("every image") else error.cure
+        raise DataError(error.rule, value=error.value, cure=cure, place=place) from None
     labels, names = encode_labels(list(classes), place=place)
     split = np.where(np.fromiter(test, bool, len(labels)), "test", "train")
     return Dataset(
