@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -188,9 +189,17 @@ def _declares_its_range(image: Image.Image) -> bool:
     return any(str(codec).startswith("ppm") and arguments[1] != 0xFFFF for codec, _, _, arguments in tiles)
 
 
+def _is_cut_to_eight(image: Image.Image) -> bool:
+    """Whether Pillow reads only the upper byte of each colour of 16 bits; asked before loading."""
+    modes = [str(arguments) for _, _, _, arguments in getattr(image, "tile", ())]
+    return any(";16" in mode or "65535" in mode for mode in modes)
+
+
 def _eight_bits(image: Image.Image, bits: int | Callable[[], int]) -> Image.Image:
     """Pillow cuts 16-bit grey off at 255, which whitens it: scale it by its depth instead."""
     deep, declared = _is_deep(image), _declares_its_range(image)
+    if not deep and _is_cut_to_eight(image):
+        warnings.warn("colours of 16 bits are read by their upper 8: data of fewer bits come out dark", stacklevel=1)
     upright = ImageOps.exif_transpose(image)
     if deep:
         depth = 16 if declared else bits() if callable(bits) else bits

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from mlcompare.data.hints import hint
 from mlcompare.errors import InvalidValueError, MLCompareError, StoreError
 from mlcompare.export.embed_inputs import read_features, read_images
 from mlcompare.export.model_folder import CARD, FORMAT, WEIGHTS
@@ -33,7 +34,7 @@ def load_model(folder: str | Path) -> tuple[Standardized, dict[str, Any]]:
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        cure = "make one with `mlcompare export STORE LOSS --out MODEL`"
+        cure = hint(folder) or "make one with `mlcompare export STORE LOSS --out MODEL`"
         raise StoreError(f"a model holds a readable {CARD}", value="none", cure=cure, place=str(folder)) from None
     try:
         if card["format"] != FORMAT:

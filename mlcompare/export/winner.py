@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlcompare.data.hints import hint
 from mlcompare.errors import InvalidValueError, StoreError, UnknownNameError, did_you_mean
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.journal import JOURNAL, read_journal
@@ -33,7 +34,7 @@ class Winner:
 
 def find_winner(store: Path, loss: str, fold: int) -> Winner:
     if not (store / STUDY).is_file():
-        cure = "check the path, or run a study first"
+        cure = hint(store) or "check the path, or run a study first"
         raise StoreError("a store holds study.json", value="none there", cure=cure, place=str(store))
     try:
         known = json.loads((store / STUDY).read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from mlcompare.data.hints import hint
 from mlcompare.errors import MLCompareError, StoreError
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.interim import unfinished
@@ -28,7 +29,7 @@ def _study(store: Path) -> tuple[StudyConfig, dict[str, Any]]:
         fingerprint = json.loads((store / STUDY).read_text(encoding="utf-8"))
         return validated(fingerprint["study"], str(store / STUDY)), fingerprint
     except FileNotFoundError:
-        cure = "check the path"
+        cure = hint(store) or "check the path"
         raise StoreError("a store holds study.json", value="none there", cure=cure, place=str(store)) from None
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, MLCompareError):

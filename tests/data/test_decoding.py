@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import unicodedata
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,8 @@ def test_the_depth_is_measured_only_where_there_are_such_images(tmp_path: Path) 
 
 def palette(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(RAMP % 3, "P")
+    image = Image.new("P", (4, 4))
+    image.putdata((RAMP % 3).ravel().tolist())
     image.putpalette([0, 0, 0, 100, 100, 100, 200, 200, 200])
     image.save(path, transparency=bytes([0, 128, 255]))
 
@@ -88,6 +90,20 @@ def test_what_decoders_warn_of_is_counted_with_a_file(tmp_path: Path, capfd: pyt
     assert capfd.readouterr().err == ""
 
 
+def test_colours_of_sixteen_bits_are_told(tmp_path: Path) -> None:
+    (tmp_path / "x" / "a").mkdir(parents=True)
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + np.full(6, 4095, ">u2").tobytes())), (b"IEND", b""))
+    content = b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
+    (tmp_path / "x" / "a" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    (tmp_path / "x" / "a" / "2.ppm").write_bytes(b"P6\n2 1\n65535\n" + np.full(6, 4095, ">u2").tobytes())
+    (tmp_path / "x" / "a" / "3.ppm").write_bytes(b"P6\n2 1\n4095\n" + np.full(6, 4095, ">u2").tobytes())
+    data = folder(tmp_path / "x", channels=3)
+    assert data.samples.max((1, 2, 3)).tolist() == [15, 16, 255], "Pillow gives no more of them"
+    (note,) = data.notes
+    assert "2 × colours of 16 bits are read by their upper 8: data of fewer bits come out dark: a/1.png, …" in note
+
+
 def test_what_libtiff_says_is_caught(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     drawn = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
     (tmp_path / "x" / "a").mkdir(parents=True)
@@ -95,7 +111,7 @@ def test_what_libtiff_says_is_caught(tmp_path: Path, capfd: pytest.CaptureFixtur
     whole = bytearray((tmp_path / "x" / "a" / "1.tif").read_bytes())
     whole[200:260] = bytes(value ^ 0x5A for value in whole[200:260])
     (tmp_path / "x" / "a" / "2.tif").write_bytes(whole)
-    with pytest.raises(DataError, match=r"a/2.tif \(broken: decoder error .*code not yet in table"):
+    with pytest.raises(DataError, match=r"a/2.tif \(broken: decoder error "):
         folder(tmp_path / "x")
     assert capfd.readouterr().err == ""
 
