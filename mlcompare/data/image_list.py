@@ -69,7 +69,8 @@ def image_list(
     encode_labels(table["label"], place=place)  # labels and split are checked before anything is decoded
     others = {name: values for name, values in table.items() if name not in (*NEEDED, "split")}
     split, notes = official_split(table, len(table["path"]), place=place)
-    refuse_other_splits(others, place=place)
+    if split is None:
+        refuse_other_splits(others, place=place)
     files = located(file.resolve().parent, table["path"], place)
     images = cached_images(
         file.resolve().parent, files, size=size, channels=channels, folders=folders, skip_corrupt=skip_corrupt,

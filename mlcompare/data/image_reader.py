@@ -59,8 +59,11 @@ class ImageReader:
         self._read += 1
         return pixels
 
-    def check(self, *, skip_corrupt: bool, place: str) -> None:
+    def check(self, *, skip_corrupt: bool, place: str, options: bool = True) -> None:
         """Refuse what can't be decoded, unless it may be left out and something is left.
+
+        Args:
+            options: whether the reader has options for such files.
 
         Raises:
             DataError: files can't be decoded; the first ones are named with the reason.
@@ -72,9 +75,10 @@ class ImageReader:
         missing = [path for path, error in self._corrupt if error.reason == "does not exist"]
         rule = f"every image must {'exist' if len(missing) == len(self._corrupt) else 'be readable'}"
         cures = [meant for path in missing[:1] if (meant := hint(path, self._root))]
-        if any(error.reason.startswith("more pixels") for _, error in self._corrupt):
+        if options and any(error.reason.startswith("more pixels") for _, error in self._corrupt):
             cures.append("let larger ones in with max_pixels: …")
-        cures.append("replace them, or leave them out with skip_corrupt: true" if self._read else "check the files")
+        several = "replace them, or leave them out with skip_corrupt: true" if options else "replace or remove them"
+        cures.append(several if self._read else "check the files")
         got = f"{len(self._corrupt)} of {len(self._corrupt) + self._read}: {named}"
         raise DataError(rule, value=got, cure="; ".join(cures), place=place)
 

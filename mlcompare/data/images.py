@@ -218,7 +218,7 @@ def _unreadable(error: Exception, said: list[str]) -> Unreadable:
     if isinstance(error, PermissionError):
         return Unreadable("no permission to read it")
     if isinstance(error, Image.DecompressionBombError):
-        return Unreadable("more pixels than Pillow's limit", "raise it with max_pixels")
+        return Unreadable("more pixels than Pillow's limit", str(error).partition("(")[2].partition(")")[0])
     if isinstance(error, UnidentifiedImageError):
         return Unreadable("no image that Pillow knows")
     text = str(error).splitlines()[0] if str(error) else type(error).__name__

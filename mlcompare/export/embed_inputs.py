@@ -61,7 +61,7 @@ def read_images(path: Path, given: Mapping[str, Any]) -> Inputs:
         max_pixels=reading.get("max_pixels"), resample=Image.Resampling[given.get("resample", "bilinear").upper()],
     )  # fmt: skip
     read = [(name, pixels) for name in names if (pixels := reader.read(name)) is not None]
-    reader.check(skip_corrupt=bool(reading.get("skip_corrupt")), place=place)
+    reader.check(skip_corrupt=bool(reading.get("skip_corrupt")), place=place, options=False)
     kept = [name for name, _ in read]
     columns = {"names": np.array([shown_name(name) for name in kept])}
     if all("/" in name for name in kept):

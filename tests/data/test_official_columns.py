@@ -92,6 +92,9 @@ def test_splits_that_are_not_understood_are_refused_by_name(folder: Path, kind: 
 def test_other_columns_of_words_stay_what_they_are(folder: Path) -> None:
     data = listed(folder, "csv", vehicle=["train", "car", "train", "car"], what=["test", "test", "test", "test"])
     assert (data.split, data.notes) == (None, ())
+    halves = ["train", "train", "test", "test"]
+    data = listed(folder, "csv", split=halves, first_split=halves[::-1])
+    assert data.split.tolist() == halves, "one that is called `split` counts"
 
 
 def test_tables_of_features_have_such_columns_too(tmp_path: Path) -> None:

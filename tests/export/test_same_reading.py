@@ -90,6 +90,7 @@ def test_the_command_tells_what_was_left_out(images: Path, tmp_path: Path, capsy
         main(["embed", str(images / "model"), str(images / "animals"), "--out", str(tmp_path / "out.npz")])
     assert not ended.value.code
     told = capsys.readouterr().err
+    assert "broken.png" in told
     assert "note: 1 file that Pillow does not read as images (1 × .heic)" in told
     assert "12 hidden or system files or folders" in told
 
@@ -120,7 +121,7 @@ def test_export_finds_data_that_have_moved(
         told = refused(["export", str(tmp_path / "store"), "cosface", "--out", "m", "--data", "photographs"], capsys)
         assert "the dataset must be the study's" in told
         assert "did you mean" in refused(
-            ["export", str(tmp_path / "store"), "cosface", "--out", "m", "--data", "Photographs"], capsys
+            ["export", str(tmp_path / "store"), "cosface", "--out", "m", "--data", "photographs "], capsys
         )
     finally:
         kept.rename(images / "animals")
