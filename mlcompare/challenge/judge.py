@@ -42,7 +42,7 @@ class Outcome:
 
     def record(self) -> dict[str, Any]:
         """Return it as plain data."""
-        return asdict(self)
+        return {**asdict(self), "means": list(self.means), "still_rising": list(self.still_rising)}
 
 
 def judge(original: Contrast, found: Contrast) -> str:

@@ -151,7 +151,7 @@ def _width(factor: float) -> Change:
         name = encoder["name"]
         if encoder.get("frozen"):
             return False
-        defaults = {key: option.default for key, option in get_encoder_spec(name).options.items() if key in WIDTHS}
+        defaults = {key: default for key, default in get_encoder_spec(name).options.items() if key in WIDTHS}
         for key, default in defaults.items():
             value = encoder.get(key, default)
             scaled = [_scaled(v, factor) for v in value] if isinstance(value, list | tuple) else _scaled(value, factor)

@@ -13,6 +13,7 @@ from mlcompare.comparison.sentences import leader_sentence
 from mlcompare.comparison.still_rising import LearningCurve, learning_curves, still_rising
 from mlcompare.comparison.stored import load_spaces
 from mlcompare.comparison.table import Scores, choose_metric, load_per_class, load_results, score_array
+from mlcompare.comparison.time_matched import time_matched
 from mlcompare.comparison.trials import BudgetSensitivity, best_so_far, budget_sensitivity, trial_scores
 from mlcompare.comparison.tunability import tunability
 
@@ -51,6 +52,7 @@ __all__ = [
     "scores_by_study",
     "simultaneous_intervals",
     "still_rising",
+    "time_matched",
     "trial_scores",
     "trial_settings",
     "tunability",

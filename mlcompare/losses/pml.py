@@ -23,6 +23,7 @@ from torch import Tensor
 from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
 from mlcompare.losses.base import Loss
 from mlcompare.losses.citation import cite
+from mlcompare.losses.pml_ranges import RANGES
 from mlcompare.registry import PML_PREFIX, Hyperparameter, HyperparameterSpec, LossSpec, Option, OptionSpec
 
 __all__ = ["PMLLoss", "spec", "specs"]
@@ -30,6 +31,8 @@ __all__ = ["PMLLoss", "spec", "specs"]
 CONTEXT = {"num_classes": "num_classes", "embedding_size": "embedding_dim", "descriptors_dim": "embedding_dim"}
 CONTEXT |= {"l": "embedding_dim"}  # ManifoldLoss's name for it
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+SYMBOLS = {"margin": "m", "scale": "s", "softmax_scale": "s", "temperature": "τ"}
+MINER = "miner_"  # before an argument of the miner
 OBJECTS = ("loss", "losses")  # arguments that are loss objects: wrappers have them
 BIBTEX = cite(
     "musgrave2020pytorch",
@@ -79,7 +82,11 @@ def _arguments(cls: type) -> dict[str, inspect.Parameter]:
 
 
 def _declarations(cls: type) -> Iterator[tuple[str, HyperparameterSpec | OptionSpec]]:
-    """Yield what may be set: numbers are hyperparameters, switches, texts and open arguments options."""
+    """Yield what may be set: numbers are hyperparameters, switches, texts and open arguments options.
+
+    Arguments of miners follow as ``miner_<argument>``; no two miners give one name another default.
+    """
+    ranges = RANGES.get(cls.__name__, {})
     for name, parameter in _arguments(cls).items():
         default = parameter.default
         if default is parameter.empty:
@@ -88,12 +95,30 @@ def _declarations(cls: type) -> Iterator[tuple[str, HyperparameterSpec | OptionS
         elif isinstance(default, bool):
             yield name, Option(default, choices=(default, not default))
         elif isinstance(default, (int, float)):
-            yield name, Hyperparameter(default, description="the library's own unit")
+            searched = ranges[name].declared() if name in ranges else {}
+            yield (
+                name,
+                Hyperparameter(default, description="the library's own unit", symbol=SYMBOLS.get(name), **searched),
+            )
         elif isinstance(default, str):
             yield name, Option(default)
         elif default is None and name not in CONTEXT:
             yield name, Option(None, description="left to the library unless given")
     yield "miner", Option("none", choices=("none", *_miner_names()), description="mines the pairs or triplets first")
+    yield from _mining_declarations().items()
+
+
+@cache
+def _mining_declarations() -> dict[str, HyperparameterSpec | OptionSpec]:
+    found: dict[str, HyperparameterSpec | OptionSpec] = {}
+    for miner in _miner_names():
+        for name, parameter in _arguments(getattr(_library()[1], miner)).items():
+            default = parameter.default
+            if isinstance(default, str):
+                found[f"{MINER}{name}"] = Option(default, description="of a miner that has such a strategy")
+            elif isinstance(default, (int, float)) and not isinstance(default, bool):
+                found[f"{MINER}{name}"] = Hyperparameter(default, description=f"of {miner}")
+    return found
 
 
 def _family(cls: type) -> str:
@@ -168,6 +193,7 @@ class PMLLoss(Loss):
         losses, miners = _library()
         arguments = _arguments(getattr(losses, name))
         miner = values.pop("miner", "none")
+        mining = self._mining(miner, values)
         context = {"num_classes": num_classes, "embedding_dim": embedding_dim}
         for argument, parameter in arguments.items():
             if parameter.default is not parameter.empty or values.get(argument) is not None:
@@ -178,7 +204,25 @@ class PMLLoss(Loss):
             values[argument] = context[CONTEXT[argument]]
         given = {key: _whole(value, arguments[key].default) for key, value in values.items()}
         self.loss = self._build(getattr(losses, name), given, generator)
-        self.miner = None if miner == "none" else self._build(getattr(miners, miner), {}, generator)
+        self.miner = None if miner == "none" else self._build(getattr(miners, miner), mining, generator)
+
+    def _mining(self, miner: str, values: dict[str, Any]) -> dict[str, Any]:
+        """Take the miner's arguments out of ``values``, and return them.
+
+        Raises:
+            InvalidValueError: another miner's argument was given.
+        """
+        arguments = {} if miner == "none" else _arguments(getattr(_library()[1], miner))
+        defaults = {name: declared.default for name, declared in _mining_declarations().items()}
+        found = {}
+        for name in [name for name in values if name in defaults]:
+            value, argument = values.pop(name), name.removeprefix(MINER)
+            if argument in arguments:
+                found[argument] = _whole(value, arguments[argument].default)
+            elif value != defaults[name]:
+                cure = f"leave it out, or give {', '.join(f'{MINER}{a}' for a in arguments) or 'a miner'}"
+                raise InvalidValueError(f"{miner} takes no `{argument}`", value=f"{name}={value}", cure=cure)
+        return found
 
     def _build(self, cls: type, arguments: dict[str, Any], generator: torch.Generator | None) -> torch.nn.Module:
         seed = torch.randint(2**31, (), generator=generator) if generator is not None else None

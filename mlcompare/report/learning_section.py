@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mlcompare.comparison.still_rising import LEVEL, TOLERANCE, LearningCurve, learning_curves, rising_sentence
-from mlcompare.report.formats import number
+from mlcompare.comparison.time_matched import time_matched
+from mlcompare.report.formats import number, seconds
 from mlcompare.report.page import Part, render
 from mlcompare.report.plots import Plot, axis, color, dash, floats, layout
 from mlcompare.report.study import Study
@@ -34,7 +35,11 @@ def learning_part(study: Study, prefix: str, level: int) -> Part | None:
         for name in names
     ]  # fmt: skip
     rule = {"tolerance": TOLERANCE, "level": LEVEL}
-    body = render("learning", metric=metric, rising=caution(study), plot=plot, rows=rows, rule=rule)
+    in_time = [
+        (r.loss, seconds(r.seconds), round(r.step), number(r.value), r.rank, number(r.value_at_end), r.rank_at_end)
+        for r in time_matched(study.results).itertuples()
+    ]
+    body = render("learning", metric=metric, rising=caution(study), plot=plot, rows=rows, rule=rule, in_time=in_time)
     return Part(f"{prefix}-learning-part", "Learning curves", body, [plot], level)
 
 

@@ -15,6 +15,7 @@ from mlcompare.report.study import Study
 __all__ = ["best_so_far_plot", "slice_groups", "symbol_of"]
 
 SYMBOLS = {"margin": "m", "scale": "s", "weight": "λ", "alpha": "α", "lr": "learning rate"}
+SYMBOLS |= {"head_lr_ratio": "rate of class weights", "samples_per_class": "K: samples a class"}
 MARKERS = {"default": "diamond", "published": "square", "sampled": "circle"}
 
 
@@ -68,7 +69,7 @@ def slice_groups(study: Study, prefix: str) -> list[tuple[str, list[Plot]]]:
     order = {row["loss"]: position for position, row in enumerate(study.comparison.records())}
     found = sorted(settings.groupby(["loss", "hyperparameter"], sort=False), key=lambda pair: order[pair[0][0]])
     for (loss, name), rows in found:
-        space = study.spaces.get(loss, {}).get(name)
+        space = study.searched(loss, name)
         if space is None:
             continue  # fixed
         kinds = [sources.get((loss, trial)) for trial in rows["trial"]]

@@ -44,7 +44,7 @@ def _importance(study: Study) -> list[tuple[Any, ...]]:
     return [
         (r.loss, r.hyperparameter, symbol_of(r.hyperparameter) or "", r.trials, number(r.importance, digits=2),
          number(r.trend, sign=True, digits=2), p_value(r.p_value), setting(float(r.best_value)))
-        for r in found.itertuples() if r.hyperparameter in study.spaces.get(r.loss, {})
+        for r in found.itertuples() if study.searched(r.loss, r.hyperparameter) is not None
     ]  # fmt: skip
 
 

@@ -89,6 +89,32 @@ class Study:
             return [str(note) for note in json.loads(path.read_text(encoding="utf-8"))]
         return []
 
+    def label_suspects(self) -> list[dict[str, Any]]:
+        """Return the labels that may be wrong, as the run left them; nothing in a store of an older version."""
+        with suppress(OSError, ValueError):
+            kept: list[dict[str, Any]] = json.loads(
+                (self.path / "artifacts" / "label_suspects.json").read_text(encoding="utf-8")
+            )
+            return kept
+        return []
+
+    def searched(self, loss: str, name: str) -> Mapping[str, Any] | None:
+        """Return the range that a hyperparameter was searched over, that of its numbers where it is a choice."""
+        space = self.known.get("spaces", {}).get(loss, {}).get(name)
+        if not isinstance(space, Mapping):
+            return None
+        if "low" in space:
+            return space
+        numbers = [v for v in space.get("values", ()) if isinstance(v, int | float) and not isinstance(v, bool)]
+        return {"low": min(numbers), "high": max(numbers), "log": min(numbers) > 0} if len(numbers) > 1 else None
+
+    def challenges(self) -> dict[str, Any] | None:
+        """Return what ``mlcompare challenge`` left, None where it was not run."""
+        with suppress(OSError, ValueError):
+            kept: dict[str, Any] = json.loads((self.path / "challenges.json").read_text(encoding="utf-8"))
+            return kept
+        return None
+
     def losses(self) -> list[str]:
         """Return the losses that have a score, best first; no baselines."""
         return [r["loss"] for r in self.comparison.records() if r["family"] != "baseline" and r["mean"] is not None]

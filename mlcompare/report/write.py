@@ -12,6 +12,7 @@ from mlcompare.comparison.sentences import listed
 from mlcompare.errors import DataError, InvalidValueError, StoreError
 from mlcompare.files import write_atomically
 from mlcompare.metrics import higher_is_better
+from mlcompare.report.challenge_section import challenge_part
 from mlcompare.report.formats import number, p_value
 from mlcompare.report.learning_section import learning_part
 from mlcompare.report.page import Part, document, render
@@ -28,6 +29,7 @@ from mlcompare.report.ranking_sections import (
 from mlcompare.report.sample_sections import curves_part, kept_runs, neighbours_part, views_part
 from mlcompare.report.search_sections import hyperparameters_part, search_part
 from mlcompare.report.study import Study, open_study
+from mlcompare.report.suspects_section import suspects_part
 from mlcompare.report.verdict import judge
 
 __all__ = ["report_html", "write"]
@@ -76,6 +78,7 @@ def _parts(study: Study, prefix: str, level: int) -> list[Part]:
     parts = [
         leaderboard_part(study, prefix, level),
         pairs_part(study, prefix, level),
+        challenge_part(study, prefix, level),
         tunability_part(study, prefix, level),
         search_part(study, prefix, level),
         learning_part(study, prefix, level),
@@ -83,6 +86,7 @@ def _parts(study: Study, prefix: str, level: int) -> list[Part]:
         curves_part(study, runs, prefix, level),
         views_part(study, runs, samples, prefix, level),
         neighbours_part(study, runs, samples, prefix, level),
+        suspects_part(study, prefix, level),
         cost_part(study, prefix, level),
         failures_part(study, prefix, level),
         protocol_part(study, samples, prefix, level),

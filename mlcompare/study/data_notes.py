@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from mlcompare.data.duplicates import find_duplicates
+from mlcompare.data.near_duplicates import near_duplicate_note
 from mlcompare.files import write_atomically
 from mlcompare.training import TrainingData
 
@@ -16,7 +17,10 @@ DATA_NOTES = "data_notes.json"  # in a store's artifacts; the report reads it
 
 def data_notes(data: TrainingData) -> list[str]:
     """Return the notes of the dataset's reader, and what duplicates there are."""
-    return [*data.dataset.notes, *find_duplicates(data.dataset, data.splits.test).sentences(data.dataset)]
+    sealed = data.splits.test
+    near = near_duplicate_note(data.dataset, sealed)
+    exact = find_duplicates(data.dataset, sealed).sentences(data.dataset)
+    return [*data.dataset.notes, *exact, *([near] if near else [])]
 
 
 def keep_data_notes(store: Path, data: TrainingData) -> list[str]:

@@ -17,6 +17,7 @@ from mlcompare.study.config import StudyConfig, read_study
 from mlcompare.study.coordinator import Coordinator
 from mlcompare.study.data_notes import keep_data_notes
 from mlcompare.study.engine import settle_engine
+from mlcompare.study.label_suspects import keep_suspects, suspects_sentence
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.plan import StudyPlan, make_plan
 from mlcompare.study.progress import ProgressObserver
@@ -164,6 +165,9 @@ def run_study(
                 _run(plan, coordinator, tracker, console or Console(quiet=True))
             finally:  # an interrupted study leaves a ranking of what is there
                 write_tables(path, config.name, plan.objective, opened.records)
+            suspects = keep_suspects(path, plan.data.dataset, opened.records)
+            if suspects and console is not None:
+                console.print(f"note: {suspects_sentence(suspects)}", soft_wrap=True, markup=False)
             if resumed and coordinator.changed:
                 _catch_up(coordinator, tracker)  # what was selected before may not be now
             if coordinator.changed or not (path / "optuna.db").is_file():

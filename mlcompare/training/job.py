@@ -18,6 +18,8 @@ from mlcompare.training.config import TrainingConfig
 
 __all__ = [
     "LOSS_STATE",
+    "VALIDATION_NEAREST",
+    "VALIDATION_ROWS",
     "EncoderConfig",
     "TrainingData",
     "TrainingJob",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 
+VALIDATION_ROWS, VALIDATION_NEAREST = "validation_rows", "validation_nearest"  # of a final training's artifacts
 LOSS_STATE = "loss."  # before the names of a kept loss's own weights and running state
 
 

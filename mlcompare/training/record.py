@@ -16,7 +16,7 @@ from mlcompare.errors import MLCompareError
 from mlcompare.training.health import divergence, embedding_fault, spread
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.prepare import Prepared, Stage
-from mlcompare.training.scoring import EmbedRows, class_scores, embed, evaluation_rows, score
+from mlcompare.training.scoring import EmbedRows, class_scores, embed, evaluation_rows, nearest_of_validation, score
 
 __all__ = [
     "WATCH_EVERY", "fail", "failures_recorded", "peak_memory", "record_losses", "restart_peak_memory",
@@ -109,6 +109,8 @@ def score_encoder(
     score_embeddings(job, data, loss, embed_rows, result)
     if job.keep and result.status == "ok":
         result.keep(encoder, loss, prepared.class_counts)
+        if job.kind == "final":
+            result.artifacts = {**(result.artifacts or {}), **nearest_of_validation(job, data, embed_rows)}
 
 
 def score_embeddings(

@@ -18,16 +18,18 @@ from mlcompare.evaluation import (
     has_class_scores,
     per_class_accuracy,
 )
-from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
+from mlcompare.training.job import VALIDATION_NEAREST, VALIDATION_ROWS, TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.prepare import Standardizer
 
 __all__ = [
-    "ACCURACY", "EmbedRows", "Evaluated", "class_scores", "embed", "evaluate", "evaluation_rows", "score",
+    "ACCURACY", "EmbedRows", "Evaluated", "class_scores", "embed", "evaluate", "evaluation_rows",
+    "nearest_of_validation", "score",
     "validation_score",
 ]  # fmt: skip
 
 ACCURACY = "accuracy"
 CHUNK, IMAGES_ON_CPU = 512, 64  # samples embedded at a time
+NEAREST = 5  # neighbours that are kept of a validation sample
 ClassScores = Callable[[], Tensor]
 Evaluated = tuple[dict[str, float], dict[Any, float]]  # metrics by name, the objective by label
 EmbedRows = Callable[[np.ndarray], Tensor]  # rows of the dataset (N,) → embeddings (N, D)
@@ -107,6 +109,19 @@ def validation_score(job: TrainingJob, data: TrainingData, loss: nn.Module, embe
         looked_at, data, rows, embeddings, result, lambda: class_scores(looked_at, data, loss, embeddings, embed_rows)
     )
     return result.metrics.get(job.metrics[0], float("nan"))
+
+
+def nearest_of_validation(job: TrainingJob, data: TrainingData, embed_rows: EmbedRows) -> dict[str, np.ndarray]:
+    """Return rows ``(n,)`` of the fold's validation samples, at most 1000, and the rows ``(n, 5)`` nearest to each.
+
+    By cosine, among themselves. Fewer than six samples have no five neighbours: nothing is returned then.
+    """
+    rows = data.splits.folds[job.fold].along
+    if len(rows) <= NEAREST:
+        return {}
+    x = torch.nn.functional.normalize(embed_rows(rows), dim=1)
+    similarity = (x @ x.T).fill_diagonal_(-torch.inf)
+    return {VALIDATION_ROWS: rows, VALIDATION_NEAREST: rows[similarity.topk(NEAREST, dim=1).indices.cpu().numpy()]}
 
 
 def class_scores(

@@ -8,6 +8,7 @@ import torch
 from pytorch_metric_learning import losses, miners
 
 from mlcompare.errors import InvalidValueError, UnknownNameError
+from mlcompare.losses.pml_ranges import RANGES
 from mlcompare.registry import create_loss, get_spec, list_losses
 
 SPECS = list_losses(provider="pml")
@@ -66,10 +67,70 @@ def test_every_miner_is_offered():
 
 def test_numbers_and_switches_are_declared_by_their_own_names():
     spec = get_spec("pml/SubCenterArcFaceLoss")
-    assert spec.defaults == {"margin": 28.6, "scale": 64, "sub_centers": 3}
+    own = {name: value for name, value in spec.defaults.items() if not name.startswith("miner_")}
+    assert own == {"margin": 28.6, "scale": 64, "sub_centers": 3}
     assert get_spec("pml/CosFaceLoss").defaults["margin"] == 0.35
-    assert get_spec("pml/ProxyNCALoss").defaults == {"softmax_scale": 1}
+    assert get_spec("pml/ProxyNCALoss").defaults["softmax_scale"] == 1
     assert get_spec("pml/TripletMarginLoss").options["swap"].choices == (False, True)
+
+
+def test_ranges_are_of_numbers_that_exist_and_hold_the_default():
+    for name, ranges in RANGES.items():
+        declared = get_spec(f"pml/{name}").hyperparameters
+        for argument, range_ in ranges.items():
+            assert declared[argument].low == range_.low, f"{name} has no {argument}"
+            if (
+                declared[argument].default < range_.low
+            ):  # a default of 1 for scales and the like is where a search begins
+                assert declared[argument].default >= 0
+    searched = {spec.name for spec in SPECS if any(h.searched for h in spec.hyperparameters.values())}
+    own = {spec.name: {k for k in spec.hyperparameters if not k.startswith("miner_")} for spec in SPECS}
+    numbers = {spec.name for spec in SPECS if own[spec.name] and not spec.broken}
+    assert searched == numbers, "each loss with a number has one that is searched"
+
+
+@pytest.mark.parametrize("end", ["low", "high"])
+@pytest.mark.parametrize("name", sorted(RANGES))
+def test_a_loss_works_at_the_ends_of_its_ranges(name, end):
+    if f"pml/{name}" in WITHOUT_LABELS:
+        pytest.skip("takes no labels")
+    values = {argument: getattr(range_, end) for argument, range_ in RANGES[name].items()}
+    embeddings, labels = batch()
+    assert torch.isfinite(build(f"pml/{name}", **values)(embeddings, labels))
+
+
+def test_miners_take_arguments():
+    embeddings, labels = batch()
+    cases = {"MultiSimilarityMiner": {"epsilon": -0.5},
+             "TripletMarginMiner": {"margin": 0.6, "type_of_triplets": "hard"},
+             "BatchEasyHardMiner": {"pos_strategy": "hard", "neg_strategy": "easy"},
+             "UniformHistogramMiner": {"num_bins": 20}}  # fmt: skip
+    for miner, given in cases.items():
+        ours = build("pml/ContrastiveLoss", miner=miner, **{f"miner_{name}": value for name, value in given.items()})
+        for name, value in given.items():
+            assert getattr(ours.miner, name, value) == value
+        plain = build("pml/ContrastiveLoss", miner=miner)
+        if miner != "UniformHistogramMiner":  # draws
+            expected = losses.ContrastiveLoss()(embeddings, labels, getattr(miners, miner)(**given)(embeddings, labels))
+            assert ours(embeddings, labels).item() == pytest.approx(expected.item())
+            assert ours(embeddings, labels).item() != pytest.approx(plain(embeddings, labels).item())
+
+
+def test_an_argument_of_another_miner_is_refused():
+    with pytest.raises(InvalidValueError, match="BatchHardMiner takes no `epsilon`"):
+        build("pml/ContrastiveLoss", miner="BatchHardMiner", miner_epsilon=0.2)
+    with pytest.raises(InvalidValueError, match="none takes no `type_of_triplets`"):
+        build("pml/ContrastiveLoss", miner_type_of_triplets="hard")
+
+
+def test_names_of_miners_arguments_mean_one_thing():
+    """A name shared by two miners has one default, so that one declaration serves both."""
+    seen = {}
+    for name, cls in vars(miners).items():
+        if inspect.isclass(cls) and issubclass(cls, miners.BaseMiner) and name != "BaseMiner":
+            for argument, parameter in inspect.signature(cls.__init__).parameters.items():
+                if isinstance(parameter.default, int | float | str):
+                    assert seen.setdefault(argument, parameter.default) == parameter.default, argument
 
 
 def test_families():
