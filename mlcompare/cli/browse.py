@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from mlcompare.cli.app import app
-from mlcompare.cli.options import Format, PluginOption, StoreArgument
+from mlcompare.cli.options import Format, PluginOption, StoreArgument, at_home
 from mlcompare.cli.ranking import compared, print_ranking
 from mlcompare.errors import InvalidValueError
 
@@ -36,8 +36,12 @@ def results(
 
 @app.command()
 def report(
-    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="One store, or several to compare.")],
-    out: Annotated[Path | None, typer.Option(help="The HTML file (report.html in the first store).")] = None,
+    stores: Annotated[
+        list[Path], typer.Argument(metavar="STORE...", help="One store, or several to compare.", callback=at_home)
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file (report.html in the first store).", callback=at_home)
+    ] = None,
     plugin: PluginOption = None,
 ) -> None:
     """Write one self-contained HTML file about a study, or about several."""

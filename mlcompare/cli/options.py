@@ -8,7 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Family", "Format", "PluginOption", "StoreArgument", "StoreOption", "StudyArgument", "print_records"]
+__all__ = [
+    "Family",
+    "Format",
+    "PluginOption",
+    "StoreArgument",
+    "StoreOption",
+    "StudyArgument",
+    "at_home",
+    "print_records",
+]
 
 
 def _load_plugins(paths: list[Path] | None) -> list[Path]:
@@ -20,9 +29,18 @@ def _load_plugins(paths: list[Path] | None) -> list[Path]:
     return paths or []
 
 
-StudyArgument = Annotated[Path, typer.Argument(help="A study file, such as studies/quickstart.yaml.")]
-StoreArgument = Annotated[Path, typer.Argument(help="A store, such as runs/faces-quickstart.")]
-StoreOption = Annotated[Path | None, typer.Option("--store", help="Where to keep it (runs/<study name>).")]
+def at_home(path: Path | list[Path] | None) -> Path | list[Path] | None:
+    """Put the user's home folder in the place of `~`, which shells leave alone in quotes and after `=`."""
+    if isinstance(path, list):
+        return [each.expanduser() for each in path]
+    return None if path is None else path.expanduser()
+
+
+StudyArgument = Annotated[Path, typer.Argument(help="A study file, such as studies/quickstart.yaml.", callback=at_home)]
+StoreArgument = Annotated[Path, typer.Argument(help="A store, such as runs/faces-quickstart.", callback=at_home)]
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", help="Where to keep it (runs/<study name>).", callback=at_home)
+]
 PluginOption = Annotated[
     list[Path] | None,
     typer.Option(

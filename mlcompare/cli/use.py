@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mlcompare.cli.app import app
-from mlcompare.cli.options import PluginOption, StoreArgument
+from mlcompare.cli.options import PluginOption, StoreArgument, at_home
 
 __all__ = ["embed", "export"]
 
@@ -18,15 +18,18 @@ __all__ = ["embed", "export"]
 def export(
     store: StoreArgument,
     loss: Annotated[str, typer.Argument(help="A loss of the study.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder to make.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder to make.", callback=at_home)],
     far: Annotated[float, typer.Option(help="The false accept rate that the card's threshold keeps.")] = 1e-3,
     fold: Annotated[int, typer.Option(help="Whose encoder: each fold has one.")] = 0,
+    data: Annotated[
+        Path | None, typer.Option(help="Where the study's data are now, if they have moved.", callback=at_home)
+    ] = None,
     plugin: PluginOption = None,
 ) -> None:
     """Write the encoder of a loss's selected setting: weights, program and card."""
     from mlcompare.export import export_model
 
-    exported = export_model(store, loss, out, far=far, fold=fold)
+    exported = export_model(store, loss, out, far=far, fold=fold, data=data)
     for note in exported.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"wrote {', '.join(exported.card['files'])} to {out}")
@@ -34,12 +37,13 @@ def export(
 
 @app.command()
 def embed(
-    model: Annotated[Path, typer.Argument(help="A folder that `export` made.")],
-    input: Annotated[Path, typer.Argument(help="A folder of images, or a table: .npz or .parquet.")],
-    out: Annotated[Path, typer.Option("--out", help="The embeddings: .npz or .parquet.")],
+    model: Annotated[Path, typer.Argument(help="A folder that `export` made.", callback=at_home)],
+    input: Annotated[Path, typer.Argument(help="A folder of images, or a table: .npz or .parquet.", callback=at_home)],
+    out: Annotated[Path, typer.Option("--out", help="The embeddings: .npz or .parquet.", callback=at_home)],
     plugin: PluginOption = None,
 ) -> None:
     """Turn a folder of images or a table of features into embeddings."""
     from mlcompare.export import embed_file
 
-    print(f"wrote {embed_file(model, input, out)} embeddings to {out}")
+    count = embed_file(model, input, out, note=lambda sentence: print(f"note: {sentence}", file=sys.stderr))
+    print(f"wrote {count} embeddings to {out}")

@@ -20,7 +20,7 @@ def load_study(store: str | Path) -> dict[str, Any]:
     Raises:
         StoreError: it isn't a JSON object.
     """
-    path = Path(store) / "study.json"
+    path = Path(store).expanduser() / "study.json"
     if not path.is_file():
         return {}
     try:
@@ -48,7 +48,7 @@ def read_store(store: str | Path) -> tuple[pd.DataFrame, pd.DataFrame | None, st
         StoreError: the store is missing, unfinished or damaged.
         DataError: its results hold no row.
     """
-    if not Path(store).is_dir():
+    if not Path(store).expanduser().is_dir():
         cure = "check the path, or run a study first"
         raise StoreError("the store must exist", value="no such directory", cure=cure, place=str(store))
     objective = load_study(store).get("study", {}).get("search", {}).get("objective")

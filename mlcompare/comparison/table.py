@@ -38,12 +38,12 @@ def load_results(store) -> pd.DataFrame:
         StoreError: there is no such file, or it can't be read.
         DataError: it is empty, or lacks a column.
     """
-    return check_columns(_read(Path(store) / "results.parquet"), RESULT_COLUMNS, place=str(store))
+    return check_columns(_read(Path(store).expanduser() / "results.parquet"), RESULT_COLUMNS, place=str(store))
 
 
 def load_per_class(store) -> pd.DataFrame | None:
     """Read ``<store>/per_class.parquet``; None when the study left none (its metric has no value for one class)."""
-    path = Path(store) / "per_class.parquet"
+    path = Path(store).expanduser() / "per_class.parquet"
     frame = _read(path) if path.exists() else pd.DataFrame()
     return None if frame.empty else check_columns(frame, CLASS_COLUMNS, place=str(store))
 

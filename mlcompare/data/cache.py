@@ -16,18 +16,20 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from mlcompare.data.images import read_image
+from mlcompare.data.image_reader import ImageReader
+from mlcompare.data.images import measured_bits
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError
 from mlcompare.files import user_cache
 
 __all__ = ["CachedImages", "ImageFile", "cache_folders", "cached_images", "checked_cache"]
 
-FORMAT = 1  # raise it when the decoding changes
+FORMAT = 2  # raise it when the decoding changes
 IN_MEMORY = 1 << 30  # bytes; larger arrays are memory-mapped
 PROGRESS_FROM = 5000  # files
 ABANDONED = 24 * 3600  # seconds after which a half-built entry is nobody's
@@ -44,11 +46,16 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class CachedImages:
-    """Decoded images ``(N, C, H, W)``, the rows of the manifest they come from, and the hash of the pixels."""
+    """Decoded images ``(N, C, H, W)``, the rows of the manifest they come from, and the hash of the pixels.
+
+    ``notes`` say what was met on the way, ``bits`` the depth that 16-bit grey was scaled from, where there was any.
+    """
 
     samples: np.ndarray
     rows: np.ndarray
     content: str
+    notes: tuple[str, ...] = ()
+    bits: int | None = None
 
     def fingerprint(self, labels: np.ndarray) -> str:
         """Return the dataset's fingerprint without reading the pixels again."""
@@ -59,7 +66,7 @@ def checked_cache(cache: object, *, place: str) -> str | None:
     """Return the option ``cache``: a folder, or None for the usual ones."""
     if cache is not None and not (isinstance(cache, str | Path) and str(cache)):
         raise InvalidValueError("`cache` must be a folder", value=f"cache={cache!r}", place=place)
-    return None if cache is None else str(cache)
+    return None if cache is None else str(Path(cache).expanduser())
 
 
 def cache_folders(data: Path, cache: str | None) -> list[Path]:
@@ -77,6 +84,7 @@ def cached_images(
     channels: int,
     folders: Sequence[Path],
     skip_corrupt: bool,
+    max_pixels: int | None = None,
     place: str,
 ) -> CachedImages:
     """Return the decoded images of ``files``, from the cache if they are there.
@@ -87,12 +95,15 @@ def cached_images(
         channels: 1 or 3.
         folders: where entries may lie; a new one goes to the first that can be written.
         skip_corrupt: leave out files that can't be decoded, instead of refusing.
+        max_pixels: how many pixels an image may have; Pillow's limit by default.
         place: where the data is, for the message.
 
     Raises:
-        DataError: files can't be decoded (all of them are named), or there is nowhere to write.
+        DataError: files can't be decoded (the first ones are named), or there is nowhere to write.
     """
-    how = {"format": FORMAT, "size": size, "channels": channels, "skip_corrupt": skip_corrupt}
+    how = {
+        "format": FORMAT, "size": size, "channels": channels, "skip_corrupt": skip_corrupt, "max_pixels": max_pixels,
+    }  # fmt: skip
     key = _key(root, files, how)
     for folder in folders:
         found = _open(folder / key, len(files), (channels, *size))
@@ -102,7 +113,7 @@ def cached_images(
         folder = _writable(folders, place)
         temporary = Path(tempfile.mkdtemp(prefix=f"{key}.part-", dir=folder))
         try:
-            _build(temporary, root, files, size, channels, skip_corrupt, place)
+            _build(temporary, root, files, (size, channels, skip_corrupt, max_pixels), place)
             return _publish(temporary, folder / key, len(files), (channels, *size))
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -146,30 +157,25 @@ def _writable(folders: Sequence[Path], place: str) -> Path:
 
 
 def _build(
-    folder: Path, root: Path, files: Sequence[ImageFile], size: tuple[int, int], channels: int, skip_corrupt: bool,
-    place: str,
-) -> None:  # fmt: skip
+    folder: Path, root: Path, files: Sequence[ImageFile], how: tuple[tuple[int, int], int, bool, int | None], place: str
+) -> None:
     """Write ``pixels.npy`` and ``entry.json``: one image in memory at a time, hashed on the way."""
-    corrupt: list[tuple[str, str]] = []
+    size, channels, skip_corrupt, max_pixels = how
     rows: list[int] = []
     digest = hashlib.sha256()
+    deep = partial(measured_bits, [root / file.path for file in files], max_pixels)  # so that all keep their brightness
+    reader = ImageReader(root, size, channels, bits=deep, max_pixels=max_pixels)
     with (folder / "pixels.npy").open("w+b") as out:
         start = _write_header(out, (len(files), channels, *size))
         for row, file in enumerate(_with_progress(files, place)):
-            try:
-                pixels = read_image(root / file.path, size, channels=channels)
-            except DataError as error:
-                corrupt.append((file.path, str(error.value)))
+            pixels = reader.read(file.path)
+            if pixels is None:
                 continue
             encoded = np.ascontiguousarray(pixels).tobytes()
             digest.update(encoded)
             out.write(encoded)
             rows.append(row)
-        if corrupt and (not skip_corrupt or not rows):
-            named = "; ".join(os.fsencode(value).decode("utf-8", "replace") for _path, value in corrupt)
-            cure = "replace them, or leave them out with skip_corrupt: true" if rows else "check the files"
-            got = f"{len(corrupt)} of {len(files)}: {named}"
-            raise DataError("every image must be readable", value=got, cure=cure, place=place)
+        reader.check(skip_corrupt=skip_corrupt, place=place)
         out.seek(0)
         if _write_header(out, (len(rows), channels, *size)) != start:
             raise DataError("the header must keep its length", place=place)
@@ -177,7 +183,10 @@ def _build(
         os.fsync(out.fileno())
     content = hashlib.sha256(f"{len(rows)} {channels} {size} {digest.hexdigest()}".encode()).hexdigest()
     skipped = sorted(set(range(len(files))) - set(rows))
-    entry = {"content": content, "skipped": skipped, "bytes": (folder / "pixels.npy").stat().st_size}
+    size_on_disk = (folder / "pixels.npy").stat().st_size
+    entry = {
+        "content": content, "skipped": skipped, "bytes": size_on_disk, "notes": reader.notes(), "bits": reader.bits,
+    }  # fmt: skip
     (folder / "entry.json").write_text(json.dumps(entry), encoding="utf-8")
 
 
@@ -223,8 +232,9 @@ def _open(entry: Path, count: int, shape: tuple[int, ...]) -> CachedImages | Non
         if pixels.stat().st_size != about["bytes"]:
             return None
         samples = np.load(pixels, mmap_mode="c" if about["bytes"] > IN_MEMORY else None, allow_pickle=False)
-        content = str(about["content"])
+        content, notes = str(about["content"]), tuple(str(note) for note in about["notes"])
+        bits = None if about["bits"] is None else int(about["bits"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
     whole = samples.dtype == np.uint8 and samples.shape == (len(rows), *shape) and len(content) == 64
-    return CachedImages(samples, rows, content) if whole else None
+    return CachedImages(samples, rows, content, notes, bits) if whole else None

@@ -39,7 +39,7 @@ def cars196(
         InvalidValueError: an option is out of its range.
         DataError: something is missing or broken.
     """
-    root, place = checked_path(path, place="cars196").expanduser(), f"cars196: {path}"
+    root, place = checked_path(path, place="cars196"), f"cars196: {path}"
     check_split(split, place=place)
     paths, numbers, test = (_whole if (root / "cars_annos.mat").is_file() else _devkit)(root, place)
     if split == "classes":

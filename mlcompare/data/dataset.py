@@ -29,6 +29,8 @@ class Dataset:
         credit: whom to thank for the data.
         paths: ``(N,)`` relative paths of the images, where they were files.
         notes: what a reader should know of how the data were read: files left out, say.
+        columns: the name of each feature ``(F,)``, where they have names.
+        bits: the depth that 16-bit grey images were scaled down from, where there were any.
 
     Raises:
         DataError: shapes or types don't fit, or a feature is not finite.
@@ -43,6 +45,8 @@ class Dataset:
     fingerprint: str = field(default="")
     paths: tuple[str, ...] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = field(default=(), repr=False)
+    columns: tuple[str, ...] | None = field(default=None, repr=False)
+    bits: int | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         images = self.samples.ndim == 4 and self.samples.dtype == np.uint8
@@ -58,9 +62,14 @@ class Dataset:
         if self.labels.min() < 0 or self.labels.max() >= len(self.class_names):
             got = f"{self.labels.min()} … {self.labels.max()} for {len(self.class_names)} classes"
             raise DataError("labels must count the classes from 0", value=got, place=self.name)
+        if self.columns is not None and (not features or len(self.columns) != self.samples.shape[1]):
+            got = f"{len(self.columns)} for {self.samples.shape}"
+            raise DataError("`columns` must name each feature", value=got, place=self.name)
         if features and not np.isfinite(self.samples).all():
-            bad = int((~np.isfinite(self.samples)).any(1).argmax())
-            raise DataError("features must be finite", value=f"NaN or inf in row {bad}", place=self.name)
+            bad = ~np.isfinite(self.samples)
+            row, column = (int(place) for place in np.unravel_index(bad.argmax(), bad.shape))
+            named = f" of `{self.columns[column]}`" if self.columns else ""
+            raise DataError("features must be finite", value=f"NaN or inf in row {row}{named}", place=self.name)
         if not self.fingerprint:
             object.__setattr__(self, "fingerprint", self._hash())
 

@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from mlcompare.data.cache import ImageFile, cache_folders, cached_images, checked_cache
+from mlcompare.data.counted import shown_name
 from mlcompare.data.dataset import Dataset, register_dataset
-from mlcompare.data.images import checked_channels, checked_size, readable_endings
+from mlcompare.data.hints import nothing_there
+from mlcompare.data.images import checked_channels, checked_max_pixels, checked_size, readable_endings
 from mlcompare.data.labels import encode_labels
 from mlcompare.data.options import checked_flag, checked_path
 from mlcompare.data.skipped import SPLIT_FOLDERS, LeftOut, is_systems_own
 from mlcompare.errors import DataError, InvalidValueError
 
-__all__ = ["image_folder", "scan"]
+__all__ = ["CLASS_OF", "classes_of", "image_folder", "scan"]
 
 CLASS_OF = ("folder", "top")
 
@@ -30,6 +32,7 @@ def image_folder(
     class_of: str = "folder",
     skip_corrupt: bool = False,
     allow_empty: bool = False,
+    max_pixels: int | None = None,
     cache: str | None = None,
 ) -> Dataset:
     """Images in class sub-folders, in any format that Pillow reads; decoded once.
@@ -46,6 +49,8 @@ def image_folder(
             below the path, such as dogs.
         skip_corrupt: leave out files that can't be decoded.
         allow_empty: leave out class folders without an image.
+        max_pixels: how many pixels an image may have before it counts as corrupt, where Pillow's limit (179 million)
+            does not suit.
         cache: folder of the decoded images; by default .mlcompare-cache next to the data.
 
     Raises:
@@ -55,19 +60,36 @@ def image_folder(
     root, place = checked_path(path, place="image_folder"), f"image_folder: {path}"
     size, channels = checked_size(size, place=place), checked_channels(channels, place=place)
     skip_corrupt = checked_flag("skip_corrupt", skip_corrupt, place=place)
+    max_pixels = checked_max_pixels(max_pixels, place=place)
     folders = cache_folders(root.resolve(), checked_cache(cache, place=place))
     if class_of not in CLASS_OF:
         raise InvalidValueError(f"`class_of` must be {' or '.join(CLASS_OF)}", value=repr(class_of), place=place)
     if not root.is_dir():
-        got = "a file" if root.exists() else "nothing there"
-        raise DataError("`path` must be a folder of class folders", value=got, place=place)
+        told = {"value": "a file"} if root.exists() else nothing_there(root)
+        raise DataError("`path` must be a folder of class folders", place=place, **told)
     left_out = LeftOut()
     files, empty = scan(root, place=place, left_out=left_out)
     _check(files, empty, allow_empty=checked_flag("allow_empty", allow_empty, place=place), place=place)
     images = cached_images(
-        root, files, size=size, channels=channels, folders=folders, skip_corrupt=skip_corrupt, place=place
-    )
+        root, files, size=size, channels=channels, folders=folders, skip_corrupt=skip_corrupt, max_pixels=max_pixels,
+        place=place,
+    )  # fmt: skip
     paths = tuple(files[row].path for row in images.rows)
+    classes, split = classes_of(paths, class_of, place=place)
+    labels, names = encode_labels(classes, place=place)
+    notes = [note for note in (left_out.sentence(), *images.notes, _told(split)) if note]
+    return Dataset(
+        "image_folder", images.samples, labels, names, split, fingerprint=images.fingerprint(labels), paths=paths,
+        notes=tuple(notes), bits=images.bits,
+    )  # fmt: skip
+
+
+def classes_of(paths: Sequence[str], class_of: str, *, place: str) -> tuple[list[str], np.ndarray | None]:
+    """Return the class of each image, and the official split where the top folders are one.
+
+    Raises:
+        DataError: images lie in no class folder, or other folders lie beside those of a split.
+    """
     split = _official_split(paths, place)
     inner = paths if split is None else tuple(path.partition("/")[2] for path in paths)
     loose = [path for path, within in zip(paths, inner) if "/" not in within]
@@ -76,12 +98,7 @@ def image_folder(
         raise DataError(
             "each image of a split must lie in a class folder", value=_listed(loose), cure=cure, place=place
         )
-    labels, names = encode_labels([_class(path, class_of) for path in inner], place=place)
-    notes = [note for note in (left_out.sentence(), _skipped(len(files) - len(paths)), _told(split)) if note]
-    return Dataset(
-        "image_folder", images.samples, labels, names, split, fingerprint=images.fingerprint(labels), paths=paths,
-        notes=tuple(notes),
-    )  # fmt: skip
+    return [_class(path, class_of) for path in inner], split
 
 
 def _official_split(paths: Sequence[str], place: str) -> np.ndarray | None:
@@ -110,13 +127,9 @@ def _told(split: np.ndarray | None) -> str:
     return f"the top folders ({parts}) are read as the official split (protocol.test_classes: official)"
 
 
-def _skipped(count: int) -> str:
-    return f"{count} files that can't be decoded were left out (skip_corrupt)" if count else ""
-
-
 def _class(path: str, class_of: str) -> str:
     name = path.rpartition("/")[0] if class_of == "folder" else path.partition("/")[0]
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return shown_name(name)
 
 
 def _check(files: list[ImageFile], empty: list[str], *, allow_empty: bool, place: str) -> None:
@@ -133,8 +146,7 @@ def _check(files: list[ImageFile], empty: list[str], *, allow_empty: bool, place
 
 
 def _listed(names: list[str]) -> str:
-    shown = [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names[:20]]
-    return ", ".join(shown) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    return ", ".join(map(shown_name, names[:20])) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
 def scan(root: Path, *, place: str, left_out: LeftOut | None = None) -> tuple[list[ImageFile], list[str]]:

@@ -12,6 +12,7 @@ from typing import IO
 import numpy as np
 
 from mlcompare.data.dataset import Dataset, register_dataset
+from mlcompare.data.hints import nothing_there
 from mlcompare.data.labels import encode_labels
 from mlcompare.data.options import checked_path
 from mlcompare.errors import DataError, InvalidValueError
@@ -45,8 +46,9 @@ def idx(path: str, samples_per_class: int | None = None, test_samples_per_class:
                 f"`{name}` must be a whole number, 1 or more", value=f"{name}={count!r}", place=place
             )
     if not folder.is_dir():
-        got = "a file" if folder.exists() else "nothing there"
-        raise DataError("`path` must be a folder", value=got, cure="give the folder of the IDX files", place=place)
+        cure = "give the folder of the IDX files"
+        told = {"value": "a file", "cure": cure} if folder.exists() else nothing_there(folder, cure)
+        raise DataError("`path` must be a folder", place=place, **told)
     found = {(part, kind): _find(folder, part, kind) for part in PARTS for kind in ("images", "labels")}
     missing = [f"{part}-{kind}-idx{_dimensions(kind)}-ubyte" for (part, kind), file in found.items() if file is None]
     if missing:

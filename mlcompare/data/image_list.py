@@ -8,12 +8,13 @@ import stat
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from mlcompare.data.arrow_columns import column_labels
 from mlcompare.data.cache import ImageFile, cache_folders, cached_images, checked_cache
 from mlcompare.data.dataset import Dataset, register_dataset
-from mlcompare.data.images import checked_channels, checked_size
-from mlcompare.data.labels import checked_split, encode_labels
+from mlcompare.data.hints import nothing_there
+from mlcompare.data.images import checked_channels, checked_max_pixels, checked_size
+from mlcompare.data.labels import encode_labels
+from mlcompare.data.official_columns import is_flag, official_split, refuse_other_splits
 from mlcompare.data.options import checked_flag, checked_path
 from mlcompare.errors import DataError, InvalidValueError
 
@@ -28,18 +29,22 @@ def image_list(
     size: tuple[int, int] = (64, 64),
     channels: int = 3,
     skip_corrupt: bool = False,
+    max_pixels: int | None = None,
     cache: str | None = None,
 ) -> Dataset:
     """Images listed in a .csv or .parquet file with columns path, label and, optionally, split; decoded once.
 
-    Paths are relative to the list's folder and never lead out of it. Samples keep the order of the list; other
-    columns are left alone.
+    Paths are relative to the list's folder and never lead out of it. Samples keep the order of the list. Columns
+    `train`, `validation`, `test`, `is_query` or `is_gallery` of true and false are an official split too; other columns
+    are left alone, unless they hold a split under another name.
 
     Args:
         path: the list.
         size: height and width in pixels that each image is resized to.
         channels: 1 (grey) or 3 (colour).
         skip_corrupt: leave out files that can't be decoded.
+        max_pixels: how many pixels an image may have before it counts as corrupt, where Pillow's limit (179 million)
+            does not suit.
         cache: folder of the decoded images; by default .mlcompare-cache next to the list.
 
     Raises:
@@ -50,26 +55,34 @@ def image_list(
     file, place = checked_path(path, place="image_list"), f"image_list: {path}"
     size, channels = checked_size(size, place=place), checked_channels(channels, place=place)
     skip_corrupt = checked_flag("skip_corrupt", skip_corrupt, place=place)
+    max_pixels = checked_max_pixels(max_pixels, place=place)
     folders = cache_folders(file.resolve(), checked_cache(cache, place=place))
     readers = {".csv": _read_csv, ".parquet": _read_parquet}
     if file.suffix.lower() not in readers:
         raise InvalidValueError("`path` must end in .csv or .parquet", value=repr(file.name), place=place)
     if not file.is_file():
-        raise DataError("the file must exist", value="a folder" if file.is_dir() else "nothing there", place=place)
+        told = {"value": "a folder"} if file.is_dir() else nothing_there(file)
+        raise DataError("the file must exist", place=place, **told)
     table = readers[file.suffix.lower()](file, place)
     if not table["path"]:
         raise DataError("the list must name at least one image", value="none", place=place)
     encode_labels(table["label"], place=place)  # labels and split are checked before anything is decoded
-    split = checked_split(table["split"], len(table["path"]), place=place) if "split" in table else None
+    others = {name: values for name, values in table.items() if name not in (*NEEDED, "split")}
+    split, notes = official_split(table, len(table["path"]), place=place)
+    if split is None:
+        refuse_other_splits(others, place=place)
     files = located(file.resolve().parent, table["path"], place)
     images = cached_images(
         file.resolve().parent, files, size=size, channels=channels, folders=folders, skip_corrupt=skip_corrupt,
-        place=place,
+        max_pixels=max_pixels, place=place,
     )  # fmt: skip
     labels, names = encode_labels([table["label"][row] for row in images.rows], place=place)
     kept = None if split is None else split[images.rows]
     paths, fingerprint = tuple(files[row].path for row in images.rows), images.fingerprint(labels)
-    return Dataset("image_list", images.samples, labels, names, split=kept, fingerprint=fingerprint, paths=paths)
+    return Dataset(
+        "image_list", images.samples, labels, names, split=kept, fingerprint=fingerprint, paths=paths,
+        notes=(*notes, *images.notes), bits=images.bits,
+    )  # fmt: skip
 
 
 def _read_csv(file: Path, place: str) -> dict[str, Any]:
@@ -88,7 +101,7 @@ def _read_csv(file: Path, place: str) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         cure = "save it as comma-separated UTF-8 text"
         raise DataError("the list must be readable", value=str(error), cure=cure, place=place) from None
-    return {name: [row[names.index(name)] for row in rows] for name in (*NEEDED, "split") if name in names}
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
 
 
 def _read_parquet(file: Path, place: str) -> dict[str, Any]:
@@ -99,28 +112,27 @@ def _read_parquet(file: Path, place: str) -> dict[str, Any]:
         table_file = parquet.ParquetFile(file)
         names = table_file.schema_arrow.names
         _check_names(names, place)
-        table = table_file.read(columns=[name for name in (*NEEDED, "split") if name in names], use_threads=False)
-        columns = {name: table[name].to_pylist() for name in table.column_names}
+        wanted = [name for name in names if name in (*NEEDED, "split") or is_flag(name) or _is_text(table_file, name)]
+        table = table_file.read(columns=wanted, use_threads=False)
     except DataError:
         raise
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError("the file must be a whole .parquet", value=reason, place=place) from None
+    columns: dict[str, Any] = {name: table[name].to_pylist() for name in table.column_names}
     for row, value in enumerate(columns["path"]):
         if not isinstance(value, str):
             raise DataError("every path must be text", value=f"{value!r} in row {row}", place=place)
-    return {name: _as_rows(values) for name, values in columns.items()}
+    return {**columns, "label": column_labels(table["label"], place=place)}
 
 
-def _as_rows(values: list) -> list | np.ndarray:
-    """Keep what mixes types as objects, so that numpy doesn't turn a missing label into text."""
-    return values if len({type(value) for value in values}) == 1 and values[0] is not None else _objects(values)
+def _is_text(table_file: Any, name: str) -> bool:
+    """Whether a column may hold a split: text, or a dictionary of it."""
+    import pyarrow
 
-
-def _objects(values: list) -> np.ndarray:
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
+    kind, types = table_file.schema_arrow.field(name).type, pyarrow.types
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 
 
 def _check_names(names: list[str], place: str) -> None:

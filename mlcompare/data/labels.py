@@ -68,7 +68,7 @@ def _from_objects(array: np.ndarray, place: str) -> np.ndarray:
     kinds = {type(value) for value in array}
     if kinds <= {str}:
         return array.astype(str)
-    if kinds <= {int}:
+    if kinds <= {int} or kinds <= {bool}:
         return np.array(array.tolist())
     if kinds <= {float}:
         return array.astype(np.float64)

@@ -28,7 +28,7 @@ def checked_folder(path: object, inner: str, *, name: str) -> Path:
     Raises:
         InvalidValueError: the path is not text.
     """
-    root = checked_path(path, place=name).expanduser()
+    root = checked_path(path, place=name)
     return root if root.name == inner and not (root / inner).is_dir() else root / inner
 
 
@@ -105,7 +105,16 @@ def listed_images(
     if missing:
         got = f"{len(missing)} of {len(files)} missing: {', '.join(missing[:SHOWN])}{' …' * (len(missing) > SHOWN)}"
         raise DataError(f"every listed image must be in {root}", value=got, cure="unpack it again", place=place)
-    images = cached_images(root, files, size=size, channels=channels, folders=folders, skip_corrupt=False, place=place)
+    try:
+        images = cached_images(
+            root, files, size=size, channels=channels, folders=folders, skip_corrupt=False, place=place
+        )
+    except DataError as error:  # these readers leave nothing out, and let nothing larger in
+        cure = "unpack it again" if error.rule.startswith("every image") else error.cure
+        raise DataError(error.rule, value=error.value, cure=cure, place=place) from None
     labels, names = encode_labels(list(classes), place=place)
     split = np.where(np.fromiter(test, bool, len(labels)), "test", "train")
-    return Dataset(name, images.samples, labels, names, split, credit, images.fingerprint(labels))
+    return Dataset(
+        name, images.samples, labels, names, split, credit, images.fingerprint(labels), notes=images.notes,
+        bits=images.bits,
+    )  # fmt: skip

@@ -36,7 +36,7 @@ def omniglot(
         InvalidValueError: an option is out of its range.
         DataError: something is missing or broken.
     """
-    root, place = checked_path(path, place="omniglot").expanduser(), f"omniglot: {path}"
+    root, place = checked_path(path, place="omniglot"), f"omniglot: {path}"
     download = checked_flag("download", download, place=place)
     absent = [archive for name, archive in ARCHIVES.items() if not (root / name).is_dir()]
     ensure(root, tuple(ARCHIVES), absent, download=download, place=place)

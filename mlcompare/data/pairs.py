@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from mlcompare.data.dataset import Dataset
+from mlcompare.data.hints import nothing_there
 from mlcompare.data.images import read_image
 from mlcompare.data.insightface_bin import EncodedImages, read_bin
 from mlcompare.data.joined import joined_images
@@ -35,8 +37,9 @@ def read_pairs(path: str, dataset: Dataset) -> Pairs:
     """Read verification pairs: a ``.txt`` list over the dataset's own images, or a ``.bin`` that brings its images.
 
     A list is LFW's pairs.txt: a line ``folds pairs-of-each-kind`` (or only the latter, for one fold), then for each
-    fold the lines ``name n1 n2`` of one person, and ``name1 n1 name2 n2`` of two. Number 7 of Name is the image
-    ``Name/Name_0007`` or ``Name/7`` of the dataset, whatever its ending.
+    fold the lines ``name n1 n2`` of one person, and ``name1 n1 name2 n2`` of two, parted by tabs where a line has any
+    (names may then hold blanks), else by blanks. Number 7 of Name is the image ``Name/Name_0007`` or ``Name/7`` of the
+    dataset, whatever its ending.
 
     Args:
         dataset: with the names of its files (``image_folder``, ``image_list``); for a ``.bin`` what :func:`with_pairs`
@@ -101,9 +104,11 @@ def _decoded(encoded: EncodedImages, shape: tuple[int, ...], place: str) -> Iter
 def _checked(path: object) -> tuple[Path, str]:
     if not isinstance(path, str) or Path(path).suffix not in (".txt", ".bin"):
         raise InvalidValueError("`pairs` must be the path of a .txt or a .bin file", value=repr(path), place="pairs")
-    if not Path(path).is_file():
-        raise DataError("the file must exist", value="nothing there", place=f"pairs: {path}")
-    return Path(path), f"pairs: {path}"
+    file = Path(path).expanduser()
+    if not file.is_file():
+        told = {"value": "a folder"} if file.is_dir() else nothing_there(file)
+        raise DataError("the file must exist", place=f"pairs: {path}", **told)
+    return file, f"pairs: {path}"
 
 
 def _from_list(file: Path, dataset: Dataset, place: str) -> Pairs:
@@ -112,7 +117,7 @@ def _from_list(file: Path, dataset: Dataset, place: str) -> Pairs:
         raise DataError("the dataset must know the names of its files", value=dataset.name, cure=cure, place=place)
     rows = {_stem(path): row for row, path in enumerate(dataset.paths)}
     try:
-        lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [_words(line) for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         header = [int(value) for value in lines[0]]
     except (OSError, ValueError, IndexError):
         raise DataError(
@@ -127,20 +132,25 @@ def _from_list(file: Path, dataset: Dataset, place: str) -> Pairs:
         where = f"{place}:{number}"
         if len(words) not in (3, 4) or not all(word.isdecimal() for word in words[1::2] + words[2:][: len(words) == 3]):
             rule = "a line must be `name n1 n2` or `name1 n1 name2 n2`"
-            raise DataError(rule, value=" ".join(words)[:80], place=where)
+            cure = "part them by tabs where names hold blanks"
+            raise DataError(rule, value=" ".join(words)[:80], cure=cure, place=where)
         one, two = (words[0], words[1]), (words[0], words[2]) if len(words) == 3 else (words[2], words[3])
         found.append((_row(one, rows, where), _row(two, rows, where), len(words) == 3))
     a, b, same = (np.array(column) for column in zip(*found))
     return Pairs(a, b, same, np.repeat(np.arange(folds), 2 * each))
 
 
+def _words(line: str) -> list[str]:
+    return [word.strip() for word in line.strip().split("\t")] if "\t" in line.strip() else line.split()
+
+
 def _stem(path: str) -> str:
     parts = PurePosixPath(path).with_suffix("").parts
-    return "/".join(parts[-2:])
+    return unicodedata.normalize("NFC", "/".join(parts[-2:]))
 
 
 def _row(image: tuple[str, str], rows: dict[str, int], place: str) -> int:
-    name, number = image
+    name, number = unicodedata.normalize("NFC", image[0]), image[1]
     for stem in (f"{name}/{name}_{int(number):04d}", f"{name}/{int(number)}"):
         if stem in rows:
             return rows[stem]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -16,6 +17,8 @@ __all__ = ["PROTOCOLS", "Fold", "ProtocolKind", "Splits", "draw_splits"]
 
 ProtocolKind = Literal["class_disjoint", "closed_set", "verification_pairs"]
 PROTOCOLS: tuple[str, ...] = get_args(ProtocolKind)
+
+SHOWN = 3  # classes that a message names
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ def draw_splits(
     seed: int = 0,
     official: np.ndarray | None = None,
     pairs: Pairs | None = None,
+    names: Sequence[str] | None = None,
 ) -> Splits:
     """Draw the splits of a study.
 
@@ -94,6 +98,7 @@ def draw_splits(
         test_share: share of each class's samples that is sealed (``closed_set``).
         official: ``(N,)`` text; where ``closed_set`` finds ``test`` in it, that is the sealed part.
         pairs: pairs of rows (``verification_pairs``).
+        names: the name of each class, for messages.
 
     Raises:
         InvalidValueError: an argument is out of its range.
@@ -109,24 +114,26 @@ def draw_splits(
         raise InvalidValueError("`pairs` and `kind` must fit", value=f"kind={kind!r}", cure=cure)
     if pairs is not None:
         used = np.unique(np.concatenate([pairs.a, pairs.b]))
-        drawn, _ = _class_disjoint(labels, np.unique(labels[used]), folds, generator, official)
+        drawn, _ = _class_disjoint(labels, np.unique(labels[used]), folds, generator, official, names)
         placed = replace(pairs, a=np.searchsorted(used, pairs.a), b=np.searchsorted(used, pairs.b))
         content = [part.tolist() for part in (pairs.a, pairs.b, pairs.same, pairs.fold)]
         return Splits(kind, drawn, used, _hash(json.dumps(content), drawn, used), placed)
     if kind == "class_disjoint":
-        drawn, test = _class_disjoint(labels, test_classes, folds, generator, official)
+        drawn, test = _class_disjoint(labels, test_classes, folds, generator, official, names)
     else:
-        drawn, test = _closed_set(labels, test_share, folds, generator, official)
+        drawn, test = _closed_set(labels, test_share, folds, generator, official, names)
     return Splits(kind, drawn, test, _hash(kind, drawn, test))
 
 
 def _class_disjoint(
     labels: np.ndarray, test_classes: float | str | np.ndarray, folds: int, generator: np.random.Generator,
-    official: np.ndarray | None,
+    official: np.ndarray | None, names: Sequence[str] | None,
 ) -> tuple[tuple[Fold, ...], np.ndarray]:  # fmt: skip
     classes = generator.permutation(np.unique(labels))
     if isinstance(test_classes, np.ndarray) or test_classes == "official":
-        named = test_classes if isinstance(test_classes, np.ndarray) else _official_test_classes(labels, official)
+        named = (
+            test_classes if isinstance(test_classes, np.ndarray) else _official_test_classes(labels, official, names)
+        )
         of_test = np.isin(classes, named)
         sealed, rest = classes[of_test], classes[~of_test]
     elif isinstance(test_classes, str) or not 0 < test_classes < 1:
@@ -149,16 +156,27 @@ def _class_disjoint(
     return tuple(drawn), _rows(labels, sealed)
 
 
-def _official_test_classes(labels: np.ndarray, official: np.ndarray | None) -> np.ndarray:
+def _named(classes: Sequence[int] | np.ndarray, names: Sequence[str] | None) -> str:
+    """Name the first classes; by number where nobody gave their names."""
+    shown = ", ".join(repr(names[int(label)]) if names else str(label) for label in classes[:SHOWN])
+    return shown + ", …" * (len(classes) > SHOWN)
+
+
+def _official_test_classes(labels: np.ndarray, official: np.ndarray | None, names: Sequence[str] | None) -> np.ndarray:
     """Return the classes whose samples all belong to the official test split."""
     if official is None or not (official == "test").any():
         cure = "give a share, such as test_classes: 0.5"
-        raise DataError("official test classes need a dataset with an official split", value="none", cure=cure)
+        got = "none" if official is None else f"no row of {', '.join(np.unique(official))} is test"
+        if official is not None and (official == "validation").any():
+            cure += ", or write test where the split says validation"
+        raise DataError(
+            "official test classes need a dataset with an official split and a test part", value=got, cure=cure
+        )
     test, rest = np.unique(labels[official == "test"]), np.unique(labels[official != "test"])
     both = np.intersect1d(test, rest)
     if len(both):
         cure = "use kind: closed_set, or give a share of test classes"
-        got = f"{len(both)} of {len(np.union1d(test, rest))} classes in both parts"
+        got = f"{len(both)} of {len(np.union1d(test, rest))} classes in both parts: {_named(both, names)}"
         raise DataError("the official split must part classes, not samples", value=got, cure=cure)
     return test
 
@@ -168,8 +186,9 @@ def _rows(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 
 def _closed_set(
-    labels: np.ndarray, test_share: float, folds: int, generator: np.random.Generator, official: np.ndarray | None
-) -> tuple[tuple[Fold, ...], np.ndarray]:
+    labels: np.ndarray, test_share: float, folds: int, generator: np.random.Generator, official: np.ndarray | None,
+    names: Sequence[str] | None,
+) -> tuple[tuple[Fold, ...], np.ndarray]:  # fmt: skip
     if not 0 < test_share < 1:
         raise InvalidValueError("`0 < test_share < 1` must hold", value=f"test_share={test_share}")
     fixed = official is not None and bool((official == "test").any())
@@ -184,7 +203,7 @@ def _closed_set(
         if len(rest) < folds:
             raise DataError(
                 "each class must have a sample for each fold",
-                value=f"class {label}: {len(rest)} samples for {folds} folds",
+                value=f"class {_named([int(label)], names)}: {len(rest)} samples for {folds} folds",
                 cure="use fewer folds or drop small classes",
             )
         test.append(sealed)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mlcompare.data import Dataset, Splits
+from mlcompare.data.hints import hint
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, InvalidValueError, StoreError
 from mlcompare.export.standardized import Standardized, on_frozen
 from mlcompare.export.threshold import measure_threshold
 from mlcompare.export.winner import Winner, find_winner
 from mlcompare.files import publish_folder
+from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.study_data import study_dataset, study_splits
 from mlcompare.training.frozen import frozen_encoder, frozen_features
 from mlcompare.training.prepare import Standardizer
@@ -27,6 +29,7 @@ __all__ = ["CARD", "PROGRAM", "WEIGHTS", "Exported", "export_model"]
 
 CARD, WEIGHTS, PROGRAM = "card.json", "weights.pt", "model.pt2"
 FORMAT = 1
+READING = ("class_of", "skip_corrupt", "max_pixels")  # options of readers of images that `embed` reads by too
 RESAMPLED = {"orl_faces": "box"}  # how a reader reduced its images, where not bilinear
 
 
@@ -39,25 +42,29 @@ class Exported:
     notes: tuple[str, ...]
 
 
-def export_model(store: str | Path, loss: str, out: str | Path, *, far: float = 1e-3, fold: int = 0) -> Exported:
+def export_model(
+    store: str | Path, loss: str, out: str | Path, *, far: float = 1e-3, fold: int = 0, data: str | Path | None = None
+) -> Exported:
     """Write the encoder that a loss's selected setting trained to the folder ``out``, whole or not at all.
 
     Args:
         far: the false accept rate that the card's threshold keeps. The threshold is read off the validation samples of
             the fold, which the encoder never saw; what it does on the sealed test samples is stated beside it.
         fold: whose encoder; each fold has one, of the first seed.
+        data: where the study's data are now, if not where they were; their content is checked.
 
     Raises:
-        StoreError: the store is missing or unfinished, its dataset has changed, or ``out`` exists.
+        StoreError: the store is missing or unfinished, its dataset has moved or changed, or ``out`` exists.
         UnknownNameError: the study has no such loss.
         InvalidValueError: ``far`` or ``fold`` is out of its range.
     """
     if not 0 < far < 1:
         raise InvalidValueError("`0 < far < 1` must hold", value=f"far={far}", cure="1e-3 is usual")
-    store, out = Path(store), Path(out)
+    store, out = Path(store).expanduser(), Path(out).expanduser()
     if out.exists():
         raise StoreError("the folder must not exist yet", value="it does", cure="name another", place=str(out))
     winner = find_winner(store, loss, fold)
+    winner = winner if data is None else replace(winner, config=_moved(winner.config, data))
     dataset, splits = _data(winner, store)
     model = _model(winner, dataset, splits)
     threshold, notes = measure_threshold(model, dataset, splits, fold, far)
@@ -81,9 +88,10 @@ def export_model(store: str | Path, loss: str, out: str | Path, *, far: float = 
 
 def _data(winner: Winner, store: Path) -> tuple[Dataset, Splits]:
     """Read the study's dataset again: the standardisation and the threshold are measured on it."""
+    _check_present(winner.config, store)
     dataset = study_dataset(winner.config)
     if _trained_on(winner, dataset).fingerprint != winner.known["dataset"]:
-        cure = "bring the data (and the weights of a frozen encoder) back to what the study was run on"
+        cure = "say with --data PATH where the data are now, or bring them (and the weights of a frozen encoder) back"
         place = f"{store}: {winner.config.dataset.name}"
         raise StoreError("the dataset must be the study's", value="other contents", cure=cure, place=place)
     splits = study_splits(winner.config, dataset)
@@ -91,6 +99,28 @@ def _data(winner: Winner, store: Path) -> tuple[Dataset, Splits]:
         cure = "export with the version that ran the study"
         raise StoreError("the splits must be the study's", value="another draw", cure=cure, place=str(store))
     return dataset, splits
+
+
+def _moved(config: StudyConfig, data: str | Path) -> StudyConfig:
+    """Return the study with its data at another path."""
+    if "path" not in config.dataset.options:
+        cure = f"leave out --data: {config.dataset.name} brings its data"
+        raise InvalidValueError("--data needs a dataset with a path", value=str(data), cure=cure)
+    dump = config.model_dump()
+    dump["dataset"]["path"] = str(data)
+    return validated(dump, "--data")
+
+
+def _check_present(config: StudyConfig, store: Path) -> None:
+    """Say which of the files that a study names has moved, before a reader says what it thinks of nothing."""
+    named = {"protocol.pairs": config.protocol.pairs, "encoder.weights": config.encoder.weights}
+    for key, path in {"dataset.path": config.dataset.options.get("path"), **named}.items():
+        if isinstance(path, str) and not Path(path).expanduser().exists():
+            cure = "say where the data are now with --data PATH" if key == "dataset.path" else "bring the file back"
+            rule = f"{key} must be where it was when the study was run"
+            raise StoreError(
+                rule, value=f"nothing at {path}", cure="; ".join(filter(None, (hint(path), cure))), place=str(store)
+            )
 
 
 def _frozen(winner: Winner, dataset: Dataset) -> dict[str, Any]:
@@ -144,6 +174,7 @@ def _card(winner: Winner, dataset: Dataset, model: Standardized) -> dict[str, An
             "shape": list(dataset.sample_shape),
             "resample": RESAMPLED.get(dataset.name, "bilinear"),
             "range": "pixels from 0 to 255" if dataset.is_images else "as in the study's table",
+            **_reading(winner.config, dataset),
             "mean": model.mean.flatten().tolist(),
             "std": (1 / model.inverse).flatten().tolist(),
         },
@@ -153,6 +184,13 @@ def _card(winner: Winner, dataset: Dataset, model: Standardized) -> dict[str, An
         "splits": winner.known["splits"],
         "versions": winner.known["versions"],
     }
+
+
+def _reading(config: StudyConfig, dataset: Dataset) -> dict[str, Any]:
+    """What else decides how `embed` reads samples: names and order of columns, depth, options of the reader."""
+    options = {key: config.dataset.options[key] for key in READING if key in config.dataset.options}
+    told: dict[str, Any] = {"columns": None if dataset.columns is None else list(dataset.columns), "bits": dataset.bits}
+    return {key: value for key, value in (told | {"reading": options or None}).items() if value is not None}
 
 
 def _save_program(model: Standardized, shape: tuple[int, ...], path: Path) -> str | None:

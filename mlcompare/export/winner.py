@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlcompare.data.hints import hint
 from mlcompare.errors import InvalidValueError, StoreError, UnknownNameError, did_you_mean
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.journal import JOURNAL, read_journal
+from mlcompare.study.moved_paths import PLACES, with_places
 from mlcompare.study.store import STUDY
 from mlcompare.training.job import artifact_path, job_key
 
@@ -32,11 +34,11 @@ class Winner:
 
 def find_winner(store: Path, loss: str, fold: int) -> Winner:
     if not (store / STUDY).is_file():
-        cure = "check the path, or run a study first"
+        cure = hint(store) or "check the path, or run a study first"
         raise StoreError("a store holds study.json", value="none there", cure=cure, place=str(store))
     try:
         known = json.loads((store / STUDY).read_text(encoding="utf-8"))
-        config = validated(known["study"], str(store / STUDY))
+        config = with_places(validated(known["study"], str(store / STUDY)), known.get(PLACES) or {})
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise StoreError("study.json is readable", value=type(error).__name__, place=str(store / STUDY)) from None
     if loss not in config.losses:

@@ -85,10 +85,15 @@ def _hyperparameters(spec: Any) -> Table:
 
 
 def dataset_records(specs: list[Any]) -> list[dict[str, Any]]:
-    """Return one plain record for each spec; an option without a default has none."""
+    """Return one plain record for each spec: its options with their defaults, and which ones are needed."""
     empty = inspect.Parameter.empty
     return [
-        {"name": s.name, "summary": s.summary, "options": {k: None if v is empty else v for k, v in s.options.items()}}
+        {
+            "name": s.name,
+            "summary": s.summary,
+            "options": {key: None if value is empty else value for key, value in s.options.items()},
+            "needed": [key for key, value in s.options.items() if value is empty],
+        }
         for s in specs
     ]
 
@@ -97,7 +102,8 @@ def datasets_table(records: list[dict[str, Any]]) -> Table:
     """Return the listing: name, summary, options with their defaults."""
     table = Table("dataset", "what it is", "options")
     for record in records:
-        shown = "  ".join(f"{k}={'needed' if v is None else v}" for k, v in record["options"].items())
+        needed = record["needed"]
+        shown = "  ".join(f"{k}={'needed' if k in needed else v}" for k, v in record["options"].items())
         table.add_row(Text(record["name"]), Text(record["summary"]), Text(shown))
     return table
 

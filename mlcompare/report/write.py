@@ -37,7 +37,7 @@ __all__ = ["report_html", "write"]
 
 def write(stores: Sequence[Path], out: Path | None = None) -> Path:
     """Write the report; see :func:`mlcompare.report.write_report`."""
-    stores = [Path(store) for store in stores]
+    stores = [Path(store).expanduser() for store in stores]
     if not stores:
         raise InvalidValueError("a report needs a store", value="none", cure="name one, such as runs/faces-quickstart")
     twice = [store for i, store in enumerate(stores) if store.resolve() in {s.resolve() for s in stores[:i]}]

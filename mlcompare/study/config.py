@@ -215,6 +215,7 @@ def read_study(path: str | Path) -> StudyConfig:
     Raises:
         StudyFileError: with file and key, rule, value and cure.
     """
+    path = Path(path).expanduser()
     raw = read_yaml(path)
     for section, key in PATHS:
         values = raw.get(section)

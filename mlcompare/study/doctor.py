@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from mlcompare.data.hints import hint
 from mlcompare.errors import MLCompareError, StoreError
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.interim import unfinished
@@ -16,7 +17,7 @@ from mlcompare.study.journal import JOURNAL, read_journal
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.results_table import write_tables
 from mlcompare.study.store import STUDY, Store
-from mlcompare.tracking import Tracker, database_uri, replace_database
+from mlcompare.tracking import Tracker, artifacts_address, database_uri, replace_database, strayed
 from mlcompare.tracking.dashboard import shared_views
 from mlcompare.tracking.study_runs import describe, run_identities, runs_of
 
@@ -28,7 +29,7 @@ def _study(store: Path) -> tuple[StudyConfig, dict[str, Any]]:
         fingerprint = json.loads((store / STUDY).read_text(encoding="utf-8"))
         return validated(fingerprint["study"], str(store / STUDY)), fingerprint
     except FileNotFoundError:
-        cure = "check the path"
+        cure = hint(store) or "check the path"
         raise StoreError("a store holds study.json", value="none there", cure=cure, place=str(store)) from None
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, MLCompareError):
@@ -36,12 +37,13 @@ def _study(store: Path) -> tuple[StudyConfig, dict[str, Any]]:
         raise StoreError("study.json is readable", value=type(error).__name__, place=str(store / STUDY)) from None
 
 
-def check_store(store: Path) -> list[str]:
+def check_store(store: str | Path) -> list[str]:
     """Return one line for each thing checked; a line that starts with ``fault`` names something to fix.
 
     Raises:
         StoreError: there is no store, or its journal is damaged.
     """
+    store = Path(store).expanduser()
     config, _ = _study(store)
     records = read_journal(store / JOURNAL)
     jobs = [r for r in records if r["type"] == "job"]
@@ -54,6 +56,11 @@ def check_store(store: Path) -> list[str]:
     left = unfinished(config, records)
     lines += [f"unfinished: {left}; `mlcompare run` with this store finishes it"] if left else []
     lines += [_check_database(store / name) for name in ("mlflow.db", "optuna.db")]
+    lines += [
+        f"fault: mlflow.db has its artifacts at {place}: the store was moved or copied; its `mlcompare dashboard`, its "
+        "next run or --rebuild puts that right"
+        for place in strayed(store / "mlflow.db", artifacts_address(store))
+    ]
     for name in ("results.parquet", "per_class.parquet"):
         lines.append(f"ok: {name}" if (store / name).is_file() else f"missing: {name}; --rebuild makes it")
     return lines
@@ -73,12 +80,13 @@ def _check_database(path: Path) -> str:
     return f"ok: {path.name}" if verdict == "ok" else f"fault: {path.name}: {verdict}; --rebuild makes it anew"
 
 
-def rebuild_views(store: Path) -> str:
+def rebuild_views(store: str | Path) -> str:
     """Make tables, MLflow's and Optuna's databases anew from the journal; return what was made.
 
     Raises:
         StoreError: a coordinator holds the store, or the journal is damaged.
     """
+    store = Path(store).expanduser()
     config, fingerprint = _study(store)
     with Store(store) as opened:
         shutil.rmtree(store / "artifacts" / "mlflow", ignore_errors=True)

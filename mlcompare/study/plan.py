@@ -24,6 +24,7 @@ from mlcompare.losses.compose import LossEntry
 from mlcompare.search.space import Space
 from mlcompare.study.config import StudyConfig
 from mlcompare.study.metric_checks import check_measurable, check_metric_names
+from mlcompare.study.moved_paths import PLACES, places_of
 from mlcompare.study.places import section
 from mlcompare.study.plan_checks import check_augment, check_baselines, check_names, check_trainer
 from mlcompare.study.spaces import LossPlan, check_batch, fit_losses, plan_losses
@@ -177,9 +178,11 @@ class StudyPlan:
         return "; ".join(parts)
 
     def fingerprint(self) -> dict[str, Any]:
-        """What decides the numbers: a store belongs to one fingerprint."""
+        """What decides the numbers, and where it lies: a store belongs to one fingerprint, wherever that is."""
+        study = self.config.model_dump(mode="json")
         return {
-            "study": self.config.model_dump(mode="json"),
+            "study": study,
+            **({PLACES: places} if (places := places_of(study)) else {}),
             "dataset": self.data.dataset.fingerprint,
             "splits": self.data.splits.hash,
             **({"validation_samples": drawn} if (drawn := sample_hash(self.data.splits)) else {}),

@@ -128,7 +128,7 @@ def run_study(
     config = config.replaced(trials=trials, steps=steps, seeds=seeds)
     elsewhere = executor == "ray" and gpus_per_job and device == "auto"  # this machine may have no GPU of its own
     plan = make_plan(config, place=place, device="cuda" if elsewhere else resolve_device(device))
-    path = Path(store) if store is not None else default_store(config.name)
+    path = Path(store).expanduser() if store is not None else default_store(config.name)
     plan = replace(plan, scratch=(path / ".cache" / "checkpoints").resolve())
     jobs = create_executor(
         executor, plan.data, workers=workers, folder=path / ".cache", device=plan.device, threads=plan.threads,

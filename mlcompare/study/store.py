@@ -16,6 +16,7 @@ from mlcompare.errors import StoreError
 from mlcompare.files import make_folder, write_atomically
 from mlcompare.study.config import with_defaults
 from mlcompare.study.journal import JOURNAL, Journal
+from mlcompare.study.moved_paths import is_respelled
 
 __all__ = ["STUDY", "Store"]
 
@@ -33,7 +34,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self._lock = self._acquire()
         try:
             self._journal = Journal(self.path / JOURNAL)
@@ -72,7 +73,8 @@ class Store:
     def claim(self, fingerprint: Mapping[str, Any], *, extend: bool = False) -> bool:
         """Bind the store to a study; return whether it already was (so this is a resume).
 
-        A key that study files didn't have yet when the store was made stands at its default.
+        A key that study files didn't have yet when the store was made stands at its default. Paths may be written in
+        another way, or lead elsewhere, to the same content: the store then notes where it lies now.
 
         Raises:
             StoreError: it belongs to a study that differs; the message names the first differences.
@@ -90,8 +92,11 @@ class Store:
             cure = "move the store away and start anew"
             raise StoreError("study.json is JSON", value="garbage", cure=cure, place=str(path)) from None
         wanted = json.loads(json.dumps(fingerprint))
-        changes = _differences(_completed(known), _completed(wanted))
+        found = _differences(_completed(known), _completed(wanted))
+        changes = [change for change in found if not is_respelled(change, known, wanted)]
         if not changes:
+            if found:
+                self._write_study(fingerprint)
             return True
         refused = [change for change in changes if not (extend and _extends(change))]
         if refused:

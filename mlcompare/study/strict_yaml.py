@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from mlcompare.data.hints import hint
 from mlcompare.errors import StudyFileError
 
 __all__ = ["read_yaml"]
@@ -55,7 +56,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         cure = "check the path, or start from studies/quickstart.yaml"
-        raise StudyFileError("the file must exist", value="none there", cure=cure, place=str(path)) from None
+        raise StudyFileError(
+            "the file must exist", value="none there", cure=hint(path) or cure, place=str(path)
+        ) from None
     except UnicodeDecodeError:
         raise StudyFileError("a study file is UTF-8 text", value="other bytes", place=str(path)) from None
     except OSError as error:

@@ -32,7 +32,7 @@ def protocol_splits(config: StudyConfig, dataset: Dataset) -> Splits:
     options = config.protocol.model_dump()
     path = options.pop("pairs")
     pairs = None if path is None else read_pairs(path, dataset)
-    return draw_splits(dataset.labels, official=dataset.split, pairs=pairs, **options)
+    return draw_splits(dataset.labels, official=dataset.split, pairs=pairs, names=dataset.class_names, **options)
 
 
 def corrupted_splits(config: StudyConfig, dataset: Dataset, splits: Splits) -> Splits:

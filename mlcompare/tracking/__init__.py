@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlcompare.tracking.address import check_address
+from mlcompare.tracking.artifacts_home import artifacts_address, strayed
 from mlcompare.tracking.database import database_uri, local_uri, replace_database
 from mlcompare.tracking.records import Run
 from mlcompare.tracking.server import server_command
@@ -13,10 +14,12 @@ __all__ = [
     "Blank",
     "Run",
     "Tracker",
+    "artifacts_address",
     "check_address",
     "database_uri",
     "lay_empty",
     "local_uri",
     "replace_database",
     "server_command",
+    "strayed",
 ]

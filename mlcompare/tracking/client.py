@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlcompare.tracking.artifacts_home import bring_home
 from mlcompare.tracking.database import lighten_commits, local_path, share
 from mlcompare.tracking.records import CONTEXT, ENDED, IDENTITY_TAG, KEY_TAG, Experiment, Run, dataset_fields
 from mlcompare.tracking.template import Blank
@@ -40,6 +41,7 @@ class ClientWriter:
         path = local_path(uri)
         if path is not None:
             lighten_commits(path)
+            bring_home(path, experiment.location() or "")
         self._client = MlflowClient(tracking_uri=uri)
         if path is not None:
             share(path)

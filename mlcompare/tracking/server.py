@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mlcompare.errors import StoreError
+from mlcompare.tracking.artifacts_home import artifacts_address, bring_home
 from mlcompare.tracking.database import local_uri
 
 __all__ = ["server_command"]
@@ -15,12 +16,15 @@ __all__ = ["server_command"]
 def server_command(store: Path, host: str, port: int) -> tuple[list[str], dict[str, str]]:
     """Return the command and environment of a light MLflow server over a store.
 
+    The database of a store that was moved or copied is told where its artifacts are now.
+
     Raises:
         StoreError: the store has no runs to show.
     """
     if not (store / "mlflow.db").is_file():
         cure = "run a study first, or rebuild it with `mlcompare doctor --rebuild`"
         raise StoreError("the store must hold mlflow.db", value="none there", cure=cure, place=str(store))
+    bring_home(store / "mlflow.db", artifacts_address(store))
     command = [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", local_uri(store), "--host", host,
         "--port", str(port), "--workers", "1",

@@ -75,9 +75,12 @@ def run_identities(fingerprint: Mapping[str, Any]) -> dict[str, str]:
     ``fingerprint`` is a store's, its study with every key that study files have.
 
     Two stores share an identity where the same key stands for the same training. What ``--extend`` may change is left
-    out: more trials, seeds or losses are the same study.
+    out: more trials, seeds or losses are the same study; and so is how a path is written, for its content is told.
     """
-    study = fingerprint["study"]
+    study = dict(fingerprint["study"])
+    study["protocol"] = {**study["protocol"], "pairs": None}  # the splits are theirs
+    if study["encoder"].get("weights") is not None:
+        study["encoder"] = {**study["encoder"], "weights": fingerprint.get("weights")}  # frozen: the dataset is theirs
     search = {key: value for key, value in study["search"].items() if key != "trials"}
     parts = {key: study[key] for key in ("protocol", "corruption", "encoder", "training")}
     parts |= {"search": search, "dataset": fingerprint["dataset"], "splits": fingerprint["splits"]}

@@ -53,7 +53,7 @@ def frozen_features(
         with torch_threads(threads):
             features = embed(body, standardize, dataset.samples).flatten(1).cpu().numpy()
         _write(file, features)
-    return replace(dataset, samples=features, fingerprint=identity)
+    return replace(dataset, samples=features, fingerprint=identity, columns=None)
 
 
 def frozen_encoder(

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from mlcompare.data.hints import nothing_there
 from mlcompare.errors import DataError
 
 __all__ = ["Statistics", "load_weights", "read_weights"]
@@ -33,7 +34,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], Statistics | None
             raise TypeError("a state dict maps names to tensors")
     except FileNotFoundError:
         cure = "give a state dict (.pt), or a folder that `mlcompare export` wrote"
-        raise DataError("the weights must exist", value="nothing there", cure=cure, place=str(file)) from None
+        raise DataError("the weights must exist", place=str(file), **nothing_there(path, cure)) from None
     except Exception as error:  # torch, pickle, zipfile and a broken card each have errors of their own
         value = f"{type(error).__name__}: {error}".splitlines()[0]
         cure = "save it with torch.save(module.state_dict(), file)"

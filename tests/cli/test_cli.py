@@ -203,6 +203,11 @@ def test_listings(capsys) -> None:
     assert out.startswith("@")
     _, out, _ = call(capsys, "datasets")
     assert "orl_faces" in out
+    _, out, _ = call(capsys, "datasets", "--format", "json")
+    readers = {record["name"]: record for record in json.loads(out)}
+    assert readers["image_folder"]["needed"] == ["path"], "an option whose default is none is not needed"
+    assert {"max_pixels", "skip_corrupt"} <= readers["image_folder"]["options"].keys()
+    assert readers["features"]["options"]["ignore"] == []
 
 
 def test_an_unfinished_study_is_named_everywhere(folder: Path, tmp_path: Path, capsys) -> None:

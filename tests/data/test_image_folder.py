@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlcompare.data import cache, load_dataset
+from mlcompare.data import cache, image_reader, load_dataset
 from mlcompare.errors import DataError, InvalidValueError
 
 
@@ -98,7 +98,7 @@ def test_what_is_wrong_with_the_folder_is_named(animals: Path) -> None:
 
 def test_the_second_open_neither_decodes_nor_hashes(animals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_dataset("image_folder", path=str(animals))
-    monkeypatch.setattr(cache, "read_image", lambda *_a, **_k: pytest.fail("decoded again"))
+    monkeypatch.setattr(image_reader, "decode", lambda *_a, **_k: pytest.fail("decoded again"))
     monkeypatch.setattr("mlcompare.data.Dataset._hash", lambda _self: pytest.fail("hashed again"))
     monkeypatch.setattr(cache, "IN_MEMORY", 10)
     second = load_dataset("image_folder", path=str(animals))

@@ -197,6 +197,15 @@ def test_what_is_missing_or_broken_is_named(tmp_path: Path) -> None:
     refused("omniglot", "must lie in images_background/alphabet/character, got images_background/stray.png")
 
 
+def test_a_broken_image_is_unpacked_again(tmp_path: Path) -> None:
+    make_cub(tmp_path, classes=4)
+    broken = next(path for path in (tmp_path / "CUB_200_2011" / "images").rglob("*") if path.is_file())
+    broken.write_bytes(b"cut")
+    with pytest.raises(DataError, match=r"no image that Pillow knows.*unpack it again") as error:
+        load_dataset("cub200", path=str(tmp_path), size=4)
+    assert "skip_corrupt" not in str(error.value), "this reader has no such option"
+
+
 def test_a_download_is_unpacked_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_cub(tmp_path / "there")
     with tarfile.open(tmp_path / "CUB_200_2011.tgz", "w:gz") as out:

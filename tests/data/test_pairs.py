@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 import tracemalloc
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -245,3 +246,21 @@ def test_many_images_are_mapped_and_decoded_once(tmp_path: Path, monkeypatch) ->
     with pytest.raises(pytest.fail.Exception):
         with_pairs(digits, str(tmp_path / "y.bin"))
     assert len(list((tmp_path / "cache/mlcompare").iterdir())) == 1, "nothing half-written is left"
+
+
+def test_names_may_hold_blanks_where_tabs_part_them(tmp_path: Path) -> None:
+    for name in ("Ann Lee", "Bob  2", unicodedata.normalize("NFD", "Zoë 3")):
+        for photo in (1, 2):
+            file = tmp_path / "faces" / name / f"{name}_{photo:04d}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), photo).save(file)
+    data = load_dataset("image_folder", path=str(tmp_path / "faces"), size=8, channels=1)
+    (tmp_path / "pairs.txt").write_text("1\t1\nAnn Lee\t1\t2\nBob  2\t1\tZoë 3\t2\n")
+    pairs = read_pairs(str(tmp_path / "pairs.txt"), data)
+    named = [(data.paths[a].split("/")[0], data.paths[b].split("/")[0]) for a, b in zip(pairs.a, pairs.b)]
+    assert [tuple(unicodedata.normalize("NFC", name) for name in pair) for pair in named] == [
+        ("Ann Lee", "Ann Lee"), ("Bob  2", "Zoë 3"),
+    ]  # fmt: skip
+    (tmp_path / "pairs.txt").write_text("1 1\nAnn Lee 1 2\nBob  2 1 Zoë 3 2\n")
+    with pytest.raises(DataError, match="part them by tabs"):
+        read_pairs(str(tmp_path / "pairs.txt"), data)

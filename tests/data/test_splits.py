@@ -71,3 +71,18 @@ def test_closed_set_takes_the_official_test_split() -> None:
 def test_bad_protocols_are_refused(arguments: dict, error: type) -> None:
     with pytest.raises(error, match="got"):
         draw_splits(labels_of(10, 6), **arguments)
+
+
+def test_classes_are_called_by_their_names() -> None:
+    labels, names = np.array([0] * 6 + [1] * 6 + [2] * 2), ("ant", "bee", "größe")
+    with pytest.raises(DataError, match="class 'größe': 1 samples for 3 folds"):
+        draw_splits(labels, kind="closed_set", folds=3, names=names)
+    official = np.array(["train", "test"] * 7)
+    with pytest.raises(DataError, match=r"3 of 3 classes in both parts: 'ant', 'bee', 'größe'"):
+        draw_splits(labels, test_classes="official", official=official, names=names)
+
+
+def test_an_official_validation_part_is_no_test_part() -> None:
+    official = np.array(["train"] * 8 + ["validation"] * 8)
+    with pytest.raises(DataError, match="write test where the split says validation"):
+        draw_splits(np.repeat(np.arange(4), 4), test_classes="official", official=official)
