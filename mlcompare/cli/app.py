@@ -16,7 +16,6 @@ app = typer.Typer(
     name="mlcompare",
     help="Fair, tuned comparison of metric-learning and classification-margin losses.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

@@ -140,7 +140,10 @@ class SumLoss(Loss):
     @property
     def class_weights(self) -> Tensor | None:
         """Those of the first term that owns a head."""
-        return next((term.class_weights for term in self.terms if hasattr(term, "class_weights")), None)
+        for term in self.terms:  # a plain loop: torch.compile of torch 2.6 can't follow `next`
+            if hasattr(term, "class_weights"):
+                return term.class_weights
+        return None
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Return the class scores ``(B, C)`` of the first term that owns a head."""

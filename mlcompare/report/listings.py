@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from typing import Any
 
 from rich.console import Group
@@ -10,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 __all__ = [
-    "dataset_records", "datasets_table", "loss_page", "loss_records", "losses_table", "record_page", "record_rows",
-    "records_table",
+    "dataset_records", "datasets_table", "keys_table", "loss_page", "loss_records", "losses_table", "record_page",
+    "record_rows", "records_table",
 ]  # fmt: skip
 
 
@@ -105,6 +106,16 @@ def datasets_table(records: list[dict[str, Any]]) -> Table:
         needed = record["needed"]
         shown = "  ".join(f"{k}={'needed' if k in needed else v}" for k, v in record["options"].items())
         table.add_row(Text(record["name"]), Text(record["summary"]), Text(shown))
+    return table
+
+
+def keys_table(records: list[dict[str, Any]]) -> Table:
+    """Return the keys of a study file: what each takes, its default, and what it means."""
+    table = Table("key", "what it takes", "default", "what it is")
+    for record in records:
+        default = record["default"]
+        shown = default if isinstance(default, str) else "" if default is None else json.dumps(default)
+        table.add_row(*(Text(text) for text in (record["key"], record["takes"], shown, record["description"])))
     return table
 
 

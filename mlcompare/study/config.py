@@ -4,54 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from mlcompare.data.splits import ProtocolKind
-from mlcompare.encoders import get_encoder_spec
-from mlcompare.errors import MLCompareError, StudyFileError, UnknownNameError, did_you_mean
+from mlcompare.errors import MLCompareError, StudyFileError, did_you_mean
+from mlcompare.study.sections import (
+    Baselines,
+    CorruptionSection,
+    Dataset,
+    Encoder,
+    EncoderSection,
+    FinalConfig,
+    ProtocolConfig,
+    SearchConfig,
+    Section,
+    Trainer,
+)
 from mlcompare.study.strict_yaml import read_yaml
-from mlcompare.training import EncoderConfig, TrainingConfig
+from mlcompare.training import TrainingConfig
 
-__all__ = ["FinalConfig", "ProtocolConfig", "SearchConfig", "StudyConfig", "read_study", "validated", "with_defaults"]
+__all__ = ["StudyConfig", "read_study", "validated", "with_defaults"]
 
 PATHS = (("dataset", "path"), ("protocol", "pairs"), ("encoder", "weights"))
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-def _test_classes(value: Any) -> float | str:
-    if value != "official" and not (isinstance(value, float) and 0 < value < 1):
-        raise ValueError("must be a share between 0 and 1, or official")
-    return value
-
-
-class ProtocolConfig(_Frozen):
-    """``protocol:`` who trains, who validates, who is sealed."""
-
-    kind: ProtocolKind = "class_disjoint"
-    test_classes: Annotated[Any, AfterValidator(_test_classes)] = 0.5
-    test_share: float = Field(0.2, gt=0, lt=1)
-    folds: int = Field(4, ge=2, le=100)
-    pairs: str | None = None
-    seed: int = Field(0, ge=0)
-
-
-class CorruptionSection(_Frozen):
-    """``corruption:`` wrong labels and a long tail in the training samples of every fold, and nowhere else."""
-
-    label_noise: float = Field(0.0, ge=0, lt=1)
-    imbalance: float = Field(1.0, ge=1, allow_inf_nan=False)
-    seed: int = Field(0, ge=0)
-
-
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
 
 
 def _mapped(value: Any) -> Any:
@@ -60,138 +36,34 @@ def _mapped(value: Any) -> Any:
     return value
 
 
-def _baselines(value: Any) -> Any:
-    if value == "none":
-        return ()
-    return tuple(value) if isinstance(value, list) else value
-
-
-class TrainerSection(_Frozen):
-    """``trainer:`` a registered training loop, and its options."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-    name: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-
-class HeadSection(_Frozen):
-    """``encoder.head:`` what is trained on the features of a frozen encoder: a registered encoder of features."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-    name: str = "linear"
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-
-class EncoderSection(_Frozen):
-    """``encoder:`` a registered name, the embedding dimension, and the encoder's own options.
-
-    Without ``embedding_dim``, the encoder's usual one. Training starts from ``weights`` where they are given.
-    ``frozen`` encoders embed the dataset once, and a ``head`` is trained on their features; ``embedding_dim`` is the
-    head's.
-    """
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-    name: str = "conv4"
-    embedding_dim: int = Field(64, ge=1, le=100_000)
-    frozen: bool = False
-    weights: str | None = None
-    head: Annotated[HeadSection | None, BeforeValidator(_named)] = None
-
-    @property
-    def trained(self) -> EncoderConfig:
-        """What is trained: the encoder, or the head on a frozen one."""
-        if self.frozen:
-            head = self.head or HeadSection()
-            return EncoderConfig(head.name, self.embedding_dim, head.options)
-        return EncoderConfig(self.name, self.embedding_dim, self.options, self.weights)
-
-    @model_validator(mode="after")
-    def _only_frozen_has_a_head(self) -> EncoderSection:
-        if not self.frozen and self.head is not None:
-            raise ValueError("`head` needs `frozen: true`")
-        return self
-
-    @model_validator(mode="before")
-    @classmethod
-    def _usual_dimension(cls, value: Any) -> Any:
-        if not isinstance(value, dict) or {"embedding_dim", "frozen"} & value.keys():
-            return value
-        if not isinstance(value.get("name"), str):
-            return value
-        with suppress(UnknownNameError):  # the plan names it
-            return {**value, "embedding_dim": get_encoder_spec(value["name"]).embedding_dim}
-        return value
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-
-class SearchConfig(_Frozen):
-    """``search:`` the budget, the same for every loss.
-
-    A training is scored on at most ``validation_samples`` rows of its fold
-    (:func:`~mlcompare.data.validation_sample.sample_rows`), drawn once for the study. ``racing`` stops settings that
-    are clearly behind: before further ``folds`` (or true), or along the ``steps`` of a population's trainings.
-    """
-
-    trials: int = Field(20, ge=1, le=100_000)
-    parallel: int = Field(2, ge=1, le=10_000)
-    objective: str = "map_at_r"
-    startup_trials: int | None = Field(None, ge=0)
-    seed: int = Field(0, ge=0)
-    racing: Annotated[bool | Literal["folds", "steps"], Field(union_mode="left_to_right")] = False
-    validation_samples: int = Field(5000, ge=2)
-    space: dict[str, Any] = Field(default_factory=dict)
-
-
-class FinalConfig(_Frozen):
-    """``final:`` how often selected and default settings are retrained on each fold."""
-
-    seeds: int = Field(2, ge=1, le=1000)
-    metrics: Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)] = ()
-
-
-class DatasetSection(_Frozen):
-    """``dataset:`` a registered name and the reader's options."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
-    name: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-
-class StudyConfig(_Frozen):
+class StudyConfig(Section):
     """A whole study file.
-
-    ``baselines`` are those of :func:`~mlcompare.training.register_baseline`: a list of names, ``none``, or, where the
-    key is left out, all that suit the dataset.
 
     >>> StudyConfig(name="tiny", dataset="digits", losses={"cosface": None}).search.trials
     20
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
-    question: str = ""
-    decision_rule: str = ""
-    dataset: Annotated[DatasetSection, BeforeValidator(_named)]
-    protocol: ProtocolConfig = ProtocolConfig()
-    corruption: CorruptionSection = CorruptionSection()
-    encoder: Annotated[EncoderSection, BeforeValidator(_named)] = EncoderSection()
-    training: TrainingConfig = TrainingConfig()
-    trainer: Annotated[TrainerSection | None, BeforeValidator(_named)] = None
-    search: SearchConfig = SearchConfig()
-    final: FinalConfig = FinalConfig()
-    baselines: Annotated[tuple[str, ...] | None, BeforeValidator(_baselines)] = None
-    losses: Annotated[dict[str, Any], BeforeValidator(_mapped)]
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        description="what its store and its report are called",
+        examples=["my-faces"],
+    )
+    question: str = Field("", description="what the study is to answer; the report opens with it")
+    decision_rule: str = Field("", description="what counts as an answer, written before the run")
+    dataset: Dataset = Field(description="the images or features, and their labels")
+    protocol: ProtocolConfig = Field(ProtocolConfig(), description="who trains, who validates, who is sealed")
+    corruption: CorruptionSection = Field(
+        CorruptionSection(), description="wrong labels and a long tail, in training samples only"
+    )
+    encoder: Encoder = Field(EncoderSection(), description="images or features → embeddings")
+    training: TrainingConfig = Field(TrainingConfig(), description="how every loss is trained alike")
+    trainer: Trainer = Field(None, description="a training loop of one's own; mlcompare's unless given")
+    search: SearchConfig = Field(SearchConfig(), description="the budget, the same for every loss")
+    final: FinalConfig = Field(FinalConfig(), description="selected and default settings, trained again and tested")
+    baselines: Baselines = Field(None, description="names of baselines, or none; left out: all that suit the dataset")
+    losses: Annotated[dict[str, Any], BeforeValidator(_mapped)] = Field(
+        description="a line for each loss: empty, or what is fixed or searched of it"
+    )
 
     @model_validator(mode="after")
     def _some_losses(self) -> StudyConfig:

@@ -11,10 +11,15 @@ __all__ = ["DEFAULT_LR", "PRECISIONS", "TrainingConfig"]
 
 DEFAULT_LR = 1e-3
 PRECISIONS = ("float32", "bfloat16")
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-def _as_tuple(value: Any) -> Any:
+def registered(kind: str) -> dict[str, Any]:
+    """Return what a schema notes of a text that names something registered: of which kind."""
+    return {"registered": kind}
+
+
+def as_tuple(value: Any) -> Any:
+    """Return a list as a tuple, anything else as it is."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -25,22 +30,7 @@ def _as_preset(value: Any) -> Any:
 class TrainingConfig(BaseModel):
     """Numbers and names of a training; what a study searches (``lr``) overrides them trial by trial.
 
-    Args:
-        lr: the encoder's learning rate; ``None`` is 1e-3, and in a study file: searched.
-        head_lr_ratio: multiplies the learning rate for the loss's own weights (class weights, proxies, β); ``None`` is
-            1, and in a study file: searched for every loss that has such weights.
-        head_weight_decay: the weight decay of the loss's own weights; ``None`` is ``weight_decay``, and in a study
-            file: searched likewise.
-        schedule: a registered schedule; ``step`` multiplies by ``step_factor`` at each of ``milestones``, shares of
-            the training. The rate rises linearly over the share ``warmup`` first. Both run over all steps, not over
-            each stage of a staged loss.
-        augment: augmentations and their strengths, or the name of a preset.
-        evaluations: how often validation is measured along the way: at so many steps, evenly spread, the last one the
-            end. 0 leaves it at the end of a search's trainings.
-        select: which weights are scored and kept: ``last``, or those of the measured step with the ``best`` validation
-            value (of the last stage, where a loss has stages; the first of equals).
-        precision: with ``bfloat16`` the encoder trains under autocast: faster where the processor has such units
-            (GPUs, AMX), slower elsewhere; losses, weights and evaluation stay in float32.
+    The fields' descriptions say what each is (``mlcompare schema --format table``).
 
     >>> TrainingConfig(steps=10).optimizer
     'adamw'
@@ -48,24 +38,51 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    steps: Count = 100
-    classes_per_batch: Count = 8
-    samples_per_class: Count = 4
-    sampler: str = "pk"
-    optimizer: str = "adamw"
-    lr: Annotated[float | None, Field(gt=0)] = None
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    head_lr_ratio: Annotated[float | None, Field(gt=0)] = None
-    head_weight_decay: Annotated[float | None, Field(ge=0)] = None
-    schedule: str = "constant"
-    milestones: Annotated[tuple[float, ...], BeforeValidator(_as_tuple)] = (0.6, 0.8)
-    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    augment: Annotated[Mapping[str, Any], BeforeValidator(_as_preset)] = Field(default_factory=dict)
-    evaluations: Annotated[int, Field(ge=0, le=1000)] = 5
-    select: Literal["last", "best"] = "last"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    steps: int = Field(100, ge=1, le=1_000_000, description="optimiser steps of each training")
+    classes_per_batch: int = Field(8, ge=1, le=1_000_000, description="P, classes in a batch")
+    samples_per_class: int = Field(
+        4, ge=1, le=1_000_000, description="K, samples of each; a study searches K at the size P × K unless told not to"
+    )
+    sampler: str = Field("pk", description="how batches are drawn", json_schema_extra=registered("samplers"))
+    optimizer: str = Field("adamw", description="of all weights", json_schema_extra=registered("optimizers"))
+    lr: float | None = Field(
+        None, gt=0, description="the encoder's learning rate; left out: searched by a study, 1e-3 elsewhere"
+    )
+    weight_decay: float = Field(1e-4, ge=0, description="of the encoder's weights")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of optimisers that have one")
+    head_lr_ratio: float | None = Field(
+        None, gt=0,
+        description="multiplies lr for the loss's own weights (class weights, proxies, β); left out: searched by a "
+        "study for every loss that has such weights, 1 elsewhere",
+    )  # fmt: skip
+    head_weight_decay: float | None = Field(
+        None, ge=0,
+        description="weight decay of the loss's own weights; left out: searched likewise, weight_decay elsewhere",
+    )  # fmt: skip
+    schedule: str = Field(
+        "constant",
+        description="of the learning rate over the training, all stages together",
+        json_schema_extra=registered("schedules"),
+    )
+    milestones: Annotated[tuple[float, ...], BeforeValidator(as_tuple)] = Field(
+        (0.6, 0.8), description="shares of the training at which the schedule step multiplies the rate"
+    )
+    step_factor: float = Field(0.1, gt=0, le=1, description="by what it multiplies it")
+    warmup: float = Field(0.0, ge=0, lt=1, description="the share of the training over which the rate rises from 0")
+    augment: Annotated[
+        Mapping[str, Any], BeforeValidator(_as_preset, json_schema_input_type=str | Mapping[str, Any])
+    ] = Field(default_factory=dict, description="augmentations and their strengths, or the name of a preset")
+    evaluations: int = Field(
+        5, ge=0, le=1000,
+        description="at how many steps validation is measured, evenly spread to the end; 0: at the end alone",
+    )  # fmt: skip
+    select: Literal["last", "best"] = Field(
+        "last", description="whose weights count: the last step's, or those of the step best on validation (of the "
+        "last stage; the first of equals)",
+    )  # fmt: skip
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16 trains the encoder under autocast; losses and evaluation stay in float32"
+    )
 
     @model_validator(mode="after")
     def _best_of_some(self) -> TrainingConfig:

@@ -151,10 +151,12 @@ def spoil(file: Path, how: str) -> None:
     else:
         connection = sqlite3.connect(file)
         with connection:
+            columns = [column[1] for column in connection.execute("PRAGMA table_info(experiments)")]
+            needed = ["name", *({"workspace"} & set(columns))]  # older MLflow has no workspaces
             connection.execute({
                 "revision": "UPDATE alembic_version SET version_num = 'another'",
-                "rows": "INSERT INTO experiments (name, workspace) VALUES ('of another store', 'default')",
-            }[how])  # fmt: skip
+                "rows": f"INSERT INTO experiments ({', '.join(needed)}) VALUES ({', '.join(['?'] * len(needed))})",
+            }[how], ["of another store", "default"][: len(needed)] if how == "rows" else [])  # fmt: skip
         connection.close()
 
 
