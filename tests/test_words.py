@@ -10,7 +10,14 @@ import pytest
 import mlcompare
 
 HOUSE = Path(mlcompare.__file__).parent
-KNOW_SETTINGS = ("search", "study", "comparison", "report", "tracking")  # rooms that know where a setting comes from
+KNOW_SETTINGS = (
+    "search",
+    "study",
+    "comparison",
+    "report",
+    "tracking",
+    "challenge",
+)  # rooms that know where a setting comes from
 
 
 def names(path: Path) -> set[str]:

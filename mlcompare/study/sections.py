@@ -160,10 +160,11 @@ class SearchConfig(Section):
         None, ge=0, description="settings drawn at random before the sampler learns; left out: a third of them"
     )
     seed: int = Field(0, ge=0, description="draws the settings")
-    racing: Annotated[bool | Literal["folds", "steps"], Field(union_mode="left_to_right")] = Field(
-        False, description="stop settings that are clearly behind: before further `folds` (or true), or along the "
-        "`steps` of a population's trainings"
-    )  # fmt: skip
+    racing: Literal[False, True, "folds", "steps"] = Field(
+        False,
+        description="stop settings that are clearly behind: before further `folds` (or true), or along the `steps` of "
+        "a population's trainings",
+    )
     validation_samples: int = Field(
         5000, ge=2, description="the most validation samples of a fold that a training is scored on, drawn once"
     )

@@ -109,6 +109,37 @@ def test_the_readmes_table_is_what_the_quickstart_printed() -> None:
     assert told == lines[: len(told)]
 
 
+def test_the_readmes_glyphs_are_those_of_the_kept_tables() -> None:
+    """What the README says of ArcFace and the hardest triplets with both numbers searched, and of its challenges."""
+    from mlcompare import compare
+
+    readme = " ".join((FOLDER.parent / "README.md").read_text(encoding="utf-8").split())
+    text = readme.partition("the tool finds this by itself")[2].partition('So "metric losses lead"')[0]
+    store = FOLDER / "results" / "glyphs200"
+    found = compare(store)
+    rows = {row["loss"]: row for row in found.records()}
+    arcface, trihard = rows["arcface"], rows["trihard"]
+
+    def short(value: float, digits: int = 3) -> str:
+        return f"{value:.{digits}f}".removeprefix("0")
+
+    assert f"ArcFace reaches **{short(arcface['mean'])}** and `trihard` **{short(trihard['mean'])}**" in text
+    assert f"(untuned {short(arcface['default_mean'])} and {short(trihard['default_mean'])})" in text
+    assert f"can't be told apart (p = {short(found.family.best.p_value, 2)}); both were still rising" in text
+    assert arcface["still_rising"] and trihard["still_rising"]  # noqa: PT018
+    kept = json.loads((store / "challenges.json").read_text(encoding="utf-8"))
+    by_verdict = {v: [c for c in kept["challenges"] if c["verdict"] == v] for v in ("holds", "weaker", "falls")}
+    numbers = {7: "seven", 11: "eleven"}
+    assert f"under {numbers[sum(map(len, by_verdict.values()))]} other conditions" in text
+    assert f"level in {numbers[len(by_verdict['holds'])]}" in text
+    assert kept["leaders"] == ["arcface", "trihard"]
+    ahead = {c["name"]: c for c in by_verdict["falls"]}
+    assert ahead.keys() == {"steps-x4", "wider", "other-classes", "head-rate-third"}
+    assert all(c["difference"] > 0 for c in ahead.values()), "ArcFace is ahead in each"
+    means = ahead["steps-x4"]["means"]
+    assert f"({short(means[0])} against {short(means[1])})" in text
+
+
 def as_then(config) -> dict:
     """A study as version 0.1 would have written it: what it now fixes of the head and the batch was fixed for all."""
     told = config.model_dump(mode="json")
