@@ -39,12 +39,15 @@ def challenge(
     kept = challenge_store(store, minutes=minutes, executor=executor, workers=workers, device=device, told=told)
     first, second = kept["leaders"]
     table = Table(box=None, title=f"{first} minus {second} on the sealed test classes", title_justify="left")
-    for name in ("challenge", "verdict", "difference", "95 % interval", "p", "min"):
-        table.add_column(name, justify="left" if name in ("challenge", "verdict") else "right", no_wrap=True)
-    original = {"what": "the study itself", "verdict": "", **_renamed(kept["original"]), "minutes": None}
+    table.add_column("challenge")
+    for name in ("verdict", "difference", "95 % interval", "p"):
+        table.add_column(name, justify="left" if name == "verdict" else "right", no_wrap=True)
+    original = {"what": "the study itself", "verdict": "", **_renamed(kept["original"])}
     for row in (original, *kept["challenges"]):
         table.add_row(*(Text(cell, style=STYLES.get(row["verdict"], "")) for cell in _cells(row)))
     console.print(table)
+    if any(row["still_rising"] for row in kept["challenges"]):
+        console.print("↗ one of the two was still rising when training stopped", style="dim")
     console.print(kept["summary"], soft_wrap=True, markup=False)
     report = leave_report(store, None, console, anew=True)
     console.print(f"read more: {report}", soft_wrap=True, markup=False)
@@ -55,11 +58,10 @@ def _renamed(contrast: dict) -> dict:
 
 
 def _cells(row: dict) -> list[str]:
-    rising = f" ↗ {', '.join(row['still_rising'])}" if row.get("still_rising") else ""
     known = row["difference"] is not None
     interval = f"{row['low']:+.3f} – {row['high']:+.3f}" if known and row["low"] is not None else "–"
     return [
-        row["what"] + rising, row["verdict"], f"{row['difference']:+.3f}" if known else "–", interval,
+        row["what"] + (" ↗" if row.get("still_rising") else ""), row["verdict"],
+        f"{row['difference']:+.3f}" if known else "–", interval,
         f"{row['p_value']:.3f}" if known and row["p_value"] is not None else "–",
-        "" if row["minutes"] is None else f"{row['minutes']:.1f}",
     ]  # fmt: skip

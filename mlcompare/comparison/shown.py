@@ -58,8 +58,8 @@ def _rows(comparison: Comparison) -> list[tuple[str, ...]]:
 def _cells(record: dict[str, Any], best: str | None) -> tuple[str, ...]:
     is_best = record["loss"] == best
     mark = "★" if is_best else "≈" if record["indistinguishable_from_best"] else ""
-    chosen = {name: value for name, value in (record["hyperparameters"] or {}).items() if isinstance(value, float)}
-    setting = " ".join(f"{name}={value:.3g}" for name, value in chosen.items())
+    values = (record["hyperparameters"] or {}).items()
+    setting = " ".join(f"{k}={v:.3g}" for k, v in values if isinstance(v, int | float) and not isinstance(v, bool))
     spread = _span(record["ci_low"], record["ci_high"], ".3f")
     to_best = ("", "", "")
     if not is_best:

@@ -56,6 +56,17 @@ def test_leaderboard_quotes_the_comparison(html, comparison) -> None:
             assert row[7] == p_value(record["p_value"])
 
 
+def test_selected_settings_show_every_number(html, comparison) -> None:
+    """Whole numbers, too: how many samples of a class a batch has decides as much as a margin."""
+    shown = re.findall(r'class="setting">([^<]*?)\*?<', html)
+    for record in comparison.records():
+        for name, value in (record["hyperparameters"] or {}).items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                assert any(text.startswith(f"{name} = ") for text in shown), name
+    assert any(text.startswith("samples_per_class = ") for text in shown)
+    assert "samples_per_class=" in comparison._repr_html_()
+
+
 def test_pairwise_matrix_quotes_the_comparison(html, comparison) -> None:
     header, *rows = Tables(html).named("Difference in map_at_r")
     cells = {(row[0], name): cell for row in rows for name, cell in zip(header[1:], row[1:], strict=True)}
