@@ -28,9 +28,9 @@ def estimate(plan: StudyPlan) -> str:
         training = job.training.replaced(steps=steps, evaluations=0, select="last")
         return train(dataclasses.replace(job, training=training), plan.data, scored=scored)
 
-    whole = probe(1, scored=True)  # the first training also pays for imports
-    short, long = probe(1), probe(1 + PROBE_STEPS)
-    whole = probe(1, scored=True) if whole.status == "ok" else whole
+    first = probe(1)  # also pays for imports
+    short, long = (probe(1), probe(1 + PROBE_STEPS)) if first.status == "ok" else (first, first)
+    whole = probe(1, scored=True) if first.status == "ok" else first
     if any(result.status != "ok" for result in (whole, short, long)):
         cure = "fix the loss or its setting: its trainings would fail"
         reason = whole.reason or long.reason or short.reason
