@@ -16,6 +16,7 @@ from mlcompare.losses.compose import LossEntry
 from mlcompare.metrics import higher_is_better
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.journal import JOURNAL, read_journal
+from mlcompare.study.nested import refuse_nested
 from mlcompare.study.spaces import plan_losses
 
 __all__ = ["Leaders", "difference_between", "find_leaders", "fixed_entry"]
@@ -52,6 +53,8 @@ def find_leaders(store: Path, comparison: Comparison) -> Leaders:
     if "study" not in known:
         cure = "check the path, or run a study first"
         raise StoreError("a store holds study.json", value="none there", cure=cure, place=place)
+    config = validated(known["study"], place)
+    refuse_nested(store, config, "challenge")
     ranked = [row["loss"] for row in comparison.records() if row["family"] != "baseline" and row["mean"] is not None]
     if len(ranked) < 2:
         cure = "run a study of two losses or more to its end"
@@ -69,7 +72,6 @@ def find_leaders(store: Path, comparison: Comparison) -> Leaders:
         settings[name] = mine[0]["hyperparameters"]
         seconds += sum(r["seconds"] for r in mine)
     first, second = names
-    config = validated(known["study"], place)
     entries = {name: plan.entry for name, plan in plan_losses(config, place).items() if name in names}
     return Leaders(config, (first, second), entries, settings, difference_between(store, first, second), seconds)
 

@@ -31,10 +31,14 @@ def print_failures(store: Path, console: Console) -> None:
 
 def any_result(store: Path) -> bool:
     """Whether the final training of any loss succeeded."""
-    from mlcompare.study import read_journal
+    from mlcompare.comparison import load_results
+    from mlcompare.errors import DataError
 
-    jobs = (record for record in read_journal(store / "journal.jsonl") if record["type"] == "job")
-    return any(job["kind"] == "final" and job["status"] == "ok" for job in jobs)
+    try:
+        rows = load_results(store)
+    except DataError:  # a table without a row
+        return False
+    return bool(((rows["kind"] == "final") & (rows["status"] == "ok")).any())
 
 
 def leave_report(store: Path, tracking_uri: str | None, console: Console, *, anew: bool = False) -> Path:

@@ -79,6 +79,8 @@ def draw_splits(
     test_classes: float | str = 0.5,
     test_share: float = 0.2,
     folds: int = 4,
+    outer_folds: int | None = None,
+    outer_fold: int | None = None,
     seed: int = 0,
     official: np.ndarray | None = None,
     pairs: Pairs | None = None,
@@ -96,6 +98,8 @@ def draw_splits(
         test_classes: share of the classes that are sealed (``class_disjoint``), or ``official``: those of the official
             test split.
         test_share: share of each class's samples that is sealed (``closed_set``).
+        outer_folds, outer_fold: the classes in so many parts, of which one is sealed (``class_disjoint``, in place of
+            ``test_classes``); the first where ``outer_fold`` is not said.
         official: ``(N,)`` text; where ``closed_set`` finds ``test`` in it, that is the sealed part.
         pairs: pairs of rows (``verification_pairs``).
         names: the name of each class, for messages.
@@ -112,13 +116,25 @@ def draw_splits(
     if (pairs is not None) != (kind == "verification_pairs"):
         cure = "give pairs: … with kind: verification_pairs, and with no other kind"
         raise InvalidValueError("`pairs` and `kind` must fit", value=f"kind={kind!r}", cure=cure)
+    if outer_folds is None and outer_fold is not None:
+        raise InvalidValueError("`outer_fold` needs `outer_folds`", value=f"outer_fold={outer_fold}")
+    if outer_folds is not None and (kind != "class_disjoint" or test_classes != 0.5):
+        cure = "leave out outer_folds, or use class_disjoint with test_classes left out"
+        got = f"kind={kind!r}" if kind != "class_disjoint" else f"test_classes={test_classes!r}"
+        raise InvalidValueError("`outer_folds` seal every class once", value=got, cure=cure)
+    if outer_folds is not None and not 0 <= (outer_fold or 0) < outer_folds:
+        rule = "`0 <= outer_fold < outer_folds` must hold"
+        raise InvalidValueError(rule, value=f"outer_fold={outer_fold}, outer_folds={outer_folds}")
     if pairs is not None:
         used = np.unique(np.concatenate([pairs.a, pairs.b]))
         drawn, _ = _class_disjoint(labels, np.unique(labels[used]), folds, generator, official, names)
         placed = replace(pairs, a=np.searchsorted(used, pairs.a), b=np.searchsorted(used, pairs.b))
         content = [part.tolist() for part in (pairs.a, pairs.b, pairs.same, pairs.fold)]
         return Splits(kind, drawn, used, _hash(json.dumps(content), drawn, used), placed)
-    if kind == "class_disjoint":
+    if kind == "class_disjoint" and outer_folds is not None:
+        parts = np.array_split(generator.permutation(np.unique(labels)), outer_folds)
+        drawn, test = _class_disjoint(labels, parts[outer_fold or 0], folds, generator, official)
+    elif kind == "class_disjoint":
         drawn, test = _class_disjoint(labels, test_classes, folds, generator, official, names)
     else:
         drawn, test = _closed_set(labels, test_share, folds, generator, official, names)

@@ -12,6 +12,7 @@ from mlcompare.errors import InvalidValueError, StoreError, UnknownNameError, di
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.journal import JOURNAL, read_journal
 from mlcompare.study.moved_paths import PLACES, with_places
+from mlcompare.study.nested import refuse_nested
 from mlcompare.study.store import STUDY
 from mlcompare.training.job import artifact_path, job_key
 
@@ -41,6 +42,7 @@ def find_winner(store: Path, loss: str, fold: int) -> Winner:
         config = with_places(validated(known["study"], str(store / STUDY)), known.get(PLACES) or {})
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise StoreError("study.json is readable", value=type(error).__name__, place=str(store / STUDY)) from None
+    refuse_nested(store, config, "export")
     if loss not in config.losses:
         raise UnknownNameError(f"the study has no loss {loss!r}", cure=did_you_mean(loss, config.losses))
     if not 0 <= fold < config.protocol.folds:

@@ -6,14 +6,19 @@ import json
 import os
 import shutil
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mlcompare.data.hints import hint
 from mlcompare.errors import MLCompareError, StoreError
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.interim import unfinished
 from mlcompare.study.journal import JOURNAL, read_journal
+from mlcompare.study.nested import is_nested, join_parts, part_stores
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.results_table import write_tables
 from mlcompare.study.store import STUDY, Store
@@ -45,8 +50,12 @@ def check_store(store: str | Path) -> list[str]:
     """
     store = Path(store).expanduser()
     config, _ = _study(store)
+    if is_nested(config):
+        return [f"{part.name}: {line}" for part in part_stores(store, config) for line in _part_lines(part)]
     records = read_journal(store / JOURNAL)
     jobs = [r for r in records if r["type"] == "job"]
+    if not jobs and _table_rows(store):
+        return [f"fault: {store / JOURNAL} is missing or empty beside full tables: bring it back from a copy"]
     failed = [r for r in jobs if r["status"] == "failed"]
     twice = len(jobs) - len({r["key"] for r in jobs})
     asks = sum(r["type"] == "ask" for r in records)
@@ -64,6 +73,18 @@ def check_store(store: str | Path) -> list[str]:
     for name in ("results.parquet", "per_class.parquet"):
         lines.append(f"ok: {name}" if (store / name).is_file() else f"missing: {name}; --rebuild makes it")
     return lines
+
+
+def _part_lines(part: Path) -> list[str]:
+    return check_store(part) if (part / STUDY).is_file() else ["unfinished: not begun; `mlcompare run` goes on with it"]
+
+
+def _table_rows(store: Path) -> int:
+    """How many rows the results table has; 0 where there is none, or it can't be read."""
+    path = store / "results.parquet"
+    with suppress(OSError, pa.ArrowInvalid):
+        return int(pq.read_metadata(path).num_rows)
+    return 0
 
 
 def _check_database(path: Path) -> str:
@@ -88,6 +109,14 @@ def rebuild_views(store: str | Path) -> str:
     """
     store = Path(store).expanduser()
     config, fingerprint = _study(store)
+    if is_nested(config):
+        told = [f"{part.name}: {rebuild_views(part)}" for part in part_stores(store, config) if part.is_dir()]
+        join_parts(store, config)
+        return "\n".join(told)
+    if not any(r["type"] == "job" for r in read_journal(store / JOURNAL)) and _table_rows(store):
+        cure = "bring journal.jsonl back from a copy: without it the tables are all that is left, and stay as they are"
+        rule = "tables are made from the journal"
+        raise StoreError(rule, value="no training in it, beside full tables", cure=cure, place=str(store / JOURNAL))
     with Store(store) as opened:
         shutil.rmtree(store / "artifacts" / "mlflow", ignore_errors=True)
         objective = config.search.objective

@@ -7,6 +7,7 @@ import dataclasses
 from mlcompare.errors import StudyFileError
 from mlcompare.execution.devices import cpu_count
 from mlcompare.search.proposals import default_values
+from mlcompare.study.nested import is_nested
 from mlcompare.study.plan import StudyPlan
 from mlcompare.training import TrainingResult, train
 
@@ -41,7 +42,8 @@ def estimate(plan: StudyPlan) -> str:
     along = plan.training.evaluations * len(fold.along) / len(fold.scored)  # scorings of the learning curve
     each = short.seconds + step * plan.training.steps + scoring * (1 + along)
     workers = cpu_count()
-    total = sum(plan.count().values()) * each / workers
+    parts = (plan.config.protocol.outer_folds or 1) if is_nested(plan.config) else 1
+    total = parts * sum(plan.count().values()) * each / workers
     memory = long.peak_memory / 2**20
     return (
         f"about {each:.1f} s a training ({name}, {1000 * step:.1f} ms a step), {total / 60:.1f} min in all with "

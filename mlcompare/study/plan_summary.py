@@ -8,6 +8,7 @@ from rich.text import Text
 
 from mlcompare.search.proposals import published_trials
 from mlcompare.study.data_notes import data_notes
+from mlcompare.study.nested import is_nested
 from mlcompare.study.plan import StudyPlan
 
 __all__ = ["print_outline"]
@@ -39,6 +40,9 @@ def print_outline(plan: StudyPlan, console: Console) -> None:
         f"{counts['trial']} trainings in the search, at most {counts['final']} at the end, "
         f"{counts['baseline']} baselines"
     )
+    if is_nested(plan.config):
+        parts = plan.config.protocol.outer_folds
+        console.print(f"nested: all of this {parts} times, with another part of the classes sealed each time")
 
 
 def _searched(space: dict) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from mlcompare.files import write_atomically
 from mlcompare.study.sealed_samples import sealed_class_sizes
 
-__all__ = ["per_class_frame", "results_frame", "write_tables"]
+__all__ = ["per_class_frame", "results_frame", "write_parquet", "write_tables"]
 
 RESULT_COLUMNS = {
     "study": "string",
@@ -125,11 +125,11 @@ def per_class_frame(study: str, records: Iterable[Record], sizes: Mapping[str, i
 def write_tables(store: Path, study: str, objective: str, records: Iterable[Record]) -> None:
     """Write ``results.parquet`` and ``per_class.parquet``, each whole or not at all."""
     records = list(records)
-    _write_parquet(store / "results.parquet", results_frame(study, objective, records))
-    _write_parquet(store / "per_class.parquet", per_class_frame(study, records, sealed_class_sizes(store)))
+    write_parquet(store / "results.parquet", results_frame(study, objective, records))
+    write_parquet(store / "per_class.parquet", per_class_frame(study, records, sealed_class_sizes(store)))
 
 
-def _write_parquet(path: Path, frame: pd.DataFrame) -> None:
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False)
     if not path.is_file() or path.read_bytes() != buffer.getvalue():  # an unchanged table keeps its date

@@ -18,6 +18,7 @@ from mlcompare.study.coordinator import Coordinator
 from mlcompare.study.data_notes import keep_data_notes
 from mlcompare.study.engine import settle_engine
 from mlcompare.study.label_suspects import keep_suspects, suspects_sentence
+from mlcompare.study.nested import is_nested, join_parts, part_of, part_stores
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.plan import StudyPlan, make_plan
 from mlcompare.study.progress import ProgressObserver
@@ -126,9 +127,16 @@ def run_study(
     place = "study" if isinstance(study, StudyConfig | dict) else str(study)
     config = study if isinstance(study, StudyConfig) else _read(study)
     config = config.replaced(trials=trials, steps=steps, seeds=seeds)
+    path = Path(store).expanduser() if store is not None else default_store(config.name)
+    if is_nested(config):
+        options = {
+            "executor": executor, "workers": workers, "device": device, "tracking_uri": tracking_uri,
+            "ray_address": ray_address, "gpus_per_job": gpus_per_job, "populations": populations, "timeout": timeout,
+            "extend": extend, "retry_failed": retry_failed, "console": console,
+        }  # fmt: skip
+        return _run_parts(config, path, options)
     elsewhere = executor == "ray" and gpus_per_job and device == "auto"  # this machine may have no GPU of its own
     plan = make_plan(config, place=place, device="cuda" if elsewhere else resolve_device(device))
-    path = Path(store).expanduser() if store is not None else default_store(config.name)
     plan = replace(plan, scratch=(path / ".cache" / "checkpoints").resolve())
     jobs = create_executor(
         executor, plan.data, workers=workers, folder=path / ".cache", device=plan.device, threads=plan.threads,
@@ -178,6 +186,22 @@ def run_study(
         fault = tracker.close()
         trained, seconds = len(coordinator.done) - resumed, time.perf_counter() - started
         return StudyOutcome(path, resumed, trained, seconds, fault, tracker.experiment_id)
+
+
+def _run_parts(config: StudyConfig, path: Path, options: Mapping[str, Any]) -> StudyOutcome:
+    """Run each part of a nested study, and join their tables after each."""
+    outcomes, console = [], options["console"]
+    stores = part_stores(path, config)
+    for number, store in enumerate(stores):
+        if console is not None:
+            console.print(f"outer fold {number + 1} of {len(stores)}", style="bold")
+        outcomes.append(run_study(part_of(config, number), store, **options))
+        join_parts(path, config)
+    faults = [outcome.tracking_fault for outcome in outcomes if outcome.tracking_fault]
+    return StudyOutcome(
+        path, sum(outcome.resumed for outcome in outcomes), sum(outcome.trained for outcome in outcomes),
+        sum(outcome.seconds for outcome in outcomes), faults[0] if faults else None,
+    )  # fmt: skip
 
 
 def _begun(plan: StudyPlan) -> str:

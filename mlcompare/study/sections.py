@@ -136,6 +136,14 @@ class ProtocolConfig(Section):
     )
     test_share: float = Field(0.2, gt=0, lt=1, description="of a closed set: the share of the samples that is sealed")
     folds: int = Field(4, ge=2, le=100, description="ways to part the development classes into training and validation")
+    outer_folds: int | None = Field(
+        None,
+        ge=2,
+        le=5,
+        description="nested: the classes in so many parts, each sealed once, with a search of its own; in place of "
+        "test_classes",
+    )
+    outer_fold: int | None = Field(None, ge=0, le=4, description="of a nested study: seal this part alone")
     pairs: str | None = Field(None, description="of verification_pairs: LFW's pairs.txt, or an insightface .bin")
     seed: int = Field(0, ge=0, description="draws the splits")
 

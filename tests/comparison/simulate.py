@@ -36,6 +36,20 @@ def nested(rng, repetitions, classes, folds, seeds, *, run, fold_share, of_class
     return scores.reshape(repetitions, classes, folds * seeds), np.repeat(np.arange(folds), seeds)
 
 
+def nested_study(rng, repetitions, classes, parts, folds, seeds, *, search=0.0, **layout):
+    """As :func:`nested`, with the classes in ``parts``, each sealed once: ``(repetitions, C, B F S)``, NaN elsewhere.
+
+    ``search`` is the standard deviation of what is common to a part: its search found a setting of its own.
+    """
+    runs = folds * seeds
+    scores = np.full((repetitions, classes, parts * runs), np.nan)
+    for part, mine in enumerate(np.array_split(np.arange(classes), parts)):
+        own, _ = nested(rng, repetitions, len(mine), folds, seeds, **layout)
+        common = search * rng.standard_normal((repetitions, 1, 1))
+        scores[:, mine[:, None], np.arange(part * runs, (part + 1) * runs)] = own + common
+    return scores, np.repeat(np.arange(parts * folds), seeds)
+
+
 def calibration(rng, repetitions, *design, **layout):
     """How often 95 % intervals cover the true mean, and how often the test at 5 % rejects it."""
     scores, folds = nested(rng, repetitions, *design, **layout)

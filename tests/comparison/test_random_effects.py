@@ -10,7 +10,7 @@ from scipy.stats import t, ttest_1samp
 from mlcompare.comparison import bounded_intervals, mean_squares, means, probability_of_beating
 from mlcompare.comparison.random_effects import critical_value
 
-from .simulate import nested
+from .simulate import nested, nested_study
 
 DESIGN = {"run": 0.05, "fold_share": 0.7}
 
@@ -215,3 +215,42 @@ def test_ten_thousand_classes_take_moments(rng):
     found = means(matrices, np.repeat(range(4), 2))
     assert found.p_values().shape == (20,)
     assert all(part.classes == 10_000 for part in found.parts)
+
+
+def test_a_nested_study_is_pooled_over_its_parts(rng) -> None:
+    """Each class is sealed in one part; the parts' mean squares are pooled, and their means' own is beside."""
+    scores, folds = nested_study(rng, 1, 12, 3, 2, 2, run=0.03, fold_share=0.7)
+    found = mean_squares(scores[0], folds)
+    blocks = [scores[0][4 * b : 4 * b + 4, 4 * b : 4 * b + 4] for b in range(3)]
+    alone = [mean_squares(block, [0, 0, 1, 1]) for block in blocks]
+    assert (found.classes, found.folds, found.parts, found.seeds) == (12, 6, 3, 2)
+    for name in ("mean", "by_class", "by_fold", "rest"):
+        assert getattr(found, name) == pytest.approx(np.mean([getattr(part, name) for part in alone]))
+    assert found.by_part == pytest.approx(4 * 2 * np.var([part.mean for part in alone], ddof=1))
+
+
+def test_parts_of_unlike_size_count_by_their_classes(rng) -> None:
+    scores, folds = nested_study(rng, 1, 11, 2, 3, 1, run=0.03, fold_share=0.7)
+    found = mean_squares(scores[0], folds)
+    assert found.mean == pytest.approx(np.mean([np.nanmean(row) for row in scores[0]])), "the mean over classes"
+    assert (found.classes, found.folds, found.parts) == (11, 6, 2)
+
+
+def test_folds_with_a_test_class_each_are_no_parts(rng) -> None:
+    """A part needs two folds and two classes; without that the folds' means are all there is."""
+    scores = np.where(np.eye(4, dtype=bool), rng.normal(size=(4, 4)), np.nan)
+    assert mean_squares(scores, range(4)).parts == 1
+
+
+@pytest.mark.parametrize(("parts", "search"), [(3, 0.0), (5, 0.0), (3, 0.02), (5, 0.05)])
+def test_a_nested_study_is_calibrated(rng, parts, search) -> None:
+    """Careful without what a part's search adds, and near 95 % with it; two parts say too little of it."""
+    scores, folds = nested_study(rng, 1000, 40, parts, 3, 2, run=0.03, fold_share=0.7, search=search)
+    found = means(list(scores), folds)
+    low, high = found.intervals(0.95)
+    covered = ((low <= 0) & (high >= 0)).mean()
+    assert 0.92 < covered <= 1.0
+    assert (found.p_values() <= 0.05).mean() < 0.08
+    naive = means([np.nanmean(s, axis=0)[None] for s in scores[:300]], range(len(folds)))  # every run for itself
+    narrow = (naive.intervals(0.95)[1] - naive.intervals(0.95)[0]).mean()
+    assert (high - low).mean() > narrow

@@ -1,0 +1,72 @@
+"""Nested studies: the classes in parts, each sealed once with a search of its own, and their tables as one.
+
+Each part is a study like any other, in ``<store>/outer/<number>``: its journal, MLflow runs and artifacts are there. The
+store itself holds the tables of all parts together: folds and trials are numbered on from part to part.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from mlcompare.errors import StoreError
+from mlcompare.files import make_folder, write_atomically
+from mlcompare.study.config import StudyConfig, validated
+from mlcompare.study.results_table import write_parquet
+from mlcompare.study.store import STUDY
+
+__all__ = ["OUTER", "is_nested", "join_parts", "part_of", "part_stores", "refuse_nested"]
+
+OUTER = "outer"
+
+
+def is_nested(config: StudyConfig) -> bool:
+    """Whether each part of the classes is to be sealed once."""
+    return config.protocol.outer_folds is not None and config.protocol.outer_fold is None
+
+
+def part_of(config: StudyConfig, number: int) -> StudyConfig:
+    """Return the study in which part ``number`` is sealed."""
+    dump = config.model_dump()
+    dump["name"] = f"{config.name[:90]}-outer{number}"
+    dump["protocol"]["outer_fold"] = number
+    return validated(dump, f"outer fold {number}")
+
+
+def part_stores(store: Path, config: StudyConfig) -> list[Path]:
+    """Return where the parts of a nested study are stored."""
+    return [store / OUTER / str(number) for number in range(config.protocol.outer_folds or 0)]
+
+
+def refuse_nested(store: Path, config: StudyConfig, what: str) -> None:
+    """Refuse what is done with one part's encoders and journal.
+
+    Raises:
+        StoreError: the store is a nested study's; the cure names its first part.
+    """
+    if is_nested(config):
+        cure = f"{what} a part of it, such as {part_stores(store, config)[0]}"
+        raise StoreError("each part of a nested study is a store of its own", value=str(store), cure=cure)
+
+
+def join_parts(store: Path, config: StudyConfig) -> None:
+    """Write the tables of all parts that have some as those of the store. Each part refuses another study itself."""
+    parts = [part for part in part_stores(store, config) if (part / "results.parquet").is_file()]
+    known = [json.loads((part / STUDY).read_text(encoding="utf-8")) for part in parts]
+    study = config.model_dump(mode="json")
+    make_folder(store)
+    joined = {**(known[0] if known else {}), "study": study, "splits": [each["splits"] for each in known]}
+    write_atomically(store / STUDY, json.dumps(joined, indent=1, ensure_ascii=False).encode())
+    folds, trials = config.protocol.folds, config.search.trials
+    for name in ("results.parquet", "per_class.parquet"):
+        frames = []
+        for part in parts:
+            number, frame = int(part.name), pd.read_parquet(part / name)
+            frame["study"], frame["fold"] = config.name, frame["fold"] + number * folds
+            if "trial" in frame:
+                frame["trial"] += number * trials
+            frames.append(frame)
+        if frames:
+            write_parquet(store / name, pd.concat(frames, ignore_index=True))
