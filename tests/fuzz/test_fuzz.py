@@ -245,7 +245,10 @@ def test_the_dataset_readers(number: int, tmp_path: Path) -> None:
 
 # ------------------------------------------------------------------------------------------------ command line
 
-COMMANDS = ["run", "check", "results", "report", "dashboard", "export", "embed", "losses", "cite", "datasets", "doctor"]
+COMMANDS = [
+    "run", "check", "schema", "results", "report", "dashboard", "export", "embed", "losses", "cite", "datasets",
+    "doctor", "list", "show",
+]  # fmt: skip
 OPTIONS = """--store --trials --steps --seeds --executor --workers --device --tracking-uri --extend --ray-address
 --gpus-per-job --timeout --populations --format -f --out --far --fold --host --port --family --provider --rebuild --help
 --version json csv table cosface arcface metric in-process processes cuda -1 0 1 0.5 none.yaml broken.yaml .

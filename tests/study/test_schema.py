@@ -22,6 +22,7 @@ from tests.study.conftest import TINY
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").rglob("*.yaml"))
 ALL = [*list_losses(provider="native"), *list_losses(provider="pml")]
+KEYS = study_keys()
 LOSSES = [spec for spec in ALL if not spec.term and spec.broken is None]
 
 
@@ -87,10 +88,8 @@ def test_what_the_reader_takes_is_valid(validator, study) -> None:
     assert [error.message for error in validator.iter_errors(study)] == []
 
 
-REFUSED = [
-    (f"{record['key']}.nonsense".removeprefix("."), 1) for record in study_keys() if record["takes"] == "a section"
-]
-REFUSED += [(record["key"], object) for record in study_keys() if record["key"].count(".") <= 1]
+REFUSED = [(f"{record['key']}.nonsense".removeprefix("."), 1) for record in KEYS if record["takes"] == "a section"]
+REFUSED += [(record["key"], object) for record in KEYS if record["key"].count(".") <= 1]
 REFUSED += [
     ("nonsense", 1), ("dataset", {"name": "digitss"}), ("dataset", {}), ("dataset", {"name": "digits", "path": "x"}),
     ("dataset", {"name": "image_folder"}), ("encoder", {"name": "conv4", "widht": 4}), ("encoder", "conv5"),
@@ -119,12 +118,10 @@ def test_what_is_wrong_is_not(validator, key, value) -> None:
     assert not validator.is_valid(study)
 
 
-@pytest.mark.parametrize(
-    "key", [r["key"] for r in study_keys() if r["key"].count(".") == 1 and r["default"] is not None]
-)
+@pytest.mark.parametrize("key", [r["key"] for r in KEYS if r["key"].count(".") == 1 and r["default"] is not None])
 def test_defaults_are_the_readers_and_of_their_type(validator, key) -> None:
     section, name = key.split(".")
-    default = next(record["default"] for record in study_keys() if record["key"] == key)
+    default = next(record["default"] for record in KEYS if record["key"] == key)
     if default != "needed":
         of_reader = getattr(getattr(StudyConfig(**TINY | {section: {}}), section), name)
         assert of_reader == (tuple(default) if isinstance(default, list) else default)
@@ -137,23 +134,25 @@ def test_defaults_are_the_readers_and_of_their_type(validator, key) -> None:
 
 @pytest.mark.parametrize("spec", LOSSES, ids=lambda spec: spec.name)
 def test_every_number_of_every_loss(validator, spec) -> None:
-    known = {**spec.hyperparameters, **spec.options}
-    for name, declaration in known.items():
-        whole = declaration in spec.hyperparameters.values() and declaration.integer
-        default = int(declaration.default) if whole else declaration.default
-        for entry in ({name: default}, {name: None}, {name: [default]} if default is not None else {}):
-            assert validator.is_valid(losses(**{spec.name: entry})), entry
-            assert validator.is_valid(losses(own={"loss": spec.name, **entry})), entry
-    for entry in (
-        {"nonsense": 1},
-        "text",
-        {"lr": "fast"},
-        *({name: {}} for name in spec.hyperparameters.keys() - searched(spec)),
-    ):
-        assert not validator.is_valid(losses(**{spec.name: entry})), entry
+    defaults = {
+        name: int(declaration.default) if getattr(declaration, "integer", False) else declaration.default
+        for name, declaration in {**spec.hyperparameters, **spec.options}.items()
+    }
+    lists = {name: [default] for name, default in defaults.items() if default is not None}
+    ranges = {name: {"low": 1, "high": 2} for name in spec.hyperparameters}
+    for entry in (defaults, lists, dict.fromkeys(defaults), ranges):
+        assert validator.is_valid(losses(**{spec.name: entry})), entry
+    assert validator.is_valid(losses(own={"loss": spec.name, **defaults}))
+    assert not validator.is_valid(losses(**{spec.name: {"nonsense": 1}}))
+    own = validator.evolve(schema={"$ref": f"#/$defs/loss.{spec.name.replace('/', '.')}"})
     for name in spec.hyperparameters:
-        assert not validator.is_valid(losses(**{spec.name: {name: "text"}}))
-        assert validator.is_valid(losses(**{spec.name: {name: {"low": 1, "high": 2}}}))
+        assert not own.is_valid({name: "text"})
+        assert own.is_valid({name: {}}) is (name in searched(spec)), "a number without a range needs one"
+
+
+@pytest.mark.parametrize("entry", ["text", {"lr": "fast"}, {"loss": "softmax", "nonsense": 1}], ids=str)
+def test_entries_that_are_none(validator, entry) -> None:
+    assert not validator.is_valid(losses(cosface=entry))
 
 
 def searched(spec) -> set[str]:
@@ -161,9 +160,8 @@ def searched(spec) -> set[str]:
 
 
 def test_every_key_says_what_it_is() -> None:
-    records = study_keys()
-    assert [record["key"] for record in records if not record["description"] or not record["takes"]] == []
-    keys = {record["key"] for record in records}
+    assert [record["key"] for record in KEYS if not record["description"] or not record["takes"]] == []
+    keys = {record["key"] for record in KEYS}
     assert {f"training.{name}" for name in TrainingConfig.model_fields} <= keys
     for name, field in StudyConfig.model_fields.items():
         sections = getattr(field.annotation, "model_fields", {})
