@@ -110,13 +110,14 @@ def _nested(parts: Sequence[np.ndarray], seeds: float) -> MeanSquares:
     classes, folds = np.array([part.shape for part in parts]).T
     means, by_class, by_fold, rest = np.array([_two_way(part) for part in parts]).T
     mean = float(classes @ means / classes.sum())
-    pooled = [
-        float(degrees @ squares / degrees.sum())
-        for squares, degrees in ((by_class, classes - 1), (by_fold, folds - 1), (rest, (classes - 1) * (folds - 1)))
-    ]
+
+    def pooled(squares: np.ndarray, degrees: np.ndarray) -> float:
+        return float(degrees @ squares / degrees.sum())
+
     by_part = float((classes * folds) @ (means - mean) ** 2 / (len(parts) - 1))
     return MeanSquares(
-        mean, *pooled, classes=int(classes.sum()), folds=int(folds.sum()), seeds=seeds, by_seeds=False,
+        mean, pooled(by_class, classes - 1), pooled(by_fold, folds - 1), pooled(rest, (classes - 1) * (folds - 1)),
+        classes=int(classes.sum()), folds=int(folds.sum()), seeds=seeds, by_seeds=False,
         parts=len(parts), by_part=by_part,
     )  # fmt: skip
 

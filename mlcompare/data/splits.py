@@ -133,7 +133,7 @@ def draw_splits(
         return Splits(kind, drawn, used, _hash(json.dumps(content), drawn, used), placed)
     if kind == "class_disjoint" and outer_folds is not None:
         parts = np.array_split(generator.permutation(np.unique(labels)), outer_folds)
-        drawn, test = _class_disjoint(labels, parts[outer_fold or 0], folds, generator, official)
+        drawn, test = _class_disjoint(labels, parts[outer_fold or 0], folds, generator, official, names)
     elif kind == "class_disjoint":
         drawn, test = _class_disjoint(labels, test_classes, folds, generator, official, names)
     else:

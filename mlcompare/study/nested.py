@@ -1,7 +1,7 @@
 """Nested studies: the classes in parts, each sealed once with a search of its own, and their tables as one.
 
-Each part is a study like any other, in ``<store>/outer/<number>``: its journal, MLflow runs and artifacts are there. The
-store itself holds the tables of all parts together: folds and trials are numbered on from part to part.
+Each part is a study like any other, in ``<store>/outer/<number>``: its journal, MLflow runs and artifacts are there.
+The store itself holds the tables of all parts together: folds and trials are numbered on from part to part.
 """
 
 from __future__ import annotations
