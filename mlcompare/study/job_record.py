@@ -50,7 +50,7 @@ def reached(record: Mapping[str, Any], objective: str) -> float | None:
     >>> reached({"status": "stopped", "metrics": {}, "curve": {"step": [5], "map_at_r": [0.2]}}, "map_at_r")
     0.2
     """
-    if record["status"] == "stopped":
+    if record.get("status") == "stopped":
         last: float | None = record["curve"][objective][-1]
         return last
     found: float | None = record["metrics"].get(objective)

@@ -9,11 +9,12 @@ import pytest
 from scipy.stats import binom
 
 from mlcompare.comparison import Scores, compare, load_per_class, load_results, pairwise, runs_to_separate, score_array
+from mlcompare.comparison.notes import notes_of
 from mlcompare.comparison.pairwise import indistinguishable, pairs_of
 from mlcompare.comparison.tunability import tunability
 from mlcompare.errors import DataError, InvalidValueError, StoreError, UnknownNameError
 
-from .simulate import nested, row, study
+from .simulate import nested, nested_study, row, study
 
 FIELDS = {"loss", "family", "metric", "mean", "ci_low", "ci_high", "default_mean", "difference_to_best", "p_value"}
 FIELDS |= {"indistinguishable_from_best", "hyperparameters", "at_bound", "trials", "seconds"}
@@ -338,3 +339,11 @@ def test_a_difference_of_shares_ends_at_one(rng):
         for found in (row, gain):
             high = found["simultaneous_high"]
             assert high == 1 if factor == 1 else high > 100
+
+
+@pytest.mark.parametrize(("parts", "told"), [(2, True), (3, False)])
+def test_two_outer_folds_are_told(rng, parts, told):
+    values = np.stack([nested_study(rng, 1, 24, parts, 3, 1, run=0.02, fold_share=0.5)[0][0] for _ in range(2)])
+    runs = tuple((fold, 0) for fold in range(3 * parts))
+    scores = Scores(("a", "b"), tuple(range(24)), runs, values, "class")
+    assert any("Two outer folds" in note for note in notes_of([], scores, True)) == told

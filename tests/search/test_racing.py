@@ -116,7 +116,7 @@ def test_a_stopped_training_is_no_failure(race: dict, tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     write_report([tmp_path], report)
     assert "No training failed" in report.read_text(encoding="utf-8")
-    again = run_study(race, tmp_path, executor="in-process", retry_failed=True)
+    again = run_study(race, tmp_path, executor="in-process", populations=True, retry_failed=True)
     assert again.trained == 0, "there is nothing to try again"
 
 
