@@ -31,7 +31,6 @@ __all__ = ["PMLLoss", "spec", "specs"]
 CONTEXT = {"num_classes": "num_classes", "embedding_size": "embedding_dim", "descriptors_dim": "embedding_dim"}
 CONTEXT |= {"l": "embedding_dim"}  # ManifoldLoss's name for it
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-SYMBOLS = {"margin": "m", "scale": "s", "softmax_scale": "s", "temperature": "τ"}
 MINER = "miner_"  # before an argument of the miner
 OBJECTS = ("loss", "losses")  # arguments that are loss objects: wrappers have them
 BIBTEX = cite(
@@ -98,7 +97,7 @@ def _declarations(cls: type) -> Iterator[tuple[str, HyperparameterSpec | OptionS
             searched = ranges[name].declared() if name in ranges else {}
             yield (
                 name,
-                Hyperparameter(default, description="the library's own unit", symbol=SYMBOLS.get(name), **searched),
+                Hyperparameter(default, description="the library's own unit", **searched),
             )
         elif isinstance(default, str):
             yield name, Option(default)
