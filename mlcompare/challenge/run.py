@@ -44,7 +44,7 @@ def challenge_store(
     """
     if minutes is not None and not minutes > 0:
         raise InvalidValueError("`--minutes` must be above 0", value=f"{minutes:g}")
-    store = Path(store)
+    store = Path(store).expanduser()
     leaders = find_leaders(store, compare(store))
     started, pace = time.monotonic(), 1.0  # wall seconds for each second of training, as measured last
     outcomes: list[Outcome] = []

@@ -20,7 +20,7 @@ freedom (F counts the folds of all parts), and each score stands once:
     Var(mean) = max(MS_fold + max(MS_class - MS_rest, 0), MS_part) / (C F / B)
 
 where MS_part is that of the parts' means: each part has a search of its own, so what one search found by luck is common
-to its folds. It only counts where it exceeds the rest, with its own B - 1 degrees of freedom in the scarcer source.
+to its folds. Where it is larger it has B - 1 degrees of freedom, the more so up to half as much again (by simulation).
 """
 
 from __future__ import annotations
@@ -243,7 +243,8 @@ def _uncertainty(part: MeanSquares) -> tuple[float, float, float, float]:
     total, scores = square + beyond, part.classes * part.folds / part.parts
     share = square / total if total > 0 else 1.0
     if part.by_part > total:  # the searches of the parts found settings of unlike quality
-        return part.by_part / scores, 1.0, part.parts - 1.0, part.parts - 1.0
+        share = min(2.0 * (part.by_part / total - 1.0), 1.0) if total > 0 else 1.0
+        return part.by_part / scores, share, part.parts - 1.0, float(levels - part.parts)
     return total / scores, share, float(levels - part.parts), float(sources[-1][0] - part.parts)
 
 

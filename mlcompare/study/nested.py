@@ -63,10 +63,22 @@ def join_parts(store: Path, config: StudyConfig) -> None:
     for name in ("results.parquet", "per_class.parquet"):
         frames = []
         for part in parts:
-            number, frame = int(part.name), pd.read_parquet(part / name)
+            number, frame = int(part.name), _on_every_fold(pd.read_parquet(part / name), folds)
             frame["study"], frame["fold"] = config.name, frame["fold"] + number * folds
             if "trial" in frame:
                 frame["trial"] += number * trials
             frames.append(frame)
         if frames:
             write_parquet(store / name, pd.concat(frames, ignore_index=True))
+
+
+def _on_every_fold(frame: pd.DataFrame, folds: int) -> pd.DataFrame:
+    """Give what was scored once for all folds of a part (raw pixels, say) to each of them: other parts have others."""
+    once = frame["fold"].isna()
+    if not once.any():
+        return frame
+    shared = frame[once]
+    if "seconds" in shared:
+        shared = shared.assign(seconds=shared["seconds"] / folds)
+    copies = [shared.assign(fold=pd.array([fold] * len(shared), dtype="Int64")) for fold in range(folds)]
+    return pd.concat([*copies, frame[~once]], ignore_index=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from mlcompare.challenge import challenge_store
 from mlcompare.cli import main
@@ -18,13 +19,20 @@ from mlcompare.export import export_model
 from mlcompare.report import write_report
 from mlcompare.study import run_study
 from mlcompare.study.doctor import check_store, rebuild_views
+from mlcompare.training import register_baseline
 
 MEASURED = ["seconds", "peak_memory"]
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> dict:
-    """Eighteen classes of eight samples."""
+    """Eighteen classes of eight samples, and a baseline that is scored once for all folds."""
+
+    @register_baseline("as_they_are", fitted=False, replace=True)
+    def as_they_are(job, data):
+        """The features."""
+        return lambda rows: torch.as_tensor(data.dataset.samples[rows])
+
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(18), 8)
     features = rng.normal(size=(18, 10))[labels] + 0.6 * rng.normal(size=(144, 10))
@@ -34,7 +42,7 @@ def study(tmp_path: Path) -> dict:
         "protocol": {"outer_folds": 3, "folds": 2}, "encoder": {"name": "linear", "embedding_dim": 6},
         "training": {"steps": 4, "classes_per_batch": 3, "samples_per_class": 4},
         "search": {"trials": 3, "parallel": 2}, "final": {"seeds": 1},
-        "losses": {"cosface": None, "triplet": None}, "baselines": ["pca"],
+        "losses": {"cosface": None, "triplet": None}, "baselines": ["untrained_encoder", "as_they_are"],
     }  # fmt: skip
 
 
@@ -84,9 +92,16 @@ def test_the_parts_are_studies_and_their_tables_one(study: dict, tmp_path: Path)
     assert all(len({fold // 2 for fold in folds}) == 1 for folds in tested), "each in one part alone"
     for number in range(3):
         part = pd.read_parquet(store / "outer" / str(number) / "results.parquet").drop(columns=MEASURED)
-        mine = whole[whole["fold"].isin([2 * number, 2 * number + 1])]
+        mine = whole[whole["fold"].isin([2 * number, 2 * number + 1]) & (whole["loss"] != "as_they_are")]
+        part = part[part["loss"] != "as_they_are"]
         assert sorted(mine["value"].dropna()) == sorted(part["value"].dropna())
+    raw = whole[(whole["loss"] == "untrained_encoder") & (whole["metric"] == "map_at_r")]
+    assert sorted(raw["fold"].unique()) == list(range(6))
+    once = by_class[by_class["loss"] == "as_they_are"].groupby("class")["fold"].unique()
+    assert all(len({fold // 2 for fold in folds}) == 1 for folds in once), "scored once in a part, and in no other"
+    assert len(once) == 18
     comparison = compare(store)
+    assert not any("plain mean" in note for note in comparison.notes)
     row = next(r for r in comparison.records() if r["loss"] == "cosface")
     assert row["ci_low"] < row["mean"] < row["ci_high"]
     known = json.loads((store / "study.json").read_text(encoding="utf-8"))
