@@ -140,6 +140,31 @@ def test_the_readmes_glyphs_are_those_of_the_kept_tables() -> None:
     assert f"({short(means[0])} against {short(means[1])})" in text
 
 
+def test_what_the_readme_says_of_each_person_sealed_once() -> None:
+    from mlcompare import compare
+
+    readme = " ".join((FOLDER.parent / "README.md").read_text(encoding="utf-8").split())
+    text = readme.partition("Twenty test people separate little.")[2].partition("## What we found")[0]
+    told, widths = {}, {}
+    for name in ("faces-nested", "faces-quickstart"):
+        found = compare(FOLDER / "results" / name)
+        rows = {row["loss"]: row for row in found.records() if row["family"] != "baseline"}
+        pairs = found.pairwise[found.pairwise["a"].isin(rows) & found.pairwise["b"].isin(rows)]
+        assert len(pairs) == 45
+        told[name] = pairs[pairs["p_holm"] <= 0.05]
+        widths[name] = rows["trihard"]["ci_high"] - rows["trihard"]["ci_low"]
+        assert found.family.leader is None
+    nested, quick = (f"{widths[name]:.3f}".removeprefix("0") for name in ("faces-nested", "faces-quickstart"))
+    assert f"is {nested} wide there and {quick} here" in text
+    assert len(told["faces-quickstart"]) == 0
+    behind = {(r.a, r.b) if r.difference < 0 else (r.b, r.a) for r in told["faces-nested"].itertuples()}
+    assert behind == {
+        ("arcface", "margin_based"), ("arcface", "trihard"), ("arcface", "triplet"), ("lifted_structure", "trihard"),
+        ("lifted_structure", "triplet"), ("normface", "softmax"),
+    }  # fmt: skip
+    assert "six of the 45 pairs" in text
+
+
 def as_then(config) -> dict:
     """A study as version 0.1 would have written it: what it now fixes of the head and the batch was fixed for all."""
     told = config.model_dump(mode="json")
