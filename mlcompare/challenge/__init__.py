@@ -2,10 +2,10 @@
 
 from mlcompare.challenge.judge import Outcome, judge, summary
 from mlcompare.challenge.leaders import Leaders, find_leaders
-from mlcompare.challenge.run import CHALLENGES_FILE, challenge_store
+from mlcompare.challenge.run import challenge_store
 from mlcompare.challenge.variants import Variant, variants
 
 __all__ = [
-    "CHALLENGES_FILE", "Leaders", "Outcome", "Variant", "challenge_store", "find_leaders", "judge", "summary",
+    "Leaders", "Outcome", "Variant", "challenge_store", "find_leaders", "judge", "summary",
     "variants",
 ]  # fmt: skip

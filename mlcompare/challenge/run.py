@@ -18,10 +18,9 @@ from mlcompare.errors import InvalidValueError, MLCompareError
 from mlcompare.files import write_atomically
 from mlcompare.study import run_study
 from mlcompare.study.config import validated
+from mlcompare.tracking.comparison_run import CHALLENGES
 
-__all__ = ["CHALLENGES_FILE", "challenge_store"]
-
-CHALLENGES_FILE = "challenges.json"
+__all__ = ["challenge_store"]
 
 
 def challenge_store(
@@ -61,7 +60,7 @@ def challenge_store(
         if told is not None:
             told(outcome)
         text = json.dumps(_kept(leaders, outcomes), ensure_ascii=False, indent=1, allow_nan=False)
-        write_atomically(store / CHALLENGES_FILE, text.encode())
+        write_atomically(store / CHALLENGES, text.encode())
     return _kept(leaders, outcomes)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mlcompare.comparison.random_effects import mean_squares
 from mlcompare.comparison.rows import UNFINISHED
 from mlcompare.comparison.sentences import left_out_sentences
 from mlcompare.comparison.table import Scores
@@ -59,7 +60,7 @@ def _on_the_design(scores: Scores) -> Iterator[str]:
         )
     if scores.unit == "class" and _nested(scores):
         yield "Each fold has test classes of its own, so intervals and p-values count folds."
-    elif scores.unit == "class" and _parts(scores) == 2:
+    elif scores.unit == "class" and mean_squares(scores.values[0], scores.folds).parts == 2:
         yield (
             "Two outer folds: what one part's search found by luck is hardly known (in simulation 95 % intervals cover "
             "87 to 99 %); use 3 outer folds or more."
@@ -74,13 +75,6 @@ def _on_the_design(scores: Scores) -> Iterator[str]:
             "The metric isn't the plain mean over test classes, and their sizes aren't in the table (column "
             "`samples`): uncertainty is computed as if classes counted alike."
         )
-
-
-def _parts(scores: Scores) -> int:
-    """How many parts with test classes and folds of their own a nested study has; 1 for any other."""
-    known = ~np.isnan(scores.values).all(axis=0)  # (C, R)
-    patterns = np.unique(known, axis=0)
-    return len(patterns) if len(patterns) > 1 and bool((patterns.sum(axis=0) == 1).all()) else 1
 
 
 def _nested(scores: Scores) -> bool:

@@ -80,6 +80,10 @@ class Dataset:
         digest.update(np.ascontiguousarray(self.labels).data)
         return digest.hexdigest()
 
+    def name_of(self, row: int) -> str:
+        """Return what a person knows a sample by: its file, else its row and class."""
+        return self.paths[row] if self.paths else f"row {row} ({self.class_names[self.labels[row]]})"
+
     @property
     def is_images(self) -> bool:
         return self.samples.ndim == 4

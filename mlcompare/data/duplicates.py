@@ -59,10 +59,7 @@ def find_duplicates(dataset: Dataset, sealed: np.ndarray) -> Duplicates:
 
 
 def _sentence(groups: Sequence[tuple[int, ...]], where: str, dataset: Dataset) -> str:
-    def name(row: int) -> str:
-        return dataset.paths[row] if dataset.paths else f"row {row} ({dataset.class_names[dataset.labels[row]]})"
-
     counted = "1 sample stands" if len(groups) == 1 else f"{len(groups)} samples stand"
-    named = "; ".join(" = ".join(name(row) for row in group[:4]) for group in groups[:SHOWN])
+    named = "; ".join(" = ".join(dataset.name_of(row) for row in group[:4]) for group in groups[:SHOWN])
     more = f"; and {len(groups) - SHOWN} more" if len(groups) > SHOWN else ""
     return f"{counted} {where}: {named}{more}"

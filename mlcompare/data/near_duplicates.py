@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from mlcompare.data.dataset import Dataset
+from mlcompare.data.duplicates import MOST_BYTES
 
 __all__ = ["near_duplicate_note", "near_duplicates", "thumbnails"]
 
@@ -31,32 +32,33 @@ def near_duplicates(dataset: Dataset, sealed: np.ndarray) -> list[tuple[int, int
     >>> near_duplicates(Dataset("tiny", pictures, np.arange(4), tuple("abcd")), np.array([2, 3]))
     [(0, 3)]
     """
-    if not dataset.is_images:
+    if not dataset.is_images or dataset.samples.nbytes > MOST_BYTES:
         return []
-    unit = _unit(dataset)
-    seen, hidden = np.setdiff1d(np.arange(len(dataset)), sealed), np.unique(sealed)
-    hidden = hidden[: MOST_PAIRS // max(len(seen), 1)]
-    found = []
+    seen, hidden = np.setdiff1d(np.arange(len(dataset)), sealed), _looked_at(dataset, sealed)
+    theirs, found = _unit(dataset, hidden), []
     for start in range(0, len(seen), CHUNK):
         rows = seen[start : start + CHUNK]
-        alike = np.argwhere(unit[rows] @ unit[hidden].T >= ALIKE)
+        alike = np.argwhere(_unit(dataset, rows) @ theirs.T >= ALIKE)
         found += [(int(rows[a]), int(hidden[b])) for a, b in alike]
     return [(a, b) for a, b in found if not np.array_equal(dataset.samples[a], dataset.samples[b])]
 
 
 def near_duplicate_note(dataset: Dataset, sealed: np.ndarray) -> str | None:
-    """Say how many there are, and name the first ones; None where there are none."""
-    found = near_duplicates(dataset, sealed)
+    """Say how many there are, name the first ones, and say how many sealed pictures weren't looked at; or None."""
+    found, looked_at = near_duplicates(dataset, sealed), _looked_at(dataset, sealed)
     if not found:
         return None
-
-    def name(row: int) -> str:
-        return dataset.paths[row] if dataset.paths else f"row {row} ({dataset.class_names[dataset.labels[row]]})"
-
-    named = "; ".join(f"{name(a)} ~ {name(b)}" for a, b in found[:SHOWN])
+    named = "; ".join(f"{dataset.name_of(a)} ~ {dataset.name_of(b)}" for a, b in found[:SHOWN])
     counted = "1 pair of pictures looks" if len(found) == 1 else f"{len(found)} pairs of pictures look"
     more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return f"{counted} nearly alike on both sides of the seal: {named}{more}"
+    left = f" (of the first {len(looked_at)} sealed ones)" if len(looked_at) < len(np.unique(sealed)) else ""
+    return f"{counted} nearly alike on both sides of the seal{left}: {named}{more}"
+
+
+def _looked_at(dataset: Dataset, sealed: np.ndarray) -> np.ndarray:
+    """The sealed rows that are compared with all others: as many as :data:`MOST_PAIRS` allows."""
+    hidden = np.unique(sealed)
+    return hidden[: MOST_PAIRS // max(len(dataset) - len(hidden), 1)]
 
 
 def thumbnails(gray: np.ndarray) -> np.ndarray:
@@ -69,11 +71,11 @@ def thumbnails(gray: np.ndarray) -> np.ndarray:
     return _means_between(_means_between(gray, rows, axis=1), columns, axis=2).reshape(len(gray), -1)
 
 
-def _unit(dataset: Dataset) -> np.ndarray:
+def _unit(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
     """Thumbnails less their mean at length 1 ``(N, SIDE²)``, 0 of plain pictures; the samples may lie in a file."""
-    parts = []
-    for start in range(0, len(dataset), CHUNK):
-        cells = thumbnails(np.asarray(dataset.samples[start : start + CHUNK]).mean(axis=1, dtype=np.float64))
+    parts = [np.empty((0, SIDE**2), dtype=np.float32)]
+    for start in range(0, len(rows), CHUNK):
+        cells = thumbnails(np.asarray(dataset.samples[rows[start : start + CHUNK]]).mean(axis=1, dtype=np.float64))
         cells -= cells.mean(axis=1, keepdims=True)
         spread = cells.std(axis=1, keepdims=True)
         parts.append(np.where(spread < PLAIN, 0.0, cells / np.maximum(spread * SIDE, 1e-12)).astype(np.float32))

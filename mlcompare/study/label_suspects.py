@@ -66,8 +66,7 @@ def find_suspects(dataset: Dataset, nearest: Iterable[tuple[np.ndarray, np.ndarr
         other, doubting = by_class.most_common(1)[0]
         if models[row] >= FEWEST_MODELS and doubting >= SHARE * models[row]:
             names, label = dataset.class_names, int(dataset.labels[row])
-            name = dataset.paths[row] if dataset.paths else f"row {row}"
-            found.append(Suspect(row, name, names[label], names[other], doubting, models[row]))
+            found.append(Suspect(row, dataset.name_of(row), names[label], names[other], doubting, models[row]))
     return sorted(found, key=lambda s: (-s.doubting / s.models, -s.doubting, s.row))[:MOST]
 
 
@@ -94,7 +93,7 @@ def keep_suspects(store: Path, dataset: Dataset, records: Iterable[Mapping[str, 
 
 def suspects_sentence(suspects: list[Suspect]) -> str:
     """Say how many labels may be wrong, and name the first ones."""
-    first = "; ".join(f"{s.name} ({s.label}, lies among {s.looks_like})" for s in suspects[:SHOWN])
+    first = "; ".join(f"{s.name} lies among {s.looks_like}" for s in suspects[:SHOWN])
     more = f"; and {len(suspects) - SHOWN} more" if len(suspects) > SHOWN else ""
     counted = "1 label may" if len(suspects) == 1 else f"{len(suspects)} labels may"
     return f"{counted} be wrong by the final models' neighbours: {first}{more}"

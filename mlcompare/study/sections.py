@@ -171,7 +171,7 @@ class SearchConfig(Section):
     racing: Literal[False, True, "folds", "steps"] = Field(
         False,
         description="stop settings that are clearly behind: before further `folds` (or true), or along the `steps` of "
-        "a population's trainings",
+        "a population's trainings (single trainings race over folds)",
     )
     validation_samples: int = Field(
         5000, ge=2, description="the most validation samples of a fold that a training is scored on, drawn once"

@@ -14,7 +14,7 @@ from mlcompare.tracking.records import Run
 from mlcompare.tracking.study_runs import describe
 from mlcompare.tracking.tracker import Tracker
 
-__all__ = ["log_comparison"]
+__all__ = ["CHALLENGES", "log_comparison"]
 
 CHALLENGES = "challenges.json"
 FILES = ("report.html", CHALLENGES, "ranking.csv", "results.parquet", "per_class.parquet")

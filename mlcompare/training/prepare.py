@@ -137,9 +137,8 @@ def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
     own = {**job.loss.hyperparameters, **job.loss.options}
     tuned = of_training(job.hyperparameters, own)
     config = with_searched(job.training, tuned, len(classes)).resolved
-    of_encoder = {EMBEDDING_DIM}
     losses = job.loss.build(
-        {key: value for key, value in job.hyperparameters.items() if key not in {*tuned, *of_encoder}},
+        {key: value for key, value in job.hyperparameters.items() if key not in {*tuned, EMBEDDING_DIM}},
         num_classes=len(classes),
         embedding_dim=job.encoder.embedding_dim,
         class_counts=np.bincount(targets),

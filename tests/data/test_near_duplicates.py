@@ -78,3 +78,6 @@ def test_many_pairs_are_bounded(faces: Dataset, monkeypatch) -> None:
     assert len(near_duplicates(changed, hidden)) == 2
     monkeypatch.setattr(module, "MOST_PAIRS", 50 * len(splits.development))
     assert len(near_duplicates(changed, hidden)) == 1
+    assert "(of the first 50 sealed ones)" in near_duplicate_note(changed, hidden)
+    monkeypatch.setattr(module, "MOST_BYTES", 1000)
+    assert near_duplicates(changed, hidden) == [], "a set too large to be read for it"
