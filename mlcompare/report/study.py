@@ -74,6 +74,12 @@ class Study:
         return self.known.get("study", {})
 
     @property
+    def nested(self) -> bool:
+        """Whether its parts had a search each: their trials follow each other in the table, but in no search."""
+        protocol = self.config.get("protocol", {})
+        return protocol.get("outer_folds") is not None and protocol.get("outer_fold") is None
+
+    @property
     def metric(self) -> str:
         return self.comparison.metric
 

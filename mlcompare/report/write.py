@@ -80,7 +80,7 @@ def _parts(study: Study, prefix: str, level: int) -> list[Part]:
         pairs_part(study, prefix, level),
         challenge_part(study, prefix, level),
         tunability_part(study, prefix, level),
-        search_part(study, prefix, level),
+        None if study.nested else search_part(study, prefix, level),
         learning_part(study, prefix, level),
         hyperparameters_part(study, prefix, level),
         curves_part(study, runs, prefix, level),

@@ -144,30 +144,22 @@ def run_study(
         timeout=timeout, ray_address=ray_address, gpus_per_job=gpus_per_job,
     )  # fmt: skip
     with closing(jobs), Store(path) as opened:
-        opened.claim(plan.fingerprint(), extend=extend)
+        fingerprint = plan.fingerprint()
+        opened.claim(fingerprint, extend=extend)
         if retry_failed:
             _take_back_failures(opened)
         if console is not None:
             console.print(_begun(plan), soft_wrap=True, markup=False)
         engine = settle_engine(executor, plan, opened, populations=populations)
-        uri = tracking_uri or local_uri(path)
-        location = None if tracking_uri else path / "artifacts" / "mlflow"
-        dataset = (plan.data.dataset.name, plan.data.dataset.fingerprint)
-        fingerprint = plan.fingerprint()
-        views = shared_views(plan.objective, fingerprint["spaces"])
-        tracker = Tracker(
-            uri, config.name, description=describe(fingerprint["study"]), artifacts=location, dataset=dataset,
-            views=views, identities=run_identities(fingerprint),
-        )  # fmt: skip
+        tracker = _tracker(plan, path, fingerprint, tracking_uri)
         try:
             keep_test_samples(path, plan.data)
             notes = keep_data_notes(path, plan.data)
             coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations)
             if console is not None:
                 noun = "worker" if jobs.workers == 1 else "workers"
-                console.print(f"{jobs.workers} {noun}, {engine.why}", soft_wrap=True, markup=False)
-                for note in notes:
-                    console.print(f"note: {note}", soft_wrap=True, markup=False)
+                for line in (f"{jobs.workers} {noun}, {engine.why}", *(f"note: {note}" for note in notes)):
+                    console.print(line, soft_wrap=True, markup=False)
             resumed = coordinator.resumed
             _catch_up(coordinator, tracker)
             try:
@@ -187,6 +179,16 @@ def run_study(
         fault = tracker.close()
         trained, seconds = len(coordinator.done) - resumed, time.perf_counter() - started
         return StudyOutcome(path, resumed, trained, seconds, fault, tracker.experiment_id)
+
+
+def _tracker(plan: StudyPlan, path: Path, fingerprint: Mapping[str, Any], uri: str | None) -> Tracker:
+    """Return what logs the study to a server, or to the store's own database."""
+    dataset = (plan.data.dataset.name, plan.data.dataset.fingerprint)
+    return Tracker(
+        uri or local_uri(path), plan.config.name, description=describe(fingerprint["study"]),
+        artifacts=None if uri else path / "artifacts" / "mlflow", dataset=dataset,
+        views=shared_views(plan.objective, fingerprint["spaces"]), identities=run_identities(fingerprint),
+    )  # fmt: skip
 
 
 def _run_parts(config: StudyConfig, path: Path, options: Mapping[str, Any]) -> StudyOutcome:

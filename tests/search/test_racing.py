@@ -112,7 +112,8 @@ def test_a_stopped_training_is_no_failure(race: dict, tmp_path: Path) -> None:
     assert set(curves["trial"]) == set(stopped["trial"])
     row = next(row for row in compare(tmp_path).records() if row["loss"] == "cosface")
     assert row["failed_trials"] == 0
-    assert any("0 failed" in line for line in check_store(tmp_path))
+    checked = check_store(tmp_path)
+    assert any("0 failed" in line for line in checked), checked
     report = tmp_path / "report.html"
     write_report([tmp_path], report)
     assert "No training failed" in report.read_text(encoding="utf-8")

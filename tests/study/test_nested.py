@@ -111,7 +111,10 @@ def test_the_parts_are_studies_and_their_tables_one(study: dict, tmp_path: Path)
     assert again.trained == 0
     pd.testing.assert_frame_equal(table(store), whole)
     write_report([store], tmp_path / "report.html")
-    assert "nested" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "What tuning bought" in page
+    assert "trials led on validation" not in page, "three searches are no one search"
+    assert "-search-part" not in page
 
 
 def test_an_interrupted_one_goes_on(study: dict, tmp_path: Path) -> None:
