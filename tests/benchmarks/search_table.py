@@ -1,0 +1,211 @@
+"""The table that search strategies and priors are measured on: what every loss scores at 200 settings in 8 situations.
+
+    python tests/benchmarks/search_table.py FOLDER [--situation NAME] [--workers N]
+
+Each situation is a dataset, an encoder and a batch that everyone can make. For each loss the settings are the
+paper's, those that a study tries before any sampling, and 200 points of a Sobol sequence over everything that a study
+searches by default: learning rate, rate and decay of class weights, images a class in a batch, and the loss's own
+numbers. They are the same points of the unit cube in every situation. Each is trained on 4 folds; validation scores at
+five points of each training are kept. A loss that is done lies in FOLDER and is not trained again; when all are,
+`results/search_*.parquet` are written anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import qmc
+
+from mlcompare.execution.executors import Executor, create_executor
+from mlcompare.search.proposals import default_values, fixed_values
+from mlcompare.search.space import Choice, Range, Space
+from mlcompare.study.config import validated
+from mlcompare.study.plan import StudyPlan, make_plan
+from mlcompare.training import TrainingJob, TrainingResult
+from mlcompare.training.population import population_key
+
+RESULTS = Path(__file__).resolve().parent / "results"
+SCORES, SETTINGS = RESULTS / "search_scores.parquet", RESULTS / "search_settings.parquet"
+POINTS, FOLDS, WIDTH = 200, 4, 100
+LOSSES = (
+    "contrastive", "triplet", "trihard", "lifted_structure", "margin_based", "multi_similarity",
+    "softmax", "normface", "cosface", "arcface", "center", "proxy_anchor",
+)  # fmt: skip
+DISJOINT = {"kind": "class_disjoint", "test_classes": 0.5, "folds": FOLDS}
+CLOSED = {"kind": "closed_set", "test_share": 0.3, "folds": FOLDS}
+SITUATIONS: dict[str, dict[str, Any]] = {
+    "digits": {
+        "dataset": "digits",
+        "protocol": CLOSED,
+        "encoder": {"name": "mlp", "embedding_dim": 16},
+        "training": {"steps": 60, "classes_per_batch": 8, "samples_per_class": 4},
+    },
+    "digits-tail": {
+        "dataset": "digits",
+        "protocol": CLOSED,
+        "corruption": {"imbalance": 50},
+        "encoder": {"name": "mlp", "embedding_dim": 32},
+        "training": {"steps": 80, "classes_per_batch": 8, "samples_per_class": 8, "sampler": "random"},
+    },
+    "faces-hog": {
+        "dataset": "orl_faces",
+        "protocol": DISJOINT,
+        "encoder": {"name": "hog", "frozen": True, "head": "linear", "embedding_dim": 64},
+        "training": {"steps": 100, "classes_per_batch": 8, "samples_per_class": 4},
+    },
+    "glyphs200": {
+        "dataset": {"name": "glyphs", "classes": 200},
+        "protocol": DISJOINT,
+        "encoder": {"name": "hog", "frozen": True, "head": "mlp", "embedding_dim": 64},
+        "training": {"steps": 100, "classes_per_batch": 12, "samples_per_class": 4},
+    },
+    "glyphs-noise": {
+        "dataset": {"name": "glyphs", "classes": 400},
+        "protocol": DISJOINT,
+        "corruption": {"label_noise": 0.3},
+        "encoder": {"name": "hog", "frozen": True, "head": "linear", "embedding_dim": 32},
+        "training": {"steps": 100, "classes_per_batch": 16, "samples_per_class": 4},
+    },
+    "glyphs2000": {
+        "dataset": {"name": "glyphs", "classes": 2000},
+        "protocol": {**DISJOINT, "test_classes": 0.2},
+        "encoder": {"name": "hog", "frozen": True, "head": "linear", "embedding_dim": 64},
+        "training": {"steps": 100, "classes_per_batch": 24, "samples_per_class": 4},
+    },
+    "faces": {
+        "dataset": {"name": "orl_faces", "size": [28, 24]},
+        "protocol": DISJOINT,
+        "encoder": {"name": "conv", "embedding_dim": 64, "channels": [16, 32]},
+        "training": {"steps": 50, "classes_per_batch": 8, "samples_per_class": 4},
+    },
+}
+COMMON = {
+    "search": {"trials": POINTS, "parallel": POINTS, "validation_samples": 1000},
+    "final": {"seeds": 1},
+    "baselines": "none",
+    "losses": dict.fromkeys(LOSSES),
+}
+
+
+def plan_of(situation: str, loss: str | None = None) -> StudyPlan:
+    """Return the plan of a situation, for one loss or for all."""
+    given = {**COMMON, **({"losses": {loss: None}} if loss else {}), **SITUATIONS[situation]}
+    return make_plan(validated({"name": f"search-{situation}", **given}, situation))
+
+
+def from_cube(space: Space, point: dict[str, float]) -> dict[str, Any]:
+    """Return the setting at a point of the unit cube."""
+    values = fixed_values(space)
+    for name, share in point.items():
+        dimension = space[name]
+        if isinstance(dimension, Choice):
+            values[name] = dimension.values[min(int(share * len(dimension.values)), len(dimension.values) - 1)]
+        elif dimension.log:
+            values[name] = float(dimension.low * (dimension.high / dimension.low) ** share)
+        else:
+            values[name] = float(dimension.low + (dimension.high - dimension.low) * share)
+        if getattr(dimension, "integer", False):
+            values[name] = round(values[name])
+    return values
+
+
+def settings_of(plan: StudyPlan, loss: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return each setting with where it comes from: the paper's, known or published, or the sequence."""
+    space, first = plan.losses[loss].space, plan.losses[loss].first
+    searched = sorted(name for name, dimension in space.items() if isinstance(dimension, Range | Choice))
+    known = [("default", default_values(space))]
+    for setting in first:
+        values = {**default_values(space), **setting}
+        fits = all(name in space and (name not in searched or space[name].contains(v)) for name, v in setting.items())
+        if fits and all(values != there for _, there in known):
+            known.append(("published", values))
+    points = qmc.Sobol(len(searched), seed=0).random(256)[:POINTS]
+    return known + [("sobol", from_cube(space, dict(zip(searched, point)))) for point in points]
+
+
+def trained(plan: StudyPlan, jobs: list[TrainingJob], executor: Executor) -> Iterator[TrainingResult]:
+    """Train jobs, as populations where the encoder runs in one and is no convolution."""
+    groups: dict[Any, list[TrainingJob]] = {}
+    for job in jobs:
+        alone = plan.alone or job.encoder.name == "conv"
+        groups.setdefault(job.key if alone else population_key(job), []).append(job)
+    bundles = [tuple(group[i : i + WIDTH]) for group in groups.values() for i in range(0, len(group), WIDTH)]
+    while bundles or executor.active:
+        while bundles and executor.active < executor.workers:
+            executor.submit(bundles.pop(0))
+        for _, result in executor.wait():
+            yield result
+
+
+def make(situation: str, folder: Path, workers: int | None) -> None:
+    """Train every loss of a situation that is not in the folder yet."""
+    plan = plan_of(situation)
+    executor = create_executor("auto", plan.data, workers=workers, folder=folder / ".cache", device="cpu")
+    with closing(executor):
+        for loss in LOSSES:
+            if not (folder / f"{situation}-{loss}.parquet").is_file():
+                make_loss(situation, loss, plan, folder, executor)
+
+
+def make_loss(situation: str, loss: str, plan: StudyPlan, folder: Path, executor: Executor) -> None:
+    """Train every setting of a loss on every fold, and write its scores."""
+    started = time.perf_counter()
+    settings = settings_of(plan, loss)
+    jobs = [job for number, (_, values) in enumerate(settings) for job in plan.trial_jobs(loss, number, values)]
+    by_key = {job.key: job for job in jobs}
+    scores = []
+    for result in trained(plan, jobs, executor):
+        job, curve = by_key[result.key], result.curve
+        points = dict(zip(curve.get("step", []), curve.get(plan.objective, []))) if result.status == "ok" else {}
+        if plan.objective in result.metrics:
+            points[plan.training.steps] = result.metrics[plan.objective]
+        scores += [(job.trial, job.fold, step, value) for step, value in (points or {0: np.nan}).items()]
+    seconds = time.perf_counter() - started
+    kept = pd.DataFrame(scores, columns=["setting", "fold", "step", "value"])
+    kept = kept.astype({"setting": "int16", "fold": "int8", "step": "int16", "value": "float32"})
+    said = pd.DataFrame(
+        [(number, source, json.dumps(values)) for number, (source, values) in enumerate(settings)],
+        columns=["setting", "source", "values"],
+    ).astype({"setting": "int16"})
+    named = {"situation": situation, "loss": loss}
+    said.assign(**named, seconds=seconds).to_parquet(folder / f"{situation}-{loss}-settings.parquet", index=False)
+    kept = kept.sort_values(["setting", "fold", "step"]).assign(**named)
+    kept.to_parquet(folder / f"{situation}-{loss}.parquet", index=False)
+    print(f"{situation:13}{loss:18}{len(jobs):6} trainings in {seconds:7.1f} s", flush=True)
+
+
+def join(folder: Path) -> None:
+    """Write the committed tables from what lies in the folder."""
+    order = [f"{situation}-{loss}" for situation in SITUATIONS for loss in LOSSES]
+    there = [name for name in order if (folder / f"{name}.parquet").is_file()]
+    kinds = ["situation", "loss"]
+    for target, ending in ((SCORES, ""), (SETTINGS, "-settings")):
+        table = pd.concat([pd.read_parquet(folder / f"{name}{ending}.parquet") for name in there], ignore_index=True)
+        table = table[[*kinds, *(column for column in table if column not in kinds)]]
+        if "value" in table:
+            table["value"] = table["value"].round(4)
+        table.astype(dict.fromkeys(kinds, "category")).to_parquet(target, index=False, compression="zstd")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="what is trained lies here; run again to go on")
+    parser.add_argument("--situation", choices=SITUATIONS, action="append", help="only this one (may be repeated)")
+    parser.add_argument("--workers", type=int, default=None, help="processes; one for each core by default")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    for situation in options.situation or SITUATIONS:
+        make(situation, options.folder, options.workers)
+    join(options.folder)
+
+
+if __name__ == "__main__":
+    main()
