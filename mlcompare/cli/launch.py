@@ -34,6 +34,10 @@ def run(
     timeout: Annotated[float | None, typer.Option(help="Seconds after which a training counts as hung.")] = None,
     extend: Annotated[bool, typer.Option("--extend", help="Allow more trials, seeds or losses.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train again what failed before.")] = False,
+    start_from: Annotated[
+        list[str] | None,
+        typer.Option(help="A store of an earlier study whose best settings to begin with (may be repeated)."),
+    ] = None,
     plugin: PluginOption = None,
 ) -> None:
     """Run a study, or finish one that was interrupted, and print the ranking."""
@@ -44,7 +48,7 @@ def run(
     outcome = run_study(
         study, store, trials=trials, steps=steps, seeds=seeds, executor=executor, workers=workers, device=device,
         tracking_uri=tracking_uri, ray_address=ray_address, gpus_per_job=gpus_per_job, populations=populations,
-        timeout=timeout, extend=extend, retry_failed=retry_failed, console=console,
+        timeout=timeout, extend=extend, retry_failed=retry_failed, start_from=start_from or (), console=console,
     )  # fmt: skip
     done = f"{outcome.trained} trainings in {outcome.seconds:.0f} s"
     if outcome.trained == 0:

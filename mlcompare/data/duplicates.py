@@ -10,7 +10,7 @@ import numpy as np
 
 from mlcompare.data.dataset import Dataset
 
-__all__ = ["Duplicates", "find_duplicates"]
+__all__ = ["Duplicates", "contents", "find_duplicates"]
 
 MOST_BYTES = 4 << 30  # that are read for it; a larger set is not searched
 SHOWN = 3  # groups that are named
@@ -32,6 +32,21 @@ class Duplicates:
         return [_sentence(groups, where, dataset) for groups, where in told if groups]
 
 
+def contents(dataset: Dataset) -> np.ndarray | None:
+    """Return a hash of each sample's content, ``(N,)`` uint64: equal samples, equal hashes. ``None`` for a large set.
+
+    >>> contents(Dataset("tiny", np.array([[1.0], [2.0], [1.0]]), np.array([0, 0, 0]), ("a",))).argsort(stable=True)
+    array([1, 0, 2])
+    """
+    if dataset.samples.nbytes > MOST_BYTES:
+        return None
+    found = np.empty(len(dataset), dtype=np.uint64)
+    for row in range(len(dataset)):
+        content = np.ascontiguousarray(dataset.samples[row])
+        found[row] = int.from_bytes(hashlib.blake2b(content.data, digest_size=8).digest(), "little")
+    return found
+
+
 def find_duplicates(dataset: Dataset, sealed: np.ndarray) -> Duplicates:
     """Return the exact duplicates that tell the classes, or the sealed rows, apart wrongly.
 
@@ -43,12 +58,12 @@ def find_duplicates(dataset: Dataset, sealed: np.ndarray) -> Duplicates:
     >>> find_duplicates(data, np.array([3]))
     Duplicates(across_classes=((0, 2),), across_seal=((1, 3),), searched=True)
     """
-    if dataset.samples.nbytes > MOST_BYTES:
+    found = contents(dataset)
+    if found is None:
         return Duplicates((), (), searched=False)
-    rows: dict[bytes, list[int]] = {}
-    for row in range(len(dataset)):
-        content = np.ascontiguousarray(dataset.samples[row])
-        rows.setdefault(hashlib.blake2b(content.data, digest_size=16).digest(), []).append(row)
+    rows: dict[int, list[int]] = {}
+    for row, content in enumerate(found.tolist()):
+        rows.setdefault(content, []).append(row)
     hidden = np.zeros(len(dataset), dtype=bool)
     hidden[sealed] = True
     groups = [tuple(group) for group in rows.values() if len(group) > 1]

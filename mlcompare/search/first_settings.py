@@ -6,6 +6,7 @@ from typing import Any
 
 from mlcompare.losses.compose import LossEntry
 from mlcompare.search.needs import K, needs_pairs
+from mlcompare.search.proposals import Start
 from mlcompare.search.space import Choice, Range, Space
 
 __all__ = ["first_settings", "known_good"]
@@ -32,10 +33,11 @@ def known_good(entry: LossEntry, space: Space) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key in searched and searched[key].contains(value)}
 
 
-def first_settings(entry: LossEntry, space: Space) -> tuple[dict[str, Any], ...]:
+def first_settings(entry: LossEntry, space: Space) -> tuple[Start, ...]:
     """Return what is tried before any sampling, after the paper's setting: published optima, with what suits the head.
 
     Those optima were found with tuned rates of class weights; at the encoder's rate they would be other settings.
     """
     known = known_good(entry, space)
-    return (*([known] if known else []), *({**known, **setting} for setting in entry.published))
+    settings = (*([known] if known else []), *({**known, **setting} for setting in entry.published))
+    return tuple(Start(values, "published") for values in settings)

@@ -1,4 +1,4 @@
-"""What to try next: the paper's setting, then published settings, then TPE. Optuna is replayed, never trusted."""
+"""What to try next: the paper's setting, what is known, then TPE. Optuna is replayed, never trusted."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mlcompare.training import derive_seed
 
 __all__ = [
     "Proposal",
+    "Start",
     "Told",
     "default_values",
     "distributions",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+SHARE_OF_STARTS = 3  # one trial in so many, at most, is one that is known beforehand
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,16 @@ class Told:
 
 
 @dataclass(frozen=True)
+class Start:
+    """A setting to try before any sampling, and where it comes from: ``prior``, ``earlier`` or ``published``."""
+
+    values: Mapping[str, Any]
+    source: str
+
+
+@dataclass(frozen=True)
 class Proposal:
-    """A trial to run, and where its values come from: default, published or sampled."""
+    """A trial to run, and where its values come from: default, prior, earlier, published or sampled."""
 
     number: int
     values: dict[str, Any]
@@ -113,14 +123,17 @@ def _outside(space: Space, name: str, value: Any) -> str:
     return f"{name}={value} lies outside {dimension.low:g} – {dimension.high:g}"
 
 
-def _waiting(space: Space, told: Sequence[Told], published: Sequence[Mapping], trials: int) -> list[tuple[dict, str]]:
-    """Return what is to be tried before any sampling, in order: the default, then published settings that can be.
+def _waiting(space: Space, told: Sequence[Told], first: Sequence[Start], trials: int) -> list[tuple[dict, str]]:
+    """Return what is to be tried before any sampling, in order: the default, then those of ``first`` that can be.
 
     They take a third of the budget at most. What was tried is out: when the budget grows, the rest has its turn.
     """
-    tried, _ = published_trials(space, published)
-    waiting = [(v, "published") for v in tried[: max(0, trials // 3)] if all(v != trial.values for trial in told)]
-    return waiting if any(trial.number == 0 for trial in told) else [(default_values(space), "default"), *waiting]
+    default = default_values(space)
+    tried, _ = published_trials(space, [start.values for start in first])
+    sources = {repr({**default, **start.values}): start.source for start in reversed(first)}
+    waiting = [(values, sources[repr(values)]) for values in tried[: max(0, trials // SHARE_OF_STARTS)]]
+    waiting = [(values, source) for values, source in waiting if all(values != trial.values for trial in told)]
+    return waiting if any(trial.number == 0 for trial in told) else [(default, "default"), *waiting]
 
 
 def propose(
@@ -129,7 +142,7 @@ def propose(
     numbers: Sequence[int],
     *,
     seed_parts: tuple,
-    published: Sequence[Mapping[str, Any]] = (),
+    first: Sequence[Start] = (),
     trials: int,
     startup_trials: int | None = None,
     maximize: bool = True,
@@ -139,13 +152,13 @@ def propose(
     Each number has its own sampler, seeded by ``seed_parts`` and the number, and sees the numbers before it as running:
     a resumed study that asks for the whole round gets the same again.
     """
-    first = _waiting(space, told, published, trials)
+    waiting = _waiting(space, told, first, trials)
     searched = distributions(space)
     study = None
     proposals = []
     for number in numbers:
-        if first or not searched:
-            values, source = first.pop(0) if first else (default_values(space), "default")
+        if waiting or not searched:
+            values, source = waiting.pop(0) if waiting else (default_values(space), "default")
         else:
             study = study or optuna_study(space, told, maximize=maximize)
             startup = startup_trials if startup_trials is not None else max(1, math.ceil(trials / 3))

@@ -219,7 +219,7 @@ class Coordinator:
                 [self._told(loss, number) for number in range(numbers.start)],
                 numbers,  # the whole round, also where a part of it was asked before: each ask sees those before it
                 seed_parts=("search", search.seed, self.plan.config.name, loss),
-                published=plan.first,
+                first=plan.first,
                 trials=search.trials,
                 startup_trials=search.startup_trials,
                 maximize=higher_is_better(self.plan.objective),

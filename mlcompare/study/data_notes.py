@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from mlcompare.data.duplicates import find_duplicates
@@ -23,11 +24,11 @@ def data_notes(data: TrainingData) -> list[str]:
     return [*data.dataset.notes, *exact, *([near] if near else [])]
 
 
-def keep_data_notes(store: Path, data: TrainingData) -> list[str]:
-    """Leave ``artifacts/data_notes.json`` in a store, once, for the report; return the notes."""
+def keep_data_notes(store: Path, data: TrainingData, more: Sequence[str] = ()) -> list[str]:
+    """Leave ``artifacts/data_notes.json`` in a store, once, for the report; return the notes, ``more`` among them."""
     path = store / "artifacts" / DATA_NOTES
     if path.is_file():
         return [str(note) for note in json.loads(path.read_text(encoding="utf-8"))]
-    notes = data_notes(data)
+    notes = [*data_notes(data), *more]
     write_atomically(path, json.dumps(notes, ensure_ascii=False).encode())
     return notes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,8 +24,9 @@ from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.plan import StudyPlan, make_plan
 from mlcompare.study.progress import ProgressObserver
 from mlcompare.study.results_table import write_tables
-from mlcompare.study.sealed_samples import keep_test_samples
+from mlcompare.study.sealed_samples import keep_contents, keep_test_samples
 from mlcompare.study.store import Store
+from mlcompare.study.warm_start import started_from
 from mlcompare.tracking import Tracker, check_address, local_uri
 from mlcompare.tracking.dashboard import shared_views
 from mlcompare.tracking.study_runs import (
@@ -100,6 +101,7 @@ def run_study(
     timeout: float | None = None,
     extend: bool = False,
     retry_failed: bool = False,
+    start_from: Sequence[str | Path] = (),
     console: Console | None = None,
 ) -> StudyOutcome:
     """Run a study, or finish one that was interrupted.
@@ -117,6 +119,8 @@ def run_study(
         timeout: seconds after which a training counts as hung and fails.
         extend: allow more trials, seeds or losses than the store was made with.
         retry_failed: train again what failed before.
+        start_from: stores of earlier studies, whose best settings this search begins with. What was taken is journaled
+            once: a resumed study goes by it, and needs those stores no more.
         console: where progress is shown; nowhere by default.
 
     Raises:
@@ -133,7 +137,8 @@ def run_study(
         options = {
             "executor": executor, "workers": workers, "device": device, "tracking_uri": tracking_uri,
             "ray_address": ray_address, "gpus_per_job": gpus_per_job, "populations": populations, "timeout": timeout,
-            "extend": extend, "retry_failed": retry_failed, "console": console,
+            "extend": extend, "retry_failed": retry_failed, "start_from": start_from,
+            "console": console,
         }  # fmt: skip
         return _run_parts(config, path, options)
     elsewhere = executor == "ray" and gpus_per_job and device == "auto"  # this machine may have no GPU of its own
@@ -148,13 +153,15 @@ def run_study(
         opened.claim(fingerprint, extend=extend)
         if retry_failed:
             _take_back_failures(opened)
+        plan, told = started_from(plan, opened, start_from)
         if console is not None:
             console.print(_begun(plan), soft_wrap=True, markup=False)
         engine = settle_engine(executor, plan, opened, populations=populations)
         tracker = _tracker(plan, path, fingerprint, tracking_uri)
         try:
             keep_test_samples(path, plan.data)
-            notes = keep_data_notes(path, plan.data)
+            keep_contents(path, plan.data)
+            notes = keep_data_notes(path, plan.data, told)
             coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations)
             if console is not None:
                 noun = "worker" if jobs.workers == 1 else "workers"

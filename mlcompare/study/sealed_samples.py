@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mlcompare.data.duplicates import contents
 from mlcompare.files import make_folder, write_atomically
 from mlcompare.tracking.study_runs import INPUT_EXAMPLE
 from mlcompare.training import TrainingData
 
-__all__ = ["SEALED_SAMPLES", "keep_test_samples", "sealed_class_sizes", "small_images"]
+__all__ = ["CONTENTS", "SEALED_SAMPLES", "keep_contents", "keep_test_samples", "sealed_class_sizes", "small_images"]
 
 SEALED_SAMPLES = "test_samples.npz"
+CONTENTS = "contents.npz"  # what a later study that starts from this one compares its sealed samples with
 LONGEST_SIDE = 64  # pixels
 MOST_BYTES = 64 * 2**20  # of all images; a larger test set gets none
 
@@ -37,6 +39,20 @@ def keep_test_samples(store: Path, data: TrainingData) -> None:
         if channels in (1, 3) and len(rows) * channels * size[0] * size[1] <= MOST_BYTES:
             arrays["images"] = small_images(data.dataset.samples, rows, size)
     _write(path, np.savez_compressed, **arrays)
+
+
+def keep_contents(store: Path, data: TrainingData) -> None:
+    """Leave ``artifacts/contents.npz`` in a store, once: hashes of the samples that its search saw, and of the sealed.
+
+    A set too large to hash leaves nothing.
+    """
+    path, hashes = store / "artifacts" / CONTENTS, None
+    if not path.is_file():
+        hashes = contents(data.dataset)
+    if hashes is not None:
+        sealed = np.zeros(len(data.dataset), dtype=bool)
+        sealed[data.splits.test] = True
+        _write(path, np.savez_compressed, seen=hashes[~sealed], sealed=hashes[sealed])
 
 
 def sealed_class_sizes(store: Path) -> dict[str, int]:

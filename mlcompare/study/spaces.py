@@ -14,6 +14,7 @@ from mlcompare.errors import InvalidValueError
 from mlcompare.losses.compose import LossEntry
 from mlcompare.search.first_settings import first_settings
 from mlcompare.search.needs import K, fitted
+from mlcompare.search.proposals import Start
 from mlcompare.search.space import Choice, Range, Space
 from mlcompare.search.training_space import PRETRAINED_LR, training_space
 from mlcompare.study.config import StudyConfig
@@ -34,7 +35,7 @@ class LossPlan:
     entry: LossEntry
     space: Space
     said: frozenset[str] = frozenset()
-    first: tuple[Mapping[str, Any], ...] = ()  # settings to try before any sampling, after the paper's
+    first: tuple[Start, ...] = ()  # settings to try before any sampling, after the paper's
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ Each situation is a dataset, an encoder and a batch that everyone can make. For 
 paper's, those that a study tries before any sampling, and 200 points of a Sobol sequence over everything that a study
 searches by default: learning rate, rate and decay of class weights, images a class in a batch, and the loss's own
 numbers. They are the same points of the unit cube in every situation. Each is trained on 4 folds; validation scores at
-five points of each training are kept. A loss that is done lies in FOLDER and is not trained again; when all are,
+a few points of each training are kept. A loss that is done lies in FOLDER and is not trained again; when all are,
 `results/search_*.parquet` are written anew.
 """
 
@@ -17,6 +17,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ from mlcompare.execution.executors import Executor, create_executor
 from mlcompare.search.proposals import default_values, fixed_values
 from mlcompare.search.space import Choice, Range, Space
 from mlcompare.study.config import validated
-from mlcompare.study.plan import StudyPlan, make_plan
+from mlcompare.study.plan import StudyPlan, describe_space, make_plan
+from mlcompare.study.situation import situation_of
 from mlcompare.training import TrainingJob, TrainingResult
 from mlcompare.training.population import population_key
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SCORES, SETTINGS = RESULTS / "search_scores.parquet", RESULTS / "search_settings.parquet"
+SPACES = RESULTS / "search_spaces.json"
 POINTS, FOLDS, WIDTH = 200, 4, 100
 LOSSES = (
     "contrastive", "triplet", "trihard", "lifted_structure", "margin_based", "multi_similarity",
@@ -53,38 +56,44 @@ SITUATIONS: dict[str, dict[str, Any]] = {
         "protocol": CLOSED,
         "corruption": {"imbalance": 50},
         "encoder": {"name": "mlp", "embedding_dim": 32},
-        "training": {"steps": 80, "classes_per_batch": 8, "samples_per_class": 8, "sampler": "random"},
+        "training": {
+            "evaluations": 3,
+            "steps": 80,
+            "classes_per_batch": 8,
+            "samples_per_class": 8,
+            "sampler": "random",
+        },
     },
     "faces-hog": {
         "dataset": "orl_faces",
         "protocol": DISJOINT,
         "encoder": {"name": "hog", "frozen": True, "head": "linear", "embedding_dim": 64},
-        "training": {"steps": 100, "classes_per_batch": 8, "samples_per_class": 4},
+        "training": {"evaluations": 3, "steps": 100, "classes_per_batch": 8, "samples_per_class": 4},
     },
     "glyphs200": {
         "dataset": {"name": "glyphs", "classes": 200},
         "protocol": DISJOINT,
         "encoder": {"name": "hog", "frozen": True, "head": "mlp", "embedding_dim": 64},
-        "training": {"steps": 100, "classes_per_batch": 12, "samples_per_class": 4},
+        "training": {"evaluations": 3, "steps": 100, "classes_per_batch": 12, "samples_per_class": 4},
     },
     "glyphs-noise": {
         "dataset": {"name": "glyphs", "classes": 400},
         "protocol": DISJOINT,
         "corruption": {"label_noise": 0.3},
         "encoder": {"name": "hog", "frozen": True, "head": "linear", "embedding_dim": 32},
-        "training": {"steps": 100, "classes_per_batch": 16, "samples_per_class": 4},
+        "training": {"evaluations": 3, "steps": 100, "classes_per_batch": 16, "samples_per_class": 4},
     },
     "glyphs2000": {
         "dataset": {"name": "glyphs", "classes": 2000},
         "protocol": {**DISJOINT, "test_classes": 0.2},
         "encoder": {"name": "hog", "frozen": True, "head": "linear", "embedding_dim": 64},
-        "training": {"steps": 100, "classes_per_batch": 24, "samples_per_class": 4},
+        "training": {"evaluations": 3, "steps": 100, "classes_per_batch": 24, "samples_per_class": 4},
     },
     "faces": {
         "dataset": {"name": "orl_faces", "size": [28, 24]},
         "protocol": DISJOINT,
         "encoder": {"name": "conv", "embedding_dim": 64, "channels": [16, 32]},
-        "training": {"steps": 50, "classes_per_batch": 8, "samples_per_class": 4},
+        "training": {"evaluations": 3, "steps": 50, "classes_per_batch": 8, "samples_per_class": 4},
     },
 }
 COMMON = {
@@ -122,7 +131,7 @@ def settings_of(plan: StudyPlan, loss: str) -> list[tuple[str, dict[str, Any]]]:
     space, first = plan.losses[loss].space, plan.losses[loss].first
     searched = sorted(name for name, dimension in space.items() if isinstance(dimension, Range | Choice))
     known = [("default", default_values(space))]
-    for setting in first:
+    for setting in (start.values for start in first):
         values = {**default_values(space), **setting}
         fits = all(name in space and (name not in searched or space[name].contains(v)) for name, v in setting.items())
         if fits and all(values != there for _, there in known):
@@ -184,15 +193,21 @@ def make_loss(situation: str, loss: str, plan: StudyPlan, folder: Path, executor
 
 def join(folder: Path) -> None:
     """Write the committed tables from what lies in the folder."""
-    order = [f"{situation}-{loss}" for situation in SITUATIONS for loss in LOSSES]
-    there = [name for name in order if (folder / f"{name}.parquet").is_file()]
-    kinds = ["situation", "loss"]
-    for target, ending in ((SCORES, ""), (SETTINGS, "-settings")):
-        table = pd.concat([pd.read_parquet(folder / f"{name}{ending}.parquet") for name in there], ignore_index=True)
-        table = table[[*kinds, *(column for column in table if column not in kinds)]]
+    scores, settings, spaces = [], [], {}
+    for situation in SITUATIONS:
+        there = [loss for loss in LOSSES if (folder / f"{situation}-{loss}.parquet").is_file()]
+        if there:
+            plan = plan_of(situation)
+            spaces[situation] = {"situation": asdict(situation_of(plan))}
+            spaces[situation] |= {loss: describe_space(plan.losses[loss].space) for loss in there}
+            scores += [pd.read_parquet(folder / f"{situation}-{loss}.parquet") for loss in there]
+            settings += [pd.read_parquet(folder / f"{situation}-{loss}-settings.parquet") for loss in there]
+    for target, parts in ((SCORES, scores), (SETTINGS, settings)):
+        table = pd.concat(parts, ignore_index=True)
         if "value" in table:
             table["value"] = table["value"].round(4)
-        table.astype(dict.fromkeys(kinds, "category")).to_parquet(target, index=False, compression="zstd")
+        table.astype({"situation": "category", "loss": "category"}).to_parquet(target, index=False, compression="zstd")
+    SPACES.write_text(json.dumps(spaces, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:

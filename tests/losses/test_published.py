@@ -7,7 +7,7 @@ import pytest
 from mlcompare.losses.citation import cite
 from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.registry import get_spec, list_losses
-from mlcompare.search.proposals import Told, default_values, propose, published_trials
+from mlcompare.search.proposals import Start, Told, default_values, propose, published_trials
 from mlcompare.search.space import Choice, Range, loss_space
 
 NATIVE = list_losses(provider="native")
@@ -23,6 +23,7 @@ PUBLISHED = [
     {"beta": 1.0},
     {"margin": 0.3},
 ]
+STARTS = [Start(setting, "published") for setting in PUBLISHED]
 
 
 def space_of(name, **given):
@@ -59,7 +60,7 @@ def run(trials, told=(), rounds=2):
     told = list(told)
     while len(told) < trials:
         numbers = range(len(told), min(len(told) + rounds, trials))
-        proposals = propose(SPACE, told, numbers, published=PUBLISHED, seed_parts=("x",), trials=trials)
+        proposals = propose(SPACE, told, numbers, first=STARTS, seed_parts=("x",), trials=trials)
         told += [Told(p.number, p.values, 0.5) for p in proposals]
         yield from [(p.source, p.values["margin"], told[-1]) for p in proposals]
 

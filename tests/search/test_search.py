@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlcompare.losses.compose import LossEntry, Term
-from mlcompare.search.proposals import Told, default_values, propose
+from mlcompare.search.proposals import Start, Told, default_values, propose
 from mlcompare.search.space import Choice, Range, loss_space
 from mlcompare.search.training_space import training_space
 
@@ -45,12 +45,20 @@ def test_an_interrupted_search_asks_the_same() -> None:
 
 def test_trial_zero_is_the_papers_setting_then_published_ones_in_range() -> None:
     published = [{"margin": 0.9}, {"margin": 0.5}, {"margin": 0.35}, {"margin": 0.1, "scale": 30.0}, {"scale": 64.0}]
-    proposals = propose(SPACE, [], range(4), published=published, seed_parts=("x",), trials=15)
+    first = [Start(setting, "published") for setting in published]
+    proposals = propose(SPACE, [], range(4), first=first, seed_parts=("x",), trials=15)
     assert [p.source for p in proposals] == ["default", "published", "published", "sampled"]
     assert proposals[0].values == default_values(SPACE)
     assert [p.values["margin"] for p in proposals[1:3]] == [0.5, 0.1]
-    few = propose(SPACE, [], range(2), published=published, seed_parts=("x",), trials=2)
+    few = propose(SPACE, [], range(2), first=first, seed_parts=("x",), trials=2)
     assert [p.source for p in few] == ["default", "sampled"], "published settings take a third of the trials at most"
+
+
+def test_what_is_known_is_tried_in_its_order_each_with_its_source() -> None:
+    first = [Start({"margin": 0.1}, "prior"), Start({"margin": 0.1, "m": 2}, "published"), Start({"m": 3}, "published")]
+    proposals = propose(SPACE, [], range(4), first=first, seed_parts=("x",), trials=12)
+    assert [p.source for p in proposals] == ["default", "prior", "published", "sampled"]
+    assert proposals[2].values == {**default_values(SPACE), "m": 3}, "the same setting is tried once, as the first is"
 
 
 def test_values_stay_in_range_and_fixed_ones_fixed() -> None:

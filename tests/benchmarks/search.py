@@ -1,0 +1,246 @@
+"""Search strategies compared: how many trainings until a setting is within 1 % of the best one known.
+
+    python tests/benchmarks/search.py            # replays on the committed tables, a few minutes on two cores
+
+The tables (see `search_table.py`) hold what each of a loss's settings scores in each situation. A replay lets a
+strategy propose points of the unit cube; what it proposes is answered by the nearest setting not tried before. What
+learns from other situations never sees the one that it is judged on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+
+from mlcompare.search.earlier import Earlier, portfolio, position
+from mlcompare.search.proposals import distributions
+from mlcompare.search.space import Choice, Range, Space
+
+HERE = Path(__file__).resolve().parent
+SCORES, SETTINGS = HERE / "results/search_scores.parquet", HERE / "results/search_settings.parquet"
+SPACES, REPORT = HERE / "results/search_spaces.json", HERE / "results/search.txt"
+MOST, REPEATS, BUDGET, NEAR = 60, 5, 20, 0.99
+PRIORS, QUICK, FOLDS = 8, 5, 4
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A loss in a situation: its space, ``settings`` and where each is from, ``scores (N, folds)``, ``cube (N, d)``."""
+
+    situation: str
+    loss: str
+    space: Space
+    settings: tuple[dict, ...]
+    source: np.ndarray
+    scores: np.ndarray
+    cube: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The objective, ``(N,)``; failed settings are the worst."""
+        return np.nan_to_num(self.scores.mean(axis=1), nan=0.0)
+
+    @property
+    def good(self) -> np.ndarray:
+        """Which settings are within 1 % of the best."""
+        return self.mean >= NEAR * self.mean.max()
+
+
+def space_of(described: dict) -> Space:
+    """Return a space as the library has it, from its description."""
+    space: Space = {}
+    for name, value in described.items():
+        if isinstance(value, dict):
+            space[name] = Choice(tuple(value["values"]), value["default"]) if "values" in value else Range(**value)
+        else:
+            space[name] = value
+    return space
+
+
+@cache
+def tables() -> dict[tuple[str, str], Table]:
+    """Return every table by situation and loss."""
+    scores, settings = pd.read_parquet(SCORES), pd.read_parquet(SETTINGS)
+    spaces = json.loads(SPACES.read_text(encoding="utf-8"))
+    said = dict(list(settings.groupby(["situation", "loss"], observed=True)))
+    found = {}
+    for key, rows in scores.groupby(["situation", "loss"], observed=True):
+        situation, loss = map(str, key)
+        last = rows.groupby(["setting", "fold"]).last()["value"].unstack()
+        mine = said[key].sort_values("setting")
+        values, space = tuple(map(json.loads, mine["values"])), space_of(spaces[situation][loss])
+        cube = np.array([position(space, setting) for setting in values])
+        source = mine["source"].to_numpy()
+        found[situation, loss] = Table(situation, loss, space, values, source, last.to_numpy(), cube)
+    return found
+
+
+class Replay:
+    """Tries settings of a table, one at a time, and remembers them."""
+
+    def __init__(self, table: Table, rng: np.random.Generator) -> None:
+        self.table, self.rng = table, rng
+        self.tried: list[int] = []
+
+    def row(self, number: int) -> float:
+        """Try a setting of the table by its number."""
+        self.tried.append(number)
+        return float(self.table.mean[number])
+
+    def near(self, point: np.ndarray) -> tuple[int, float]:
+        """Try the untried setting nearest to a point."""
+        distance = ((self.table.cube - point) ** 2).sum(axis=1)
+        distance[self.tried] = np.inf
+        number = int(distance.argmin())
+        return number, self.row(number)
+
+    @property
+    def over(self) -> bool:
+        return len(self.tried) >= MOST or bool(self.table.good[self.tried].any())
+
+
+def first(replay: Replay, numbers: list[int]) -> None:
+    """Try given settings in order."""
+    for number in numbers:
+        if not replay.over and number not in replay.tried:
+            replay.row(number)
+
+
+def known(replay: Replay) -> None:
+    """Try the paper's setting and what is known of the loss, at most a third of the budget."""
+    numbers = [int(n) for n in np.flatnonzero(replay.table.source != "sobol")]
+    first(replay, numbers[: 1 + BUDGET // 3])
+
+
+@cache
+def suggested(situation: str, loss: str) -> list[dict]:
+    """Return what is best for the loss in the other situations, by the library's own rule."""
+    table = tables()[situation, loss]
+    told = [
+        Earlier(other.situation, other.settings, other.mean)
+        for other in tables().values()
+        if other.loss == loss and other.situation != situation
+    ]
+    return [suggestion.values for suggestion in portfolio(table.space, told, PRIORS)]
+
+
+def priors(replay: Replay, size: int = PRIORS) -> None:
+    """Try the paper's setting, then what was best in other situations."""
+    first(replay, [0])
+    for values in suggested(replay.table.situation, replay.table.loss)[:size]:
+        if not replay.over:
+            replay.near(position(replay.table.space, values))
+
+
+def at_random(replay: Replay) -> None:
+    while not replay.over:
+        replay.near(replay.rng.random(replay.table.cube.shape[1]))
+
+
+def by_optuna(replay: Replay, sampler: optuna.samplers.BaseSampler) -> None:
+    """Let a sampler of Optuna go on from what was tried."""
+    study, table = optuna.create_study(direction="maximize", sampler=sampler), replay.table
+    kinds = distributions(table.space)
+
+    def told(number: int) -> optuna.trial.FrozenTrial:
+        params = {name: table.settings[number][name] for name in kinds}
+        return optuna.trial.create_trial(params=params, distributions=kinds, value=float(table.mean[number]))
+
+    study.add_trials([told(number) for number in replay.tried])
+    while not replay.over:
+        asked = position(table.space, study.ask(kinds).params)
+        study.add_trial(told(replay.near(asked)[0]))
+
+
+def seed(replay: Replay) -> int:
+    return int(replay.rng.integers(2**31))
+
+
+def tpe(replay: Replay, startup: int = BUDGET // 3) -> None:
+    by_optuna(replay, optuna.samplers.TPESampler(seed=seed(replay), n_startup_trials=startup))
+
+
+def tpe_multivariate(replay: Replay) -> None:
+    sampler = optuna.samplers.TPESampler(seed=seed(replay), n_startup_trials=BUDGET // 3, multivariate=True)
+    by_optuna(replay, sampler)
+
+
+def cmaes(replay: Replay) -> None:
+    by_optuna(replay, optuna.samplers.CmaEsSampler(seed=seed(replay), n_startup_trials=1))
+
+
+def gp(replay: Replay) -> None:
+    by_optuna(replay, optuna.samplers.GPSampler(seed=seed(replay), n_startup_trials=max(1, BUDGET // 3 - 1)))
+
+
+STRATEGIES: dict[str, tuple[Callable[[Replay], None], ...]] = {
+    "random": (at_random,),
+    "TPE": (tpe,),
+    "published, then TPE (version 0.1)": (known, tpe),
+    "published, then CMA-ES": (known, cmaes),
+    "published, then GP": (known, gp),
+    "priors, then TPE": (priors, tpe),
+    "priors, then multivariate TPE": (priors, tpe_multivariate),
+    "priors, then GP": (priors, gp),
+}
+BASE = "published, then TPE (version 0.1)"
+
+
+def replayed(case: tuple[str, str, str]) -> list[dict]:
+    """Return, for each repetition, how many settings were tried until a good one, and what five would have reached."""
+    situation, loss, name = case
+    table, found = tables()[situation, loss], []
+    for repetition in range(REPEATS):
+        replay = Replay(table, np.random.default_rng([repetition, zlib.crc32(f"{situation}{loss}".encode())]))
+        for part in STRATEGIES[name]:
+            part(replay)
+        reached = table.mean[replay.tried[:QUICK]].max()
+        found.append(
+            {"situation": situation, "loss": loss, "strategy": name, "tried": len(replay.tried), "five": reached}
+        )
+    return found
+
+
+def lines(found: pd.DataFrame) -> Iterator[str]:
+    """Yield the report line by line: trainings until a good setting, and the score that five settings reach."""
+    tried = found.groupby(["strategy", "situation", "loss"], sort=False)["tried"].median().unstack("strategy")
+    five = found.groupby(["strategy", "situation", "loss"], sort=False)["five"].mean().unstack("strategy")
+    yield f"{'':36}{'trainings':>10}{'fewer, median':>15}{'worst loss':>12}{'best of 5':>11}{'losses above':>14}"
+    for name in STRATEGIES:
+        fewer = tried[BASE] / tried[name]
+        worst = 1 / fewer.groupby("loss").median().min()
+        gain = (five[name] - five[BASE]).groupby("loss").mean()
+        above = f"{(gain > 0).sum()} of {len(gain)}"
+        yield (
+            f"{name:36}{FOLDS * tried[name].median():10.0f}{fewer.median():14.2f}×{worst:11.2f}×"
+            f"{five[name].mean():11.4f}{above:>14}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    cases = [(*key, name) for key, name in product(tables(), STRATEGIES)]
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        found = pd.DataFrame([row for rows in pool.map(replayed, cases, chunksize=4) for row in rows])
+    report = "\n".join(lines(found)) + "\n"
+    REPORT.write_text(report, encoding="utf-8")
+    print(report, end="")
+
+
+if __name__ == "__main__":
+    main()
