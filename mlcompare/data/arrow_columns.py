@@ -19,13 +19,14 @@ def read_parquet(file: Path, *, place: str) -> Any:
     """Return the table in a ``.parquet`` file, without the nameless index of pandas.
 
     Raises:
-        DataError: the file is broken, or two columns have one name.
+        DataError: the file is broken (text that is not UTF-8, say), or two columns have one name.
     """
     import pyarrow
     from pyarrow import parquet
 
     try:
         table = parquet.ParquetFile(file).read(use_threads=False)
+        table.validate(full=True)  # text that is no UTF-8, offsets beyond the data
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError("the file must be a whole .parquet", value=reason, place=place) from None

@@ -114,6 +114,7 @@ def _read_parquet(file: Path, place: str) -> dict[str, Any]:
         _check_names(names, place)
         wanted = [name for name in names if name in (*NEEDED, "split") or is_flag(name) or _is_text(table_file, name)]
         table = table_file.read(columns=wanted, use_threads=False)
+        table.validate(full=True)  # text that is no UTF-8, offsets beyond the data
     except DataError:
         raise
     except (pyarrow.ArrowException, OSError, ValueError) as error:
