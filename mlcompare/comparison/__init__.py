@@ -6,8 +6,9 @@ from mlcompare.comparison.correction import holm, simultaneous_intervals
 from mlcompare.comparison.critical_difference import CriticalDifference, critical_difference, scores_by_study
 from mlcompare.comparison.family import Contrast, FamilyAnswer, contrast, family_answer
 from mlcompare.comparison.importance import importance, trial_settings
+from mlcompare.comparison.next_steps import next_steps
 from mlcompare.comparison.pairwise import pairwise, probability_of_beating
-from mlcompare.comparison.power import Separation, runs_to_separate
+from mlcompare.comparison.power import Separation, runs_to_separate, smallest_difference, variances_of
 from mlcompare.comparison.random_effects import Means, bounded_intervals, mean_squares, means
 from mlcompare.comparison.sentences import leader_sentence
 from mlcompare.comparison.still_rising import LearningCurve, learning_curves, still_rising
@@ -45,16 +46,19 @@ __all__ = [
     "load_spaces",
     "mean_squares",
     "means",
+    "next_steps",
     "pairwise",
     "probability_of_beating",
     "runs_to_separate",
     "score_array",
     "scores_by_study",
     "simultaneous_intervals",
+    "smallest_difference",
     "still_rising",
     "time_matched",
     "trial_scores",
     "trial_settings",
     "tunability",
+    "variances_of",
     "wider_range",
 ]

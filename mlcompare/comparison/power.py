@@ -11,7 +11,7 @@ import numpy as np
 
 from mlcompare.comparison.random_effects import Folds, MeanSquares, critical_value, mean_squares
 
-__all__ = ["Separation", "between_seeds", "runs_to_separate"]
+__all__ = ["Separation", "between_seeds", "runs_to_separate", "smallest_difference", "variances_of"]
 
 MOST_FOLDS, MOST_SEEDS, MOST_CLASSES = 1_000, 1_000, 1_000_000
 
@@ -60,6 +60,35 @@ class _Variances:
             scarce, other = other, scarce
         asked = critical_value(scarce[0] / total if total > 0 else 1.0, scarce[1], other[1], level)
         return float(asked + NormalDist().inv_cdf(power)) * math.sqrt(total)
+
+
+# Medians over stored studies with sealed classes, of the medians over pairs of losses, MAP@R;
+# `python tests/benchmarks/power.py` prints them.
+TYPICAL = _Variances(of_class=0.060**2, of_fold=0.002**2, of_seed=0.000**2, of_cell=0.037**2, rest=0.079**2)
+
+
+def smallest_difference(classes: int, folds: int, seeds: int, *, power: float = 0.8, level: float = 0.05) -> float:
+    """Return the smallest true difference of MAP@R between two losses that a study of new classes is likely to tell.
+
+    What classes, folds and seeds are worth is taken from stored studies of faces and characters; other data may vary
+    more or less. NaN for fewer than two folds.
+
+    >>> round(smallest_difference(20, 4, 2), 2) > round(smallest_difference(200, 4, 2), 2)
+    True
+    """
+    return TYPICAL.smallest_told(classes, folds, seeds, level, power) if folds > 1 else math.nan
+
+
+def variances_of(differences: np.ndarray, folds: Folds) -> tuple[float, float, float, float, float]:
+    """Return the parts of variance of a difference ``(C, runs)``: of class, fold, seed, cell (class × fold), and rest.
+
+    Those of the model above :func:`smallest_difference`; NaN where there are fewer than two folds.
+    """
+    found = mean_squares(differences, folds)
+    if found.by_seeds or found.folds < 2:
+        return (math.nan,) * 5
+    parts = _variances(found, *between_seeds(differences, folds))
+    return parts.of_class, parts.of_fold, parts.of_seed, parts.of_cell, parts.rest
 
 
 def runs_to_separate(differences: np.ndarray, folds: Folds, *, power: float = 0.8, level: float = 0.05) -> Separation:

@@ -46,9 +46,9 @@ class ProgressObserver:
             self._bar.update(self._task, completed=self._count, total=self._total, description=self._summary())
         elif time.monotonic() - self._last_line > LINE_EVERY or self._count == self._total:
             self._last_line = time.monotonic()
-            self._console.print(
-                f"{self._count}/{self._total} trainings, best so far: {self._summary(99)}", soft_wrap=True, markup=False
-            )
+            best = self._summary(99)
+            told = f"{self._count}/{self._total} trainings" + (f", best so far: {best}" if best else "")
+            self._console.print(told, soft_wrap=True, markup=False)
 
     def trial_done(self, loss: str, trial: int, objective: float | None, records: list[dict[str, Any]]) -> None:
         if objective is not None and (loss not in self._best or self._better(objective, self._best[loss])):
