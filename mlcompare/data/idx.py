@@ -17,7 +17,7 @@ from mlcompare.data.labels import encode_labels
 from mlcompare.data.options import checked_path
 from mlcompare.errors import DataError, InvalidValueError
 
-__all__ = ["idx", "read_idx"]
+__all__ = ["PARTS", "found_parts", "idx", "read_idx"]
 
 PARTS = {"train": "train", "t10k": "test"}  # file name → official split
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -49,12 +49,12 @@ def idx(path: str, samples_per_class: int | None = None, test_samples_per_class:
         cure = "give the folder of the IDX files"
         told = {"value": "a file", "cure": cure} if folder.exists() else nothing_there(folder, cure)
         raise DataError("`path` must be a folder", place=place, **told)
-    found = {(part, kind): _find(folder, part, kind) for part in PARTS for kind in ("images", "labels")}
-    missing = [f"{part}-{kind}-idx{_dimensions(kind)}-ubyte" for (part, kind), file in found.items() if file is None]
+    files = found_parts(folder)
+    wanted = [(part, kind) for part in PARTS for kind in ("images", "labels")]
+    missing = [f"{part}-{kind}-idx{_dimensions(kind)}-ubyte" for part, kind in wanted if (part, kind) not in files]
     if missing:
         cure = "put them there, plain or as .gz"
         raise DataError("the folder must hold all four files", value=f"no {', '.join(missing)}", cure=cure, place=place)
-    files = {key: file for key, file in found.items() if file is not None}
     images, labels, split = [], [], []
     for part, name in PARTS.items():
         pixels, marks = _read_part(files[part, "images"], files[part, "labels"])
@@ -79,6 +79,12 @@ def _first_of_each(marks: np.ndarray, count: int) -> np.ndarray:
 
 def _dimensions(kind: str) -> int:
     return 3 if kind == "images" else 1
+
+
+def found_parts(folder: Path) -> dict[tuple[str, str], Path]:
+    """Return those of the four files that a folder holds, by part (train, t10k) and kind (images, labels)."""
+    looked_for = {(part, kind): _find(folder, part, kind) for part in PARTS for kind in ("images", "labels")}
+    return {key: file for key, file in looked_for.items() if file is not None}
 
 
 def _find(folder: Path, part: str, kind: str) -> Path | None:
