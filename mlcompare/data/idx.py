@@ -12,6 +12,7 @@ from typing import IO
 import numpy as np
 
 from mlcompare.data.dataset import Dataset, register_dataset
+from mlcompare.data.grouped import rows_by_class
 from mlcompare.data.hints import nothing_there
 from mlcompare.data.labels import encode_labels
 from mlcompare.data.options import checked_path
@@ -74,7 +75,8 @@ def idx(path: str, samples_per_class: int | None = None, test_samples_per_class:
 
 def _first_of_each(marks: np.ndarray, count: int) -> np.ndarray:
     """Return the rows of the first ``count`` samples of each class, in order."""
-    return np.sort(np.concatenate([np.flatnonzero(marks == mark)[:count] for mark in np.unique(marks)]))
+    codes = np.unique(marks, return_inverse=True)[1]
+    return np.sort(np.concatenate([rows[:count] for rows in rows_by_class(codes)]))
 
 
 def _dimensions(kind: str) -> int:

@@ -166,7 +166,11 @@ def _table(path: Path, suffix: str) -> Survey:
     if suffix == ".npz" and not zipfile.is_zipfile(path):
         raise DataError("the file must be a whole .npz", value="other bytes", cure="write it again", place=str(path))
     ignored = hardly_features(path) if suffix == ".parquet" else {}
-    reasons = {"ignore": "; ".join(f"`{name}` {reason}" for name, reason in ignored.items())} if ignored else {}
+    reasons = (
+        {"ignore": "no features: " + "; ".join(f"`{name}` {reason}" for name, reason in ignored.items())}
+        if ignored
+        else {}
+    )
     return _arrays("features", path, {"ignore": list(ignored)} if ignored else {}, reasons)
 
 

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from mlcompare.data import Splits
 from mlcompare.execution.devices import cpu_count
 from mlcompare.study.estimate import Costs, measure
 from mlcompare.study.plan import StudyPlan
@@ -21,9 +22,10 @@ TIERS = (  # losses, trials, seeds, steps: from the least that compares anything
     (2, 3, 1, 30), (4, 4, 1, 40), (6, 5, 2, 50), (8, 6, 2, 60), (10, 6, 2, 80), (10, 8, 2, 120), (10, 12, 2, 200),
     (10, 16, 2, 300), (10, 20, 3, 500), (10, 30, 3, 1000), (10, 40, 5, 2000), (10, 60, 5, 4000),
 )  # fmt: skip
-ENOUGH = 4  # the tier from which on a slower encoder is worth more than further trials
+ENOUGH, PLENTY = 4, 6  # tiers that hold enough for a slower encoder, and so much that one is timed at all
 SETTINGS = 2  # selected and default
 CONSTANT = 15.0  # seconds for workers to start, and for the report
+CAUTION = 1.5  # workers side by side are slower than one training alone, and the machine does other things too
 PASSES = 200  # over the training samples that steps make at most
 
 
@@ -43,7 +45,7 @@ class Timed:
         search = trials * self.costs.of_training(steps, 1 + self.along)
         final = SETTINGS * seeds * self.costs.of_training(steps, self.along + self.test)
         others = self.baselines * self.costs.scoring * self.test
-        return CONSTANT + (losses * self.folds * (search + final) + others) / self.workers
+        return CONSTANT + CAUTION * (losses * self.folds * (search + final) + others) / self.workers
 
 
 @dataclass(frozen=True)
@@ -58,23 +60,23 @@ class Budget:
     tier: int
 
 
-def time_plan(plan: StudyPlan, whole: StudyPlan) -> Timed:
-    """Time one loss of each family on ``plan``, which may be a part of the ``whole`` study's samples.
+def time_plan(plan: StudyPlan, whole: Splits) -> Timed:
+    """Time one loss of each family on ``plan``, which may hold a part of the samples of the ``whole``.
 
     Raises:
         StudyFileError: a training fails.
     """
     each = [measure(plan, name) for name in TIMED]
-    fold, full = plan.data.splits.folds[0], whole.data.splits.folds[0]
+    fold, full = plan.data.splits.folds[0], whole.folds[0]
     grown = len(full.scored) / len(fold.scored)
     costs = Costs(
         start=_mean(cost.start for cost in each), step=_mean(cost.step for cost in each),
         scoring=grown * _mean(cost.scoring for cost in each), memory=max(cost.memory for cost in each),
     )  # fmt: skip
     along = plan.training.evaluations * len(full.along) / len(full.scored)
-    test = (len(whole.data.splits.test) / len(full.scored)) ** 1.5  # between embedding and comparing all pairs
+    test = (len(whole.test) / len(full.scored)) ** 1.5  # between embedding and comparing all pairs
     workers = cpu_count() if plan.device == "cpu" else 1
-    return Timed(costs, along, test, len(whole.folds), whole.count()["baseline"], workers)
+    return Timed(costs, along, test, len(whole.folds), plan.count()["baseline"], workers)
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -94,7 +96,7 @@ def fit_budget(timed: Timed, minutes: float, *, samples: int, batch: int) -> Bud
     losses, trials, seeds, least = TIERS[number]
     most = min(4 * least, max(least, PASSES * samples // batch))
     steps = _largest(lambda steps: timed.seconds(losses, trials, seeds, steps) <= seconds, least, most)
-    steps = max(least, int(float(f"{steps:.1e}")))
+    steps = max(least, steps // (scale := 10 ** max(len(str(steps)) - 2, 0)) * scale)  # two digits say enough
     return Budget(LOSSES[:losses], trials, seeds, steps, timed.seconds(losses, trials, seeds, steps) / 60, number)
 
 

@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlcompare.data import draw_splits
+from mlcompare.data import Splits, bound_validation, draw_splits
 from mlcompare.data.survey import Survey
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError
 from mlcompare.execution.devices import cpu_count, resolve_device
 from mlcompare.study.config import validated
 from mlcompare.study.plan import make_plan
-from mlcompare.study.proposal.budget import ENOUGH, LOSSES, TIMED, Budget, Timed, fit_budget, time_plan
+from mlcompare.study.proposal.budget import ENOUGH, PLENTY, TIMED, Budget, Timed, fit_budget, time_plan
 from mlcompare.study.proposal.protocol import choose_protocol
 from mlcompare.study.proposal.samples import batch_of, encoders_for, stand_in
+from mlcompare.study.sections import SearchConfig
 
 __all__ = ["Proposal", "propose"]
 
-MOST_TIMED = 20_000  # samples that trainings are timed on
+MOST_TIMED = 5000  # samples that trainings are timed on
+LR = {"low": 1e-4, "high": 1e-2, "log": True}  # Adam's higher rates make small encoders collapse
 SMALLEST_SHIFTED = 20  # pixels a side from which on pictures are shifted
 
 
@@ -52,19 +54,21 @@ def propose(found: Survey, path: str, minutes: float, *, device: str = "auto") -
     """
     if not 0 < minutes < float("inf"):
         raise InvalidValueError("`--minutes` must be above 0", value=f"{minutes:g}")
-    protocol = choose_protocol(found)
+    protocol, device = choose_protocol(found), resolve_device(device)
     options = dict(protocol.section)
     try:
-        splits = draw_splits(found.labels, official=found.split, names=found.class_names, **options)
+        drawn = draw_splits(found.labels, official=found.split, names=found.class_names, **options)
+        splits = bound_validation(drawn, found.labels, most=SearchConfig().validation_samples, seed=0)
         places, samples = batch_of(splits, found.labels)
-        training: dict[str, Any] = {"classes_per_batch": places, "samples_per_class": samples}
         closed = options["kind"] == "closed_set"
         study = {
             "name": _name(found), "question": _question(closed), "decision_rule": _rule(closed),
             "dataset": {"name": found.reader, "path": path, **found.options}, "protocol": options, "encoder": {},
-            "training": training, "search": {}, "final": {}, "losses": {},
+            "training": {"classes_per_batch": places, "samples_per_class": samples},
+            "search": {"objective": "accuracy" if closed else "map_at_r"}, "final": {}, "losses": {},
         }  # fmt: skip
-        study, budget = _fitted(found, study, minutes, resolve_device(device), min(len(f.train) for f in splits.folds))
+        study, shape, budget = _fitted(found, study, splits, minutes, device)
+        make_plan(validated(study, str(found.path)), dataset=stand_in(found, shape))  # what `check` would refuse
     except MLCompareError as error:
         raise DataError(error.rule, value=error.value, cure=error.cure, place=str(found.path)) from None
     why = {f"protocol.{key}": reason for key, reason in protocol.why.items()} | _reasons(found, study, minutes, budget)
@@ -72,17 +76,21 @@ def propose(found: Survey, path: str, minutes: float, *, device: str = "auto") -
 
 
 def _fitted(
-    found: Survey, study: dict[str, Any], minutes: float, device: str, samples: int
-) -> tuple[dict[str, Any], Budget]:
-    """Go from the slowest encoder to the fastest, until the minutes hold enough of the rest."""
+    found: Survey, study: dict[str, Any], splits: Splits, minutes: float, device: str
+) -> tuple[dict[str, Any], tuple[int, ...], Budget]:
+    """Go from the fastest encoder to slower ones, as long as the minutes hold enough of the rest."""
     batch = study["training"]["classes_per_batch"] * study["training"]["samples_per_class"]
+    rows = min(len(fold.train) for fold in splits.folds)
+    best: tuple[dict[str, Any], tuple[int, ...], Budget] | None = None
     for shape, encoder in encoders_for(found):
         tried = _with_encoder(found, study, shape, encoder)
-        timed = _timed(found, tried, shape, device)
-        budget = fit_budget(timed, minutes, samples=samples, batch=batch)
-        if budget.tier >= ENOUGH:
+        budget = fit_budget(_timed(found, tried, shape, splits, device), minutes, samples=rows, batch=batch)
+        if best is None or budget.tier >= ENOUGH:
+            best = _with_budget(tried, budget), shape, budget
+        if budget.tier < PLENTY:
             break
-    return _with_budget(tried, budget), budget
+    assert best is not None
+    return best
 
 
 def _with_encoder(
@@ -97,28 +105,24 @@ def _with_encoder(
     return {**study, "dataset": dataset, "encoder": encoder, "training": training}
 
 
-def _timed(found: Survey, study: dict[str, Any], shape: tuple[int, ...], device: str) -> Timed:
+def _timed(found: Survey, study: dict[str, Any], shape: tuple[int, ...], splits: Splits, device: str) -> Timed:
     place = str(found.path)
-    config = validated({**_with_budget(study, None), "losses": dict.fromkeys(LOSSES)}, place)
-    whole = make_plan(config, place=place, dataset=stand_in(found, shape))  # what `check` would refuse is refused here
-    small = stand_in(found, shape, most=MOST_TIMED)
-    timed = validated({**_with_budget(study, None), "losses": dict.fromkeys(TIMED)}, place)
-    return time_plan(make_plan(timed, place=place, device=device, dataset=small), whole)
+    config = validated({**study, "losses": dict.fromkeys(TIMED)}, place)
+    plan = make_plan(config, place=place, device=device, dataset=stand_in(found, shape, most=MOST_TIMED))
+    return time_plan(plan, splits)
 
 
-def _with_budget(study: dict[str, Any], budget: Budget | None) -> dict[str, Any]:
-    closed = study["protocol"]["kind"] == "closed_set"
-    objective = "accuracy" if closed else "map_at_r"
-    if budget is None:
-        return {**study, "search": {"objective": objective}, "final": {"seeds": 2}}
+def _with_budget(study: dict[str, Any], budget: Budget) -> dict[str, Any]:
     parallel = max(2, -(-cpu_count() // study["protocol"]["folds"]))
     return {
         **study,
         "training": {"steps": budget.steps, **study["training"]},
-        "search": {"trials": budget.trials, "parallel": parallel, "objective": objective, "racing": True},
+        "search": {
+            "trials": budget.trials, "parallel": parallel, **study["search"], "racing": True, "space": {"lr": LR},
+        },
         "final": {"seeds": budget.seeds},
         "losses": dict.fromkeys(budget.losses),
-    }
+    }  # fmt: skip
 
 
 def _name(found: Survey) -> str:
@@ -141,7 +145,8 @@ def _rule(closed: bool) -> str:
 
 def _reasons(found: Survey, study: dict[str, Any], minutes: float, budget: Budget) -> dict[str, str]:
     training, search = study["training"], study["search"]
-    why = {f"dataset.{key}": reason for key, reason in found.reasons.items()}
+    why = {"dataset.name": "`mlcompare show datasets NAME` tells what it takes", "dataset.path": "where they are"}
+    why |= {f"dataset.{key}": reason for key, reason in found.reasons.items()}
     if found.images is not None:
         height, width = found.images.usual
         why["dataset.size"] = f"height and width that each is resized to; most have {height} × {width}"
@@ -152,6 +157,8 @@ def _reasons(found: Survey, study: dict[str, Any], minutes: float, budget: Budge
     why["training.samples_per_class"] = f"... of K samples: {batch} in all; K is searched at that size"
     why["training.augment"] = "pixels; add flip: 0.5 where a mirror image is of the same class"
     why["encoder.name"] = "`mlcompare list encoders` shows others, timm's and transformers' too"
+    why["encoder.channels"] = why["encoder.width"] = "how wide it is"
+    why["encoder.depth"] = "layers: 10, 18 or 34"
     why["encoder.embedding_dim"] = "numbers in an embedding"
     why["search.trials"] = "settings tried for each loss; the first is the paper's"
     why["search.parallel"] = "settings asked for at a time"
@@ -159,6 +166,7 @@ def _reasons(found: Survey, study: dict[str, Any], minutes: float, budget: Budge
         "the share of right classes" if search["objective"] == "accuracy" else "mean average precision at R"
     )
     why["search.racing"] = "a setting clearly behind on some folds does not see the others"
+    why["search.space"] = "searched beside each loss's own numbers"
     why["final.seeds"] = "repetitions of the selected and the default setting on each fold"
     fits = f"about {budget.minutes:.0f} of {minutes:g} minutes" if budget.minutes <= minutes else (
         f"about {budget.minutes:.0f} minutes: {minutes:g} do not hold even this least study"

@@ -26,8 +26,7 @@ def seen(found: Survey) -> list[str]:
         parts, counts = np.unique(found.split, return_counts=True)
         listed = ", ".join(f"{number} {part}" for part, number in zip(parts, counts))
         told.append(f"an official split: {listed}; {_of_split(found)}")
-    told += [f"{key}: {reason}" for key, reason in found.reasons.items()]
-    return [*told, *found.notes]
+    return [*told, *found.reasons.values(), *found.notes]
 
 
 def _of_sizes(sizes: np.ndarray) -> str:
