@@ -28,11 +28,14 @@ def export(
 ) -> None:
     """Write the encoder of a loss's selected setting: weights, program and card."""
     from mlcompare.export import export_model
+    from mlcompare.export.threshold import told_threshold
 
     exported = export_model(store, loss, out, far=far, fold=fold, data=data)
     for note in exported.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"wrote {', '.join(exported.card['files'])} to {out}")
+    for sentence in told_threshold(exported.card["threshold"]):
+        print(sentence)
 
 
 @app.command()

@@ -17,8 +17,10 @@ from mlcompare.errors import DataError, InvalidValueError, MLCompareError, Store
 from mlcompare.evaluation import evaluate_embeddings
 from mlcompare.export.embed import embed_file, load_model
 from mlcompare.export.model_folder import Exported, export_model
+from mlcompare.export.threshold import chosen_threshold
 from mlcompare.study import run_study
 from mlcompare.study.journal import read_journal
+from tests.cli.test_cli import call
 from tests.study.conftest import TINY
 
 
@@ -85,6 +87,39 @@ def test_threshold_keeps_the_false_accept_rate(exported, sealed) -> None:
     same = (sealed["labels"][:, None] == sealed["labels"])[upper]
     assert threshold["sealed_test"]["false_accept_rate"] == pytest.approx(accepted[~same].mean(), abs=1e-3)
     assert threshold["sealed_test"]["true_accept_rate"] == pytest.approx(accepted[same].mean(), abs=1e-3)
+
+
+def test_thresholds_of_other_rates_stand_beside_it(exported, sealed) -> None:
+    threshold = exported.card["threshold"]
+    others = {other["far"]: other for other in threshold["others"]}
+    assert 1e-2 not in others, "its own rate stands once"
+    assert others[0.1]["cosine"] < threshold["cosine"]
+    for far, other in others.items():
+        assert other["validation"]["false_accept_rate"] <= far
+    unit = sealed["embeddings"].astype(float)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    upper = np.triu_indices(len(unit), 1)
+    same = (sealed["labels"][:, None] == sealed["labels"])[upper]
+    accepted = (unit @ unit.T)[upper] >= others[0.1]["cosine"]
+    assert others[0.1]["sealed_test"]["true_accept_rate"] == pytest.approx(accepted[same].mean(), abs=1e-3)
+    assert chosen_threshold(threshold)[0] == threshold["cosine"]
+    assert chosen_threshold(threshold, far=0.1)[0] == others[0.1]["cosine"]
+    assert chosen_threshold(threshold, cosine=0.3)[0] == 0.3
+    with pytest.raises(
+        InvalidValueError, match=r"must know a threshold for `--far`, got far=0.37; the card knows .*0\.1"
+    ):
+        chosen_threshold(threshold, far=0.37)
+    with pytest.raises(InvalidValueError, match="got both"):
+        chosen_threshold(threshold, far=0.1, cosine=0.3)
+
+
+def test_export_prints_the_threshold_and_how_to_choose_another(store, tmp_path, capsys) -> None:
+    code, out, _ = call(capsys, "export", store, "cosface", "--out", tmp_path / "model", "--far", "0.01")
+    card = json.loads((tmp_path / "model" / "card.json").read_text())["threshold"]
+    assert code == 0
+    assert f"one class from a cosine of {card['cosine']:.3f} on" in out
+    assert "on the sealed samples: " in out
+    assert f"another threshold: --far 0.1 takes {card['others'][0]['cosine']:.3f}" in out
 
 
 def test_too_few_pairs_leave_the_threshold_open(store, tmp_path) -> None:
