@@ -143,7 +143,8 @@ def test_embed_a_folder(exported, tmp_path) -> None:
         path = tmp_path / "in" / str(data.labels[row]) / f"{row}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(data.samples[row, 0]).save(path)
-    assert embed_file(str(exported.path), str(tmp_path / "in"), str(tmp_path / "out.parquet")) == 3  # text will do
+    out = tmp_path / "out.parquet"
+    assert embed_file(str(exported.path), str(tmp_path / "in"), str(out), raw=True) == 3  # text will do
     frame = pd.read_parquet(tmp_path / "out.parquet")
     assert frame["names"].tolist() == ["0/0.png", "0/10.png", "1/1.png"]
     assert frame["label"].tolist() == ["0", "0", "1"]
@@ -175,9 +176,21 @@ def test_embed_a_table_of_features(features_model, tmp_path, kind) -> None:
         np.savez(path, features=table)
     else:
         pd.DataFrame({"a": table[:, 0], "b": table[:, 1], "label": ["x", "y"]}).to_parquet(path)
-    embed_file(features_model, path, tmp_path / "out.npz")
+    embed_file(features_model, path, tmp_path / "out.npz", raw=True)
     with np.load(tmp_path / "out.npz") as out:
         np.testing.assert_allclose(out["embeddings"], [[0.0, 2.0], [4.0, -2.0]])
+
+
+def test_embeddings_have_length_one_unless_asked_otherwise(features_model, tmp_path, capsys) -> None:
+    np.savez(tmp_path / "in.npz", features=np.array([[1.0, 2.0], [3.0, 0.0], [1.0, 1.0]]))
+    code, out, _ = call(capsys, "embed", features_model, tmp_path / "in.npz", "--out", tmp_path / "out.npz")
+    assert (code, out.startswith("wrote 3 embeddings of length 1 (--raw leaves them as they are)")) == (0, True)
+    with np.load(tmp_path / "out.npz") as found:
+        np.testing.assert_allclose(found["embeddings"], [[0, 1], [0.8944272, -0.4472136], [0, 0]], rtol=1e-6)
+    code, out, _ = call(capsys, "embed", features_model, tmp_path / "in.npz", "--out", tmp_path / "raw.npz", "--raw")
+    assert (code, out.startswith("wrote 3 embeddings as the encoder makes them (--raw)")) == (0, True)
+    with np.load(tmp_path / "raw.npz") as found:
+        np.testing.assert_allclose(found["embeddings"], [[0, 2], [4, -2], [0, 0]])
 
 
 @pytest.mark.parametrize(
