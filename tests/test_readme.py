@@ -120,3 +120,20 @@ def test_from_a_laptop_to_a_cluster(tmp_path: Path) -> None:
     )
     for table in others:
         pd.testing.assert_frame_equal(table, first)
+
+
+@pytest.mark.slow
+def test_from_ones_own_data_to_a_ranking(tmp_path: Path) -> None:
+    """The commands of that section on drawings that nobody made a study for; the run's budget alone is cut."""
+    from tests.cli.test_init import draw
+
+    draw(tmp_path / "photos", 40, 10)
+    section = README.split("## On your own data")[1].split("\n## ")[0]
+    commands = re.findall(r"^\$ (.*)$", section, flags=re.MULTILINE)
+    assert [command.split()[1] for command in commands] == ["init", "check", "run"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    for command, more in zip(commands, ("", "", " --trials 1 --steps 2 --seeds 1")):
+        words = [sys.executable, "-m", "mlcompare.cli", *shlex.split(command + more)[1:]]
+        done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "95 % interval" in done.stdout

@@ -28,11 +28,14 @@ def export(
 ) -> None:
     """Write the encoder of a loss's selected setting: weights, program and card."""
     from mlcompare.export import export_model
+    from mlcompare.export.threshold import told_threshold
 
     exported = export_model(store, loss, out, far=far, fold=fold, data=data)
     for note in exported.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"wrote {', '.join(exported.card['files'])} to {out}")
+    for sentence in told_threshold(exported.card["threshold"]):
+        print(sentence)
 
 
 @app.command()
@@ -40,10 +43,12 @@ def embed(
     model: Annotated[Path, typer.Argument(help="A folder that `export` made.", callback=at_home)],
     input: Annotated[Path, typer.Argument(help="A folder of images, or a table: .npz or .parquet.", callback=at_home)],
     out: Annotated[Path, typer.Option("--out", help="The embeddings: .npz or .parquet.", callback=at_home)],
+    raw: Annotated[bool, typer.Option("--raw", help="Leave embeddings as the encoder makes them.")] = False,
     plugin: PluginOption = None,
 ) -> None:
-    """Turn a folder of images or a table of features into embeddings."""
+    """Turn a folder of images or a table of features into embeddings of length 1."""
     from mlcompare.export import embed_file
 
-    count = embed_file(model, input, out, note=lambda sentence: print(f"note: {sentence}", file=sys.stderr))
-    print(f"wrote {count} embeddings to {out}")
+    count = embed_file(model, input, out, raw=raw, note=lambda sentence: print(f"note: {sentence}", file=sys.stderr))
+    lengths = "as the encoder makes them (--raw)" if raw else "of length 1 (--raw leaves them as they are)"
+    print(f"wrote {count} embeddings {lengths} to {out}")

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mlcompare.data.grouped import rows_by_class
 from mlcompare.data.splits import Fold, Splits
 from mlcompare.errors import DataError, InvalidValueError
 
@@ -32,11 +33,11 @@ def long_tail(labels: np.ndarray, factor: float, generator: np.random.Generator)
     >>> np.bincount(np.repeat([0, 1, 2], 100)[long_tail(np.repeat([0, 1, 2], 100), 25, np.random.default_rng(0))])
     array([  4, 100,  20])
     """
-    classes, counts = np.unique(labels, return_counts=True)
+    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     ranks = generator.permutation(len(classes))
     wanted = counts.max() * factor ** (-ranks / max(1, len(classes) - 1))  # (C,)
     sizes = np.minimum(counts, np.maximum(FEWEST, np.round(wanted).astype(np.int64)))
-    kept = [generator.permutation(np.flatnonzero(labels == c))[:size] for c, size in zip(classes, sizes)]
+    kept = [generator.permutation(rows)[:size] for rows, size in zip(rows_by_class(codes), sizes)]
     return np.sort(np.concatenate(kept))
 
 
@@ -54,7 +55,7 @@ def wrong_labels(labels: np.ndarray, share: float, generator: np.random.Generato
     """
     classes, codes = np.unique(labels, return_inverse=True)
     wrong = round(share * len(labels))
-    safe = [generator.choice(np.flatnonzero(codes == code)) for code in range(len(classes))]
+    safe = [generator.choice(rows) for rows in rows_by_class(codes)]
     open_ = np.setdiff1d(np.arange(len(labels)), safe)
     if wrong > len(open_) or (wrong and len(classes) < 2):
         got = f"{wrong} of {len(labels)} samples of {len(classes)} classes"

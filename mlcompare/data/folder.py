@@ -19,7 +19,7 @@ from mlcompare.data.options import checked_flag, checked_path
 from mlcompare.data.skipped import SPLIT_FOLDERS, LeftOut, is_systems_own
 from mlcompare.errors import DataError, InvalidValueError
 
-__all__ = ["CLASS_OF", "classes_of", "image_folder", "scan"]
+__all__ = ["CLASS_OF", "check_layout", "classes_of", "image_folder", "scan"]
 
 CLASS_OF = ("folder", "top")
 
@@ -69,7 +69,7 @@ def image_folder(
         raise DataError("`path` must be a folder of class folders", place=place, **told)
     left_out = LeftOut()
     files, empty = scan(root, place=place, left_out=left_out)
-    _check(files, empty, allow_empty=checked_flag("allow_empty", allow_empty, place=place), place=place)
+    check_layout(files, empty, allow_empty=checked_flag("allow_empty", allow_empty, place=place), place=place)
     images = cached_images(
         root, files, size=size, channels=channels, folders=folders, skip_corrupt=skip_corrupt, max_pixels=max_pixels,
         place=place,
@@ -132,7 +132,12 @@ def _class(path: str, class_of: str) -> str:
     return shown_name(name)
 
 
-def _check(files: list[ImageFile], empty: list[str], *, allow_empty: bool, place: str) -> None:
+def check_layout(files: list[ImageFile], empty: list[str], *, allow_empty: bool, place: str) -> None:
+    """Refuse a folder without images, with images in no class, or, unless they are allowed, with empty classes.
+
+    Raises:
+        DataError: with the first of them.
+    """
     if empty and not allow_empty:
         cure = "fill or remove them, or leave them out with allow_empty: true"
         raise DataError("each class folder must hold an image", value=_listed(empty), cure=cure, place=place)

@@ -12,12 +12,13 @@ from typing import IO
 import numpy as np
 
 from mlcompare.data.dataset import Dataset, register_dataset
+from mlcompare.data.grouped import rows_by_class
 from mlcompare.data.hints import nothing_there
 from mlcompare.data.labels import encode_labels
 from mlcompare.data.options import checked_path
 from mlcompare.errors import DataError, InvalidValueError
 
-__all__ = ["idx", "read_idx"]
+__all__ = ["PARTS", "found_parts", "idx", "read_idx"]
 
 PARTS = {"train": "train", "t10k": "test"}  # file name → official split
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -49,12 +50,12 @@ def idx(path: str, samples_per_class: int | None = None, test_samples_per_class:
         cure = "give the folder of the IDX files"
         told = {"value": "a file", "cure": cure} if folder.exists() else nothing_there(folder, cure)
         raise DataError("`path` must be a folder", place=place, **told)
-    found = {(part, kind): _find(folder, part, kind) for part in PARTS for kind in ("images", "labels")}
-    missing = [f"{part}-{kind}-idx{_dimensions(kind)}-ubyte" for (part, kind), file in found.items() if file is None]
+    files = found_parts(folder)
+    wanted = [(part, kind) for part in PARTS for kind in ("images", "labels")]
+    missing = [f"{part}-{kind}-idx{_dimensions(kind)}-ubyte" for part, kind in wanted if (part, kind) not in files]
     if missing:
         cure = "put them there, plain or as .gz"
         raise DataError("the folder must hold all four files", value=f"no {', '.join(missing)}", cure=cure, place=place)
-    files = {key: file for key, file in found.items() if file is not None}
     images, labels, split = [], [], []
     for part, name in PARTS.items():
         pixels, marks = _read_part(files[part, "images"], files[part, "labels"])
@@ -74,11 +75,18 @@ def idx(path: str, samples_per_class: int | None = None, test_samples_per_class:
 
 def _first_of_each(marks: np.ndarray, count: int) -> np.ndarray:
     """Return the rows of the first ``count`` samples of each class, in order."""
-    return np.sort(np.concatenate([np.flatnonzero(marks == mark)[:count] for mark in np.unique(marks)]))
+    codes = np.unique(marks, return_inverse=True)[1]
+    return np.sort(np.concatenate([rows[:count] for rows in rows_by_class(codes)]))
 
 
 def _dimensions(kind: str) -> int:
     return 3 if kind == "images" else 1
+
+
+def found_parts(folder: Path) -> dict[tuple[str, str], Path]:
+    """Return those of the four files that a folder holds, by part (train, t10k) and kind (images, labels)."""
+    looked_for = {(part, kind): _find(folder, part, kind) for part in PARTS for kind in ("images", "labels")}
+    return {key: file for key, file in looked_for.items() if file is not None}
 
 
 def _find(folder: Path, part: str, kind: str) -> Path | None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mlcompare.data.arrow_columns import column_labels
 from mlcompare.data.cache import ImageFile, cache_folders, cached_images, checked_cache
@@ -18,9 +21,19 @@ from mlcompare.data.official_columns import is_flag, official_split, refuse_othe
 from mlcompare.data.options import checked_flag, checked_path
 from mlcompare.errors import DataError, InvalidValueError
 
-__all__ = ["image_list", "located"]
+__all__ = ["Listed", "image_list", "located", "read_list"]
 
 NEEDED = ("path", "label")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a list says, before any image is opened: files, the label of each, the official split ``(N,)`` or None."""
+
+    files: list[ImageFile]
+    labels: list[Any]
+    split: np.ndarray | None
+    notes: tuple[str, ...]
 
 
 @register_dataset("image_list")
@@ -57,6 +70,27 @@ def image_list(
     skip_corrupt = checked_flag("skip_corrupt", skip_corrupt, place=place)
     max_pixels = checked_max_pixels(max_pixels, place=place)
     folders = cache_folders(file.resolve(), checked_cache(cache, place=place))
+    listed = read_list(file, place=place)
+    images = cached_images(
+        file.resolve().parent, listed.files, size=size, channels=channels, folders=folders, skip_corrupt=skip_corrupt,
+        max_pixels=max_pixels, place=place,
+    )  # fmt: skip
+    labels, names = encode_labels([listed.labels[row] for row in images.rows], place=place)
+    kept = None if listed.split is None else listed.split[images.rows]
+    paths, fingerprint = tuple(listed.files[row].path for row in images.rows), images.fingerprint(labels)
+    return Dataset(
+        "image_list", images.samples, labels, names, split=kept, fingerprint=fingerprint, paths=paths,
+        notes=(*listed.notes, *images.notes), bits=images.bits,
+    )  # fmt: skip
+
+
+def read_list(file: Path, *, place: str) -> Listed:
+    """Read and check a list without opening an image.
+
+    Raises:
+        InvalidValueError: the file ends in neither .csv nor .parquet.
+        DataError: it is missing or broken, or a path leads out of its folder.
+    """
     readers = {".csv": _read_csv, ".parquet": _read_parquet}
     if file.suffix.lower() not in readers:
         raise InvalidValueError("`path` must end in .csv or .parquet", value=repr(file.name), place=place)
@@ -71,18 +105,7 @@ def image_list(
     split, notes = official_split(table, len(table["path"]), place=place)
     if split is None:
         refuse_other_splits(others, place=place)
-    files = located(file.resolve().parent, table["path"], place)
-    images = cached_images(
-        file.resolve().parent, files, size=size, channels=channels, folders=folders, skip_corrupt=skip_corrupt,
-        max_pixels=max_pixels, place=place,
-    )  # fmt: skip
-    labels, names = encode_labels([table["label"][row] for row in images.rows], place=place)
-    kept = None if split is None else split[images.rows]
-    paths, fingerprint = tuple(files[row].path for row in images.rows), images.fingerprint(labels)
-    return Dataset(
-        "image_list", images.samples, labels, names, split=kept, fingerprint=fingerprint, paths=paths,
-        notes=(*notes, *images.notes), bits=images.bits,
-    )  # fmt: skip
+    return Listed(located(file.resolve().parent, table["path"], place), list(table["label"]), split, notes)
 
 
 def _read_csv(file: Path, place: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from mlcompare.data.grouped import rows_by_class
 from mlcompare.data.pairs import Pairs
 from mlcompare.errors import DataError, InvalidValueError
 
@@ -210,8 +211,8 @@ def _closed_set(
     fixed = official is not None and bool((official == "test").any())
     test: list[np.ndarray] = []
     parts: list[list[np.ndarray]] = [[] for _ in range(folds)]
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
+    classes, codes = np.unique(labels, return_inverse=True)
+    for label, rows in zip(classes, rows_by_class(codes)):
         if official is not None and fixed:
             sealed, rest = rows[official[rows] == "test"], generator.permutation(rows[official[rows] != "test"])
         else:

@@ -63,6 +63,11 @@ class Suspects:
         of_class = values[self._first]
         return self._several and bool((of_class[self._class] == values).all()) and _all_different(of_class)
 
+    @property
+    def found(self) -> dict[str, str]:
+        """The suspicious columns, and what is said of each."""
+        return {name: reason for reason, names in self._found.items() for name in names}
+
     def sentences(self, *, ignorable: bool = True) -> list[str]:
         """Say which columns look like no features, one sentence for each reason.
 

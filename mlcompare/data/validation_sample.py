@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mlcompare.data.grouped import rows_by_class
 from mlcompare.data.splits import Fold, Splits
 from mlcompare.errors import InvalidValueError
 
@@ -97,7 +98,8 @@ def _equally_many(
     each = max(FEWEST, _share(counts, most))
     most_classes = len(classes) if every_class else most // each
     chosen = np.sort(generator.permutation(len(classes))[:most_classes])
-    kept = [generator.permutation(np.flatnonzero(codes == code))[:each] for code in chosen]
+    rows = rows_by_class(codes)
+    kept = [generator.permutation(rows[code])[:each] for code in chosen]
     return np.sort(np.concatenate(kept))
 
 

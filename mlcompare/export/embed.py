@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from mlcompare.export.model_folder import CARD, FORMAT, WEIGHTS
 from mlcompare.export.standardized import Standardized, described_encoder, embed_samples
 from mlcompare.files import write_atomically
 
-__all__ = ["embed_file", "load_model"]
+__all__ = ["embed_file", "embedded", "load_model"]
 
 TABLES = (".npz", ".parquet")
 
@@ -55,17 +55,43 @@ def load_model(folder: str | Path) -> tuple[Standardized, dict[str, Any]]:
     return Standardized(net, mean, 1 / deviation).eval(), card
 
 
+def embedded(
+    net: Standardized, card: Mapping[str, Any], path: str | Path, *, raw: bool = False,
+    note: Callable[[str], object] | None = None,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:  # fmt: skip
+    """Return embeddings ``(N, D)`` of length 1 (or, ``raw``, as the encoder makes them), and the columns beside them.
+
+    Arguments and errors are those of :func:`embed_file`, with a model that :func:`load_model` returned.
+    """
+    read = read_images if len(card["input"]["shape"]) == 3 else read_features
+    samples, columns, notes = read(Path(path).expanduser(), card["input"])
+    for sentence in notes:
+        if note is not None:
+            note(sentence)
+    embeddings = embed_samples(net, samples)
+    return embeddings if raw else _unit(embeddings), columns
+
+
+def _unit(embeddings: np.ndarray) -> np.ndarray:
+    """Embeddings ``(N, D)`` at length 1; one of no length stays."""
+    lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
+    return (embeddings / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+
+
 def embed_file(
-    model: str | Path, path: str | Path, out: str | Path, *, note: Callable[[str], object] | None = None
-) -> int:
+    model: str | Path, path: str | Path, out: str | Path, *, raw: bool = False,
+    note: Callable[[str], object] | None = None,
+) -> int:  # fmt: skip
     """Embed ``path`` (a folder of images, one image, ``.npz`` or ``.parquet``) and write ``out``; return how many.
 
     Folders are scanned and images read as in training, the columns of a table are put into the order of the model's
     card. The output (``.npz`` or ``.parquet``) holds ``embeddings``, ``names`` (relative paths, or row numbers) and,
     where the input has them, ``labels`` (in ``.parquet`` the column ``label``) and ``split``: a dataset that
-    ``features`` reads. It is written whole or not at all.
+    ``features`` reads. It is written whole or not at all. Embeddings have length 1, so that their dot products are the
+    cosines that the card's threshold is one of.
 
     Args:
+        raw: leave embeddings as the encoder makes them.
         note: called with each sentence that a person should know: what was left out, say.
 
     Raises:
@@ -77,12 +103,7 @@ def embed_file(
     if out.suffix not in TABLES:
         raise InvalidValueError("`--out` must end in .npz or .parquet", value=str(out))
     net, card = load_model(model)
-    read = read_images if len(card["input"]["shape"]) == 3 else read_features
-    samples, columns, notes = read(path, card["input"])
-    for sentence in notes:
-        if note is not None:
-            note(sentence)
-    embeddings = embed_samples(net, samples)
+    embeddings, columns = embedded(net, card, path, raw=raw, note=note)
     try:
         write_atomically(out, _WRITERS[out.suffix](embeddings, columns))
     except OSError as error:

@@ -67,7 +67,9 @@ def export_model(
     winner = winner if data is None else replace(winner, config=_moved(winner.config, data))
     dataset, splits = _data(winner, store)
     model = _model(winner, dataset, splits)
-    threshold, notes = measure_threshold(model, dataset, splits, fold, far)
+    threshold, notes = measure_threshold(
+        model, dataset, splits.folds[fold].validation, far, of=f"validation samples of fold {fold}", sealed=splits.test
+    )
     card = _card(winner, dataset, model) | {"threshold": threshold}
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:

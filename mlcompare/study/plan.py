@@ -213,9 +213,14 @@ def _described(dimension: Any) -> Any:
     return asdict(dimension) if hasattr(dimension, "contains") else dimension
 
 
-def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu", threads: int = 1) -> StudyPlan:
+def make_plan(
+    config: StudyConfig, *, place: str = "study", device: str = "cpu", threads: int = 1, dataset: Dataset | None = None
+) -> StudyPlan:
     """Check a study against registry and data, and return the plan. Nothing is written but the features of a frozen
     encoder, into the user's cache.
+
+    Args:
+        dataset: what stands for the study's data, where they are not to be read.
 
     Raises:
         StudyFileError: with file and key, rule, value and cure.
@@ -225,7 +230,8 @@ def make_plan(config: StudyConfig, *, place: str = "study", device: str = "cpu",
     losses = plan_losses(config, place)
     check_metric_names(config, place)
     with section(place, "dataset"):
-        dataset = load_dataset(config.dataset.name, **config.dataset.options)
+        if dataset is None:
+            dataset = load_dataset(config.dataset.name, **config.dataset.options)
     with section(place, "protocol.pairs"):
         dataset = paired(config, dataset)
     check_augment(config, dataset, place)

@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mlcompare.data import bound_validation, corrupt_splits, draw_splits, sample_hash
+from mlcompare.data.grouped import rows_by_class
 from mlcompare.errors import InvalidValueError
 
 LABELS = np.repeat(np.arange(200), np.random.default_rng(0).integers(4, 16, 200))
@@ -81,3 +84,13 @@ def test_curves_are_measured_on_a_part_of_what_is_scored() -> None:
             assert len(fold.along) == min(1000, len(fold.scored))
             assert np.isin(fold.along, fold.scored).all()
             assert set(np.unique(labels[fold.along], return_counts=True)[1]) == {20}, "whole classes"
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=40))
+def test_rows_are_grouped_as_looking_for_each_class_does(classes: list[int]) -> None:
+    codes = np.array(classes)
+    groups = rows_by_class(codes)
+    assert len(groups) == codes.max() + 1
+    for code, rows in enumerate(groups):
+        assert rows.tolist() == np.flatnonzero(codes == code).tolist()

@@ -17,8 +17,10 @@ from mlcompare.errors import DataError, InvalidValueError, MLCompareError, Store
 from mlcompare.evaluation import evaluate_embeddings
 from mlcompare.export.embed import embed_file, load_model
 from mlcompare.export.model_folder import Exported, export_model
+from mlcompare.export.threshold import chosen_threshold
 from mlcompare.study import run_study
 from mlcompare.study.journal import read_journal
+from tests.cli.test_cli import call
 from tests.study.conftest import TINY
 
 
@@ -87,6 +89,39 @@ def test_threshold_keeps_the_false_accept_rate(exported, sealed) -> None:
     assert threshold["sealed_test"]["true_accept_rate"] == pytest.approx(accepted[same].mean(), abs=1e-3)
 
 
+def test_thresholds_of_other_rates_stand_beside_it(exported, sealed) -> None:
+    threshold = exported.card["threshold"]
+    others = {other["far"]: other for other in threshold["others"]}
+    assert 1e-2 not in others, "its own rate stands once"
+    assert others[0.1]["cosine"] < threshold["cosine"]
+    for far, other in others.items():
+        assert other["validation"]["false_accept_rate"] <= far
+    unit = sealed["embeddings"].astype(float)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    upper = np.triu_indices(len(unit), 1)
+    same = (sealed["labels"][:, None] == sealed["labels"])[upper]
+    accepted = (unit @ unit.T)[upper] >= others[0.1]["cosine"]
+    assert others[0.1]["sealed_test"]["true_accept_rate"] == pytest.approx(accepted[same].mean(), abs=1e-3)
+    assert chosen_threshold(threshold)[0] == threshold["cosine"]
+    assert chosen_threshold(threshold, far=0.1)[0] == others[0.1]["cosine"]
+    assert chosen_threshold(threshold, cosine=0.3)[0] == 0.3
+    with pytest.raises(
+        InvalidValueError, match=r"must know a threshold for `--far`, got far=0.37; the card knows .*0\.1"
+    ):
+        chosen_threshold(threshold, far=0.37)
+    with pytest.raises(InvalidValueError, match="got both"):
+        chosen_threshold(threshold, far=0.1, cosine=0.3)
+
+
+def test_export_prints_the_threshold_and_how_to_choose_another(store, tmp_path, capsys) -> None:
+    code, out, _ = call(capsys, "export", store, "cosface", "--out", tmp_path / "model", "--far", "0.01")
+    card = json.loads((tmp_path / "model" / "card.json").read_text())["threshold"]
+    assert code == 0
+    assert f"one class from a cosine of {card['cosine']:.3f} on" in out
+    assert "on the sealed samples: " in out
+    assert f"another threshold: --far 0.1 takes {card['others'][0]['cosine']:.3f}" in out
+
+
 def test_too_few_pairs_leave_the_threshold_open(store, tmp_path) -> None:
     found = export_model(store, "contrastive", tmp_path / "model", far=1e-9)
     assert found.card["threshold"]["cosine"] is None
@@ -108,7 +143,8 @@ def test_embed_a_folder(exported, tmp_path) -> None:
         path = tmp_path / "in" / str(data.labels[row]) / f"{row}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(data.samples[row, 0]).save(path)
-    assert embed_file(str(exported.path), str(tmp_path / "in"), str(tmp_path / "out.parquet")) == 3  # text will do
+    out = tmp_path / "out.parquet"
+    assert embed_file(str(exported.path), str(tmp_path / "in"), str(out), raw=True) == 3  # text will do
     frame = pd.read_parquet(tmp_path / "out.parquet")
     assert frame["names"].tolist() == ["0/0.png", "0/10.png", "1/1.png"]
     assert frame["label"].tolist() == ["0", "0", "1"]
@@ -140,9 +176,21 @@ def test_embed_a_table_of_features(features_model, tmp_path, kind) -> None:
         np.savez(path, features=table)
     else:
         pd.DataFrame({"a": table[:, 0], "b": table[:, 1], "label": ["x", "y"]}).to_parquet(path)
-    embed_file(features_model, path, tmp_path / "out.npz")
+    embed_file(features_model, path, tmp_path / "out.npz", raw=True)
     with np.load(tmp_path / "out.npz") as out:
         np.testing.assert_allclose(out["embeddings"], [[0.0, 2.0], [4.0, -2.0]])
+
+
+def test_embeddings_have_length_one_unless_asked_otherwise(features_model, tmp_path, capsys) -> None:
+    np.savez(tmp_path / "in.npz", features=np.array([[1.0, 2.0], [3.0, 0.0], [1.0, 1.0]]))
+    code, out, _ = call(capsys, "embed", features_model, tmp_path / "in.npz", "--out", tmp_path / "out.npz")
+    assert (code, out.startswith("wrote 3 embeddings of length 1 (--raw leaves them as they are)")) == (0, True)
+    with np.load(tmp_path / "out.npz") as found:
+        np.testing.assert_allclose(found["embeddings"], [[0, 1], [0.8944272, -0.4472136], [0, 0]], rtol=1e-6)
+    code, out, _ = call(capsys, "embed", features_model, tmp_path / "in.npz", "--out", tmp_path / "raw.npz", "--raw")
+    assert (code, out.startswith("wrote 3 embeddings as the encoder makes them (--raw)")) == (0, True)
+    with np.load(tmp_path / "raw.npz") as found:
+        np.testing.assert_allclose(found["embeddings"], [[0, 2], [4, -2], [0, 0]])
 
 
 @pytest.mark.parametrize(

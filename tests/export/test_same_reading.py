@@ -60,7 +60,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_folder_that_was_trained_on_is_embedded_as_it_was_read(images: Path, tmp_path: Path) -> None:
     data = load_dataset("image_folder", path=str(images / "animals"), size=[8, 8], channels=1, skip_corrupt=True)
     notes: list[str] = []
-    count = embed_file(images / "model", images / "animals", tmp_path / "out.npz", note=notes.append)
+    count = embed_file(images / "model", images / "animals", tmp_path / "out.npz", raw=True, note=notes.append)
     assert count == len(data) == 25
     assert tuple(notes) == data.notes, "what was left out, could not be read and how deep it was"
     model, card = load_model(images / "model")
@@ -158,7 +158,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def embedded(table: Path, changed: pd.DataFrame, folder: Path) -> tuple[np.ndarray, list[str]]:
     changed.to_parquet(folder / "in.parquet")
     notes: list[str] = []
-    embed_file(table / "model", folder / "in.parquet", folder / "out.npz", note=notes.append)
+    embed_file(table / "model", folder / "in.parquet", folder / "out.npz", raw=True, note=notes.append)
     with np.load(folder / "out.npz") as out:
         assert out["labels"].tolist() == frame()["label"].tolist()
         return out["embeddings"], notes
@@ -196,7 +196,7 @@ def test_arrays_have_no_names_and_it_is_said(table: Path, tmp_path: Path) -> Non
     matrix = np.column_stack([frame()[["a", "b", "c"]], np.stack(frame()["e"])])
     np.savez(tmp_path / "in.npz", features=matrix, labels=frame()["label"].to_numpy(dtype=str))
     notes: list[str] = []
-    embed_file(table / "model", tmp_path / "in.npz", tmp_path / "out.npz", note=notes.append)
+    embed_file(table / "model", tmp_path / "in.npz", tmp_path / "out.npz", raw=True, note=notes.append)
     assert "as in training (`a`, `b`, `c`, …)" in notes[0]
     with np.load(tmp_path / "out.npz") as out:
         np.testing.assert_allclose(out["embeddings"], embedded(table, frame(), tmp_path)[0], rtol=1e-5)
@@ -210,7 +210,7 @@ def test_a_card_without_names_takes_the_tables_order_and_says_so(table: Path, tm
     expected, _ = embedded(table, frame(), tmp_path)
     notes: list[str] = []
     frame().drop(columns=["row"]).to_parquet(tmp_path / "in.parquet")
-    embed_file(tmp_path / "model", tmp_path / "in.parquet", tmp_path / "out.npz", note=notes.append)
+    embed_file(tmp_path / "model", tmp_path / "in.parquet", tmp_path / "out.npz", raw=True, note=notes.append)
     assert "in their order" in notes[0]
     with np.load(tmp_path / "out.npz") as out:
         np.testing.assert_array_equal(out["embeddings"], expected)
