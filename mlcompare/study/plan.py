@@ -151,8 +151,9 @@ class StudyPlan:
             kind, entry, dict(values), encoder, self.training, fold, random_state, device=self.device,
             threads=self.threads, **more,
         )  # fmt: skip
-        own_folder = trainer is not None and self.scratch is not None
-        return replace(job, folder=str(self.scratch / job.key)) if own_folder and self.scratch else job
+        if self.scratch is None or kind == "baseline":
+            return job
+        return replace(job, folder=str(self.scratch if trainer is None else self.scratch / job.key))
 
     def count(self) -> dict[str, int]:
         """How many trainings of each kind the study consists of (at most: a selected default is trained once)."""
