@@ -14,6 +14,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import InvalidValueError
 from mlcompare.training.checkpoint import Checkpoint, State
+from mlcompare.training.config import TrainingConfig
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.prepare import own_random_numbers
 from mlcompare.training.record import (
@@ -26,7 +27,7 @@ from mlcompare.training.record import (
 from mlcompare.training.searched import of_training, shape_of_training
 from mlcompare.training.stacked_stage import Member, StackedStage
 
-__all__ = ["population_fault", "population_key", "train_population"]
+__all__ = ["alone_by_config", "population_fault", "population_key", "train_population"]
 
 MOST_WEIGHTS = 20_000_000  # of an encoder: eight copies of it with gradients and moments are some 2.5 GB
 
@@ -36,6 +37,8 @@ def population_key(job: TrainingJob) -> Hashable | None:
 
     Numbers (hyperparameters, learning rate, fold, seed) may differ; whatever shapes the program may not.
     """
+    if alone_by_config(job.training) is not None:
+        return None
     batched = job.loss is not None and job.loss.batched and get_encoder_spec(job.encoder.name).batched
     if not batched or job.loss is None or job.trainer is not None:
         return None
@@ -44,6 +47,17 @@ def population_key(job: TrainingJob) -> Hashable | None:
     own = {**job.loss.hyperparameters, **job.loss.options}
     shape = repr(shape_of_training(job.training, of_training(job.hyperparameters, own)))
     return (job.kind, job.loss, options, encoder, repr(job.training), shape, job.device, job.threads)
+
+
+def alone_by_config(config: TrainingConfig) -> str | None:
+    """Return why trainings of this kind train alone, or None.
+
+    >>> alone_by_config(TrainingConfig(microbatch=8))
+    '`training.microbatch` cuts up the batches of one training'
+    """
+    if config.microbatch is not None:
+        return "`training.microbatch` cuts up the batches of one training"
+    return None
 
 
 def population_fault(encoder: nn.Module, sample_shape: tuple[int, ...]) -> str | None:

@@ -11,6 +11,7 @@ from mlcompare.data import augment
 from mlcompare.training.checkpoint import State
 from mlcompare.training.curve import Curve
 from mlcompare.training.job import TrainingJob, TrainingResult
+from mlcompare.training.microbatch import backward_in_pieces
 from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
 from mlcompare.training.prepare import Prepared, Stage, encoder_precision, random_streams, stage_batches
 from mlcompare.training.record import WATCH_EVERY, record_losses, watch
@@ -46,7 +47,7 @@ class SingleStage:
             after(step + 1)
 
     def _step(self, step: int) -> None:
-        config, encoder, loss = self._config, self._prepared.encoder, self._stage.loss
+        config, loss = self._config, self._stage.loss
         factor = learning_rate_factor(config, (self._stage.first + step) / config.steps)
         for group in self._optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
@@ -55,14 +56,23 @@ class SingleStage:
         if config.augment:
             inputs = augment(inputs, config.augment, self._augmentation)
         loss.set_progress(step / self._stage.steps)
-        noise = loss.draw_noise(len(batch), generator=self._noise)
-        with encoder_precision(config, self._job.device):
-            embeddings = encoder(self._prepared.standardize(inputs))
-        value = loss(embeddings, self._prepared.labels[batch], noise)
+        noise, labels = loss.draw_noise(len(batch), generator=self._noise), self._prepared.labels[batch]
         self._optimizer.zero_grad(set_to_none=True)
-        value.backward()
+        self._watched[step] = self._backward(inputs, lambda embeddings: loss(embeddings, labels, noise))
         self._optimizer.step()
-        self._watched[step] = value.detach()
+
+    def _embed(self, inputs: Tensor) -> Tensor:
+        with encoder_precision(self._config, self._job.device):
+            return self._prepared.encoder(self._prepared.standardize(inputs))
+
+    def _backward(self, inputs: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        """Add the gradients of a batch's loss, and return the loss."""
+        size = self._config.microbatch or len(inputs)
+        if size < len(inputs):
+            return backward_in_pieces(self._prepared.encoder, self._embed, loss, inputs, size)
+        value = loss(self._embed(inputs))
+        value.backward()
+        return value.detach()
 
     def _look(self, step: int) -> bool:
         """Record the losses since the last look; say whether training may go on."""
