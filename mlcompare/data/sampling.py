@@ -19,6 +19,7 @@ __all__ = [
 
 CHUNK = 512  # steps drawn at a time: bounded memory however long the training
 SORTED_UP_TO = 256  # samples of the largest class; beyond it K of them are drawn without sorting them all
+SHUFFLED_UP_TO = 1024  # classes; beyond it P of them are drawn without shuffling them all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +75,13 @@ def pk_batches(
     if len(counts) < classes_per_batch:
         cure = "lower training.classes_per_batch"
         raise DataError(f"a batch needs {classes_per_batch} classes", value=f"{len(counts)} classes", cure=cure)
-    within = _by_sorting if int(counts.max()) <= SORTED_UP_TO else _by_floyd
+    many = len(counts) > max(SHUFFLED_UP_TO, 4 * classes_per_batch)
+    within = _by_sorting if int(counts.max()) <= SORTED_UP_TO and not many else _by_floyd
+    draw_classes = _first_distinct if many else _by_shuffling
     drawn = []
     for first in range(0, steps, CHUNK):
         chunk = min(CHUNK, steps - first)
-        ranks = torch.rand(chunk, len(counts), generator=generator, device=generator.device).argsort(1)
-        classes = ranks[:, :classes_per_batch]  # (S, P)
+        classes = draw_classes(len(counts), classes_per_batch, chunk, generator)  # (S, P)
         rows = starts[classes][..., None] + within(counts, classes, samples_per_class, generator)  # (S, P, K)
         drawn.append(order[rows].flatten(1))
     return torch.cat(drawn).to(labels.device)
@@ -171,6 +173,32 @@ def _grouped(labels: Tensor, device: torch.device) -> tuple[Tensor, Tensor, Tens
     order = torch.argsort(labels, stable=True)
     starts = counts.cumsum(0) - counts
     return order.to(device), starts.to(device), counts.to(device)
+
+
+def _by_shuffling(count: int, wanted: int, steps: int, generator: torch.Generator) -> Tensor:
+    """Return ``(steps, wanted)`` distinct numbers below ``count`` in each row: the first of all of them, shuffled."""
+    return torch.rand(steps, count, generator=generator, device=generator.device).argsort(1)[:, :wanted]
+
+
+def _first_distinct(count: int, wanted: int, steps: int, generator: torch.Generator) -> Tensor:
+    """Return what :func:`_by_shuffling` does, at a cost that doesn't grow with ``count``.
+
+    Each row is drawn with replacement, twice as often as needed, and keeps the first of every number; a row that still
+    has too few is drawn anew. Which rows those are depends on what is equal to what, not on the numbers themselves: so
+    every sequence of distinct numbers stays as likely as any other.
+    """
+    found = torch.empty(steps, wanted, dtype=torch.int64, device=generator.device)
+    left = torch.arange(steps, device=generator.device)
+    while len(left):
+        drawn = torch.randint(count, (len(left), 2 * wanted), generator=generator, device=generator.device)
+        ordered, places = drawn.sort(dim=1, stable=True)
+        again = torch.zeros_like(drawn, dtype=torch.bool)
+        again.scatter_(1, places[:, 1:], ordered[:, 1:] == ordered[:, :-1])  # whether it stood in the row before
+        kept = again.int().sort(dim=1, stable=True).indices[:, :wanted]  # the first ones come first, in their order
+        enough = (~again).sum(1) >= wanted
+        found[left[enough]] = drawn.gather(1, kept)[enough]
+        left = left[~enough]
+    return found
 
 
 def _by_sorting(counts: Tensor, classes: Tensor, samples: int, generator: torch.Generator) -> Tensor:

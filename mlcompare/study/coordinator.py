@@ -19,6 +19,7 @@ from mlcompare.study.job_record import job_record, keep_artifacts, reached
 from mlcompare.study.plan import StudyPlan
 from mlcompare.study.store import Store
 from mlcompare.training import TrainingJob, TrainingResult, job_key
+from mlcompare.training.checkpoint import discard, make_room, sweep
 from mlcompare.training.population import population_key
 
 __all__ = ["Coordinator", "Observer"]
@@ -54,6 +55,7 @@ class Coordinator:
         self.stopped = {(r["loss"], r["trial"]): r for r in store.records if r["type"] == "stop"}
         self.resumed = len(self.done)
         self._waiting: dict[str, set[str]] = {}  # loss → keys of the jobs its next step waits for
+        self._running: dict[str, Bundle] = {}  # key → the bundle that it was handed in with
 
     @property
     def changed(self) -> bool:
@@ -68,6 +70,7 @@ class Coordinator:
         missing = [job for job in self.plan.baseline_jobs() if job.key not in self.done]
         baselines: list[Bundle] = [tuple(jobs) for _, jobs in groupby(missing, lambda job: job.baseline)]
         queue: deque[Bundle] = deque()
+        make_room(self.plan.scratch)
         for loss in self.plan.losses:
             queue.extend(self._advance(loss))
         try:
@@ -76,11 +79,19 @@ class Coordinator:
                     queue.extend(baselines)
                     baselines = []
                 while queue and self.executor.active < self.executor.workers:
-                    self.executor.submit(queue.popleft())
-                for job, result in self.executor.wait():
+                    self._submit(queue.popleft())
+                finished = self.executor.wait()
+                for job, result in finished:
                     queue.extend(self._finish(job, result))
+                for bundle in [self._running.pop(job.key, (job,)) for job, _ in finished]:
+                    discard(bundle)  # a bundle comes back whole: all of it is journaled
+            sweep(self.plan.scratch)
         finally:
             self.executor.close()
+
+    def _submit(self, bundle: Bundle) -> None:
+        self._running |= dict.fromkeys((job.key for job in bundle), bundle)
+        self.executor.submit(bundle)
 
     def _all_open(self) -> bool:
         """Whether every loss is searched, so that nothing more will be asked for."""

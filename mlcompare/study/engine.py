@@ -112,7 +112,7 @@ def _width(most: int, few: int, begin: float, further: float) -> int:
 def _short(job: TrainingJob, steps: int) -> TrainingJob:
     training = job.training.replaced(steps=steps, evaluations=0, select="last")
     values = {key: value for key, value in job.hyperparameters.items() if key != "steps"}  # where a study searches it
-    return replace(job, training=training, hyperparameters=values, split="validation", keep=False)
+    return replace(job, training=training, hyperparameters=values, split="validation", keep=False, folder=None)
 
 
 def _cost(run: Callable[[int], list[TrainingResult]]) -> tuple[float, float]:

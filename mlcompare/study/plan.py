@@ -39,7 +39,7 @@ from mlcompare.training import (
     is_fitted,
 )
 from mlcompare.training.frozen import frozen_features
-from mlcompare.training.population import population_fault
+from mlcompare.training.population import alone_by_config, population_fault
 from mlcompare.training.pretrained import load_weights, read_weights
 
 __all__ = ["LossPlan", "StudyPlan", "make_plan"]
@@ -151,8 +151,9 @@ class StudyPlan:
             kind, entry, dict(values), encoder, self.training, fold, random_state, device=self.device,
             threads=self.threads, **more,
         )  # fmt: skip
-        own_folder = trainer is not None and self.scratch is not None
-        return replace(job, folder=str(self.scratch / job.key)) if own_folder and self.scratch else job
+        if self.scratch is None or kind == "baseline":
+            return job
+        return replace(job, folder=str(self.scratch if trainer is None else self.scratch / job.key))
 
     def count(self) -> dict[str, int]:
         """How many trainings of each kind the study consists of (at most: a selected default is trained once)."""
@@ -266,6 +267,9 @@ def _alone(config: StudyConfig, encoder: nn.Module, dataset: Dataset) -> str | N
     """Return why this study's trainings can't run in a population, or None."""
     if config.trainer is not None:
         return "a trainer of your own trains one encoder at a time"
+    by_config = alone_by_config(config.training)
+    if by_config is not None:
+        return by_config
     if not get_encoder_spec(config.encoder.trained.name).batched:
         return "the encoder does not run in a population"
     fault = population_fault(encoder, dataset.sample_shape)

@@ -83,6 +83,15 @@ class TrainingConfig(BaseModel):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16 trains the encoder under autocast; losses and evaluation stay in float32"
     )
+    microbatch: int | None = Field(
+        None, ge=1,
+        description="embed a batch in pieces of so many samples, in the memory of one piece: the loss and the gradient "
+        "are the whole batch's (batch norm's statistics are a piece's); left out: at once",
+    )  # fmt: skip
+    checkpoint_minutes: float = Field(
+        5.0, ge=0, allow_inf_nan=False,
+        description="how often the state of a training is kept, so that a killed one goes on from there; 0: never",
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _best_of_some(self) -> TrainingConfig:

@@ -42,7 +42,7 @@ class Curve:
         self._steps, self._last_stage = config.steps, prepared.stages[-1]
         self._due = set(evaluation_steps(config.steps, config.evaluations))
         self._chooses = config.select == "best"
-        self._best: tuple[float, int, Weights] | None = None
+        self.best: tuple[float, int, Weights] | None = None  # larger is better, its step, its weights
         same_rows = job.split == "validation" and data.splits.folds[job.fold].curve is None
         self._ends_with_score = bool(self._due) and same_rows and not self._chooses
         if self._ends_with_score:
@@ -59,8 +59,8 @@ class Curve:
         sign = 1 if higher_is_better(self._job.metrics[0]) else -1
         if not self._chooses or stage is not self._last_stage or not math.isfinite(value):
             return
-        if self._best is None or sign * value > self._best[0]:
-            self._best = (sign * value, step, (_copied(encoder), _copied(stage.loss)))
+        if self.best is None or sign * value > self.best[0]:
+            self.best = (sign * value, step, (_copied(encoder), _copied(stage.loss)))
 
     def add(self, step: int, value: float) -> None:
         """Write down a value; steps only grow, and a repeated one is replaced."""
@@ -74,8 +74,8 @@ class Curve:
     def choose(self, encoder: nn.Module) -> None:
         """Give encoder and loss the weights that are scored, and say which step they are of."""
         self._result.step = self._steps
-        if self._best is not None:
-            _, self._result.step, (of_encoder, of_loss) = self._best
+        if self.best is not None:
+            _, self._result.step, (of_encoder, of_loss) = self.best
             encoder.load_state_dict(of_encoder)
             self._last_stage.loss.load_state_dict(of_loss)
 

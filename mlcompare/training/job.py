@@ -79,7 +79,7 @@ class TrainingJob:
     samples, or the sealed test samples. ``random_state`` decides everything that is drawn; ``seed`` counts the
     repetitions of a final training. ``hyperparameters`` holds the loss's values and whatever of
     :class:`TrainingConfig` the study searches. ``trainer`` names a registered training loop (the built-in one where
-    None), and ``folder`` is where that loop may keep checkpoints. ``least`` holds ``(step, value)`` pairs: where all
+    None), and ``folder`` is where the training may keep checkpoints. ``least`` holds ``(step, value)`` pairs: where all
     ``raced`` folds of a trial train in one population, and the mean of their objectives is worse than the value at that
     step, they end there.
     """

@@ -6,23 +6,20 @@ import time
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from mlcompare.data import augment
+from mlcompare.training.checkpoint import Checkpoint, State
 from mlcompare.training.curve import Curve
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
-from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
-from mlcompare.training.prepare import Prepared, Stage, encoder_precision, prepare, random_streams, stage_batches
+from mlcompare.training.prepare import own_random_numbers, prepare
 from mlcompare.training.record import (
-    WATCH_EVERY,
     failures_recorded,
     peak_memory,
-    record_losses,
     restart_peak_memory,
     score_encoder,
     torch_threads,
-    watch,
 )
+from mlcompare.training.single_stage import SingleStage
+from mlcompare.training.state import module_state, random_state, restore_module, restore_random
 from mlcompare.training.trainers import run_trainer
 
 __all__ = ["train"]
@@ -32,73 +29,97 @@ def train(job: TrainingJob, data: TrainingData, *, scored: bool = True) -> Train
     """Train and score a job; whatever fails in it becomes the result's ``reason``.
 
     The same job and data give the same numbers on the same kind of device with the same number of threads. With
-    ``scored=False`` only the steps are taken, for whoever wants to know how long they take.
+    ``scored=False`` only the steps are taken, for whoever wants to know how long they take. Where the job has a folder,
+    a training that was killed goes on from its checkpoint there, and the numbers are those of one that was not.
     """
     started = time.perf_counter()
     restart_peak_memory(job.device)
     result = TrainingResult(job.key, device=job.device)
-    with torch_threads(job.threads), failures_recorded([result]):
-        prepared = prepare(job, data)
+    with torch_threads(job.threads), own_random_numbers(job), failures_recorded([result]):
         if job.trainer is None:
-            _run_stages(job, data, prepared, result, scored)
+            _begun(job, data, result, started).run(scored)
         else:
-            run_trainer(job, data, prepared, result)
-    result.seconds = time.perf_counter() - started
-    result.peak_memory = peak_memory(job.device)
+            run_trainer(job, data, prepare(job, data), result)
+    result.seconds += time.perf_counter() - started
+    result.peak_memory = max(result.peak_memory, peak_memory(job.device))
     return result
 
 
-def _run_stages(job: TrainingJob, data: TrainingData, prepared: Prepared, result: TrainingResult, scored: bool) -> None:
-    """Train stage after stage, and score the encoder where all of them went well."""
-    samples = torch.as_tensor(np.asarray(data.dataset.samples), device=job.device)
-    curve = Curve(job, data, prepared, result)
-    for stage in prepared.stages:
-        _run_stage(job, prepared, stage, samples, result, curve)
-        if result.status != "ok":
+def _begun(job: TrainingJob, data: TrainingData, result: TrainingResult, started: float) -> _Training:
+    """Return a training at its beginning, or where its checkpoint is."""
+    checkpoint = Checkpoint([job], data)
+    training = _Training(job, data, result, checkpoint, started)
+    saved = checkpoint.load()
+    if saved is not None:
+        try:
+            training.restore(saved)
+        except Exception as error:  # it is half restored: begin anew
+            checkpoint.broken(error)
+            training = _Training(job, data, result, checkpoint, started)
+    return training
+
+
+class _Training:
+    """A job's stages, trained one after the other."""
+
+    def __init__(
+        self, job: TrainingJob, data: TrainingData, result: TrainingResult, checkpoint: Checkpoint, started: float
+    ) -> None:
+        self._job, self._data, self._result, self._checkpoint = job, data, result, checkpoint
+        self._started = started
+        self._prepared = prepare(job, data)
+        self._curve = Curve(job, data, self._prepared, result)
+        self._samples = torch.as_tensor(np.asarray(data.dataset.samples), device=job.device)
+        self._number = 0
+        self._stage = self._begin()
+
+    def _begin(self) -> SingleStage:
+        stage = self._prepared.stages[self._number]
+        return SingleStage(self._job, self._prepared, stage, self._samples, self._result, self._curve)
+
+    def run(self, scored: bool) -> None:
+        """Train stage after stage, and score the encoder where all of them went well."""
+        while True:
+            self._stage.run(self._keep)
+            if self._result.status != "ok":
+                return
+            if self._number + 1 == len(self._prepared.stages):
+                break
+            self._number += 1
+            self._stage = self._begin()
+        if not scored:
             return
-    if not scored:
-        return
-    curve.choose(prepared.encoder)
-    score_encoder(job, data, prepared, prepared.encoder, result)
-    curve.end()
+        self._curve.choose(self._prepared.encoder)
+        score_encoder(self._job, self._data, self._prepared, self._prepared.encoder, self._result)
+        self._curve.end()
 
+    def _keep(self, steps: int) -> None:
+        if self._checkpoint.due():
+            self._checkpoint.save(self._state(steps))
 
-def _run_stage(
-    job: TrainingJob, prepared: Prepared, stage: Stage, samples: Tensor, result: TrainingResult, curve: Curve
-) -> None:
-    """Train the encoder on one loss; stop where the loss is not finite."""
-    config, encoder, loss = prepared.config, prepared.encoder, stage.loss
-    batches = stage_batches(job, prepared, stage)
-    augmentation, noise_stream = random_streams(job, stage)
-    optimizer = create_optimizer(encoder, [loss], config)
-    encoder.train()
-    loss.train()
-    watched = torch.empty(stage.steps, device=job.device)
-    for step in range(stage.steps):
-        factor = learning_rate_factor(config, (stage.first + step) / config.steps)
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
-        batch = batches[step]
-        inputs = samples[prepared.rows[batch]]
-        if config.augment:
-            inputs = augment(inputs, config.augment, augmentation)
-        loss.set_progress(step / stage.steps)
-        noise = loss.draw_noise(len(batch), generator=noise_stream)
-        with encoder_precision(config, job.device):
-            embeddings = encoder(prepared.standardize(inputs))
-        value = loss(embeddings, prepared.labels[batch], noise)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        optimizer.step()
-        watched[step] = value.detach()
-        if watch(step, stage) and not _look(result, watched, step, stage):
-            return
-        done = stage.first + step + 1
-        if curve.due(done):
-            curve.measure(done, encoder, stage)
+    def _state(self, steps: int) -> State:
+        return {
+            "number": self._number,
+            "stage": self._stage.state(steps),
+            "encoder": module_state(self._prepared.encoder),
+            "losses": [module_state(stage.loss) for stage in self._prepared.stages],
+            "random": random_state(self._job.device),
+            "best": self._curve.best,
+            "history": self._result.history,
+            "curve": self._result.curve,
+            "seconds": self._result.seconds + time.perf_counter() - self._started,
+            "peak_memory": max(self._result.peak_memory, peak_memory(self._job.device)),
+        }
 
-
-def _look(result: TrainingResult, watched: Tensor, step: int, stage: Stage) -> bool:
-    """Record the losses since the last look; say whether training may go on."""
-    last = step // WATCH_EVERY * WATCH_EVERY
-    return record_losses(result, watched[last : step + 1].tolist(), stage.first + last)
+    def restore(self, saved: State) -> None:
+        """Go on from a saved state; what is known of the result is written last."""
+        self._number = saved["number"]
+        restore_module(self._prepared.encoder, saved["encoder"])
+        for stage, state in zip(self._prepared.stages, saved["losses"], strict=True):
+            restore_module(stage.loss, state)
+        self._stage = self._begin()
+        self._stage.restore(saved["stage"])
+        self._curve.best = saved["best"]
+        restore_random(saved["random"], self._job.device)
+        self._result.history, self._result.curve = saved["history"], saved["curve"]
+        self._result.seconds, self._result.peak_memory = saved["seconds"], saved["peak_memory"]

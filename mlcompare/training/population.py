@@ -13,7 +13,10 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import InvalidValueError
+from mlcompare.training.checkpoint import Checkpoint, State
+from mlcompare.training.config import TrainingConfig
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
+from mlcompare.training.prepare import own_random_numbers
 from mlcompare.training.record import (
     failures_recorded,
     peak_memory,
@@ -24,7 +27,7 @@ from mlcompare.training.record import (
 from mlcompare.training.searched import of_training, shape_of_training
 from mlcompare.training.stacked_stage import Member, StackedStage
 
-__all__ = ["population_fault", "population_key", "train_population"]
+__all__ = ["alone_by_config", "population_fault", "population_key", "train_population"]
 
 MOST_WEIGHTS = 20_000_000  # of an encoder: eight copies of it with gradients and moments are some 2.5 GB
 
@@ -34,6 +37,8 @@ def population_key(job: TrainingJob) -> Hashable | None:
 
     Numbers (hyperparameters, learning rate, fold, seed) may differ; whatever shapes the program may not.
     """
+    if alone_by_config(job.training) is not None:
+        return None
     batched = job.loss is not None and job.loss.batched and get_encoder_spec(job.encoder.name).batched
     if not batched or job.loss is None or job.trainer is not None:
         return None
@@ -42,6 +47,17 @@ def population_key(job: TrainingJob) -> Hashable | None:
     own = {**job.loss.hyperparameters, **job.loss.options}
     shape = repr(shape_of_training(job.training, of_training(job.hyperparameters, own)))
     return (job.kind, job.loss, options, encoder, repr(job.training), shape, job.device, job.threads)
+
+
+def alone_by_config(config: TrainingConfig) -> str | None:
+    """Return why trainings of this kind train alone, or None.
+
+    >>> alone_by_config(TrainingConfig(microbatch=8))
+    '`training.microbatch` cuts up the batches of one training'
+    """
+    if config.microbatch is not None:
+        return "`training.microbatch` cuts up the batches of one training"
+    return None
 
 
 def population_fault(encoder: nn.Module, sample_shape: tuple[int, ...]) -> str | None:
@@ -85,25 +101,102 @@ def train_population(jobs: Sequence[TrainingJob], data: TrainingData, *, scored:
     started = time.perf_counter()
     restart_peak_memory(jobs[0].device)
     results = [TrainingResult(job.key, device=job.device) for job in jobs]
-    with torch_threads(jobs[0].threads), failures_recorded(results):
-        members = [Member.of(job, data, result) for job, result in zip(jobs, results)]
-        _train_stages(members, data)
-        for member in members:
-            if member.going and scored:
-                with failures_recorded([member.result]):
-                    member.curve.choose(member.prepared.encoder)
-                    score_encoder(member.job, data, member.prepared, member.prepared.encoder, member.result)
-                    member.curve.end()
+    with torch_threads(jobs[0].threads), own_random_numbers(jobs[0]), failures_recorded(results):
+        population = _begun(jobs, data, results, started)
+        population.run()
+        if scored:
+            population.score()
     seconds = (time.perf_counter() - started) / len(jobs)
     for result in results:
-        result.seconds, result.peak_memory = seconds, peak_memory(result.device)
+        result.seconds += seconds
+        result.peak_memory = max(result.peak_memory, peak_memory(result.device))
     return results
 
 
-def _train_stages(members: Sequence[Member], data: TrainingData) -> None:
-    """Train every stage; each member's encoder and losses get what was learned."""
-    samples = torch.as_tensor(np.asarray(data.dataset.samples), device=members[0].job.device)
-    for number in range(len(members[0].prepared.stages)):
-        members = [member for member in members if member.going]
-        if members:
-            StackedStage(members, number, samples).run()
+def _begun(
+    jobs: Sequence[TrainingJob], data: TrainingData, results: Sequence[TrainingResult], started: float
+) -> _Population:
+    """Return a population at its beginning, or where its checkpoint is."""
+    checkpoint = Checkpoint(jobs, data)
+    population = _Population(jobs, data, results, checkpoint, started)
+    saved = checkpoint.load()
+    if saved is not None:
+        try:
+            population.restore(saved)
+        except Exception as error:  # it is half restored: begin anew
+            checkpoint.broken(error)
+            population = _Population(jobs, data, results, checkpoint, started)
+    return population
+
+
+class _Population:
+    """The members' stages, trained one after the other; each member's encoder and losses get what was learned."""
+
+    def __init__(
+        self, jobs: Sequence[TrainingJob], data: TrainingData, results: Sequence[TrainingResult],
+        checkpoint: Checkpoint, started: float,
+    ) -> None:  # fmt: skip
+        self._data, self._checkpoint, self._started = data, checkpoint, started
+        self._members = [Member.of(job, data, result) for job, result in zip(jobs, results)]
+        self._samples = torch.as_tensor(np.asarray(data.dataset.samples), device=jobs[0].device)
+        self._number = 0
+        self._stage: StackedStage | None = None  # under way, where a checkpoint was in one
+
+    def run(self) -> None:
+        """Train every stage."""
+        while self._number < len(self._members[0].prepared.stages):
+            going = [member for member in self._members if member.going]
+            if not going:
+                return
+            stage = self._stage or StackedStage(going, self._number, self._samples)
+            self._stage = None
+            stage.run(self._keep)
+            self._number += 1
+
+    def score(self) -> None:
+        """Score whoever went well."""
+        for member in self._members:
+            if member.going:
+                with failures_recorded([member.result]):
+                    member.curve.choose(member.prepared.encoder)
+                    score_encoder(member.job, self._data, member.prepared, member.prepared.encoder, member.result)
+                    member.curve.end()
+
+    def _keep(self, stage: StackedStage, steps: int) -> None:
+        if self._checkpoint.due():
+            self._checkpoint.save(self._state(stage, steps))
+
+    def _state(self, stage: StackedStage, steps: int) -> State:
+        stacked = [n for n, member in enumerate(self._members) if any(member is one for one in stage.members)]
+        seconds = (time.perf_counter() - self._started) / len(self._members)
+        memory = peak_memory(self._members[0].job.device)
+        return {
+            "number": self._number,
+            "stacked": stacked,
+            "stage": stage.state(steps),
+            "members": [_state_of(member, seconds, memory) for member in self._members],
+        }
+
+    def restore(self, saved: State) -> None:
+        """Go on from a saved state; what is known of the results is written last."""
+        self._number = saved["number"]
+        self._stage = StackedStage([self._members[n] for n in saved["stacked"]], self._number, self._samples)
+        self._stage.restore(saved["stage"])
+        for member, state in zip(self._members, saved["members"], strict=True):
+            member.curve.best = state["best"]
+            for key, value in state["result"].items():
+                setattr(member.result, key, value)
+
+
+def _state_of(member: Member, seconds: float, memory: int) -> State:
+    """Return what is known of a member, in the stack or out of it."""
+    result = member.result
+    known = {
+        "status": result.status,
+        "reason": result.reason,
+        "history": result.history,
+        "curve": result.curve,
+        "seconds": result.seconds + seconds,
+        "peak_memory": max(result.peak_memory, memory),
+    }
+    return {"best": member.curve.best, "result": known}

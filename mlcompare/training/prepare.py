@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +26,7 @@ __all__ = [
     "Standardizer",
     "build_encoder",
     "encoder_precision",
+    "own_random_numbers",
     "prepare",
     "random_streams",
     "stage_batches",
@@ -185,3 +188,15 @@ def random_streams(job: TrainingJob, stage: Stage) -> tuple[torch.Generator, tor
     seeds = (derive_seed(stream, job.random_state, stage.first) for stream in ("augment", "noise"))
     augmentation, noise = (torch.Generator(job.device).manual_seed(seed) for seed in seeds)
     return augmentation, noise
+
+
+@contextmanager
+def own_random_numbers(job: TrainingJob) -> Iterator[None]:
+    """Have what draws from torch's own random streams (dropout, say) draw by the job's seed; give them back after."""
+    seed, cuda = derive_seed("torch", job.random_state), job.device.startswith("cuda")
+    with torch.random.fork_rng(devices=[torch.device(job.device)] if cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(job.device):
+                torch.cuda.manual_seed(seed)
+        yield

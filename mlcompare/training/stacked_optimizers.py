@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -104,6 +104,16 @@ class StackedOptimizer:
         for stepper, stacked in zip(self._steppers, weights):
             stepper.keep(stacked, members)
 
+    def state(self) -> dict[str, Any]:
+        """Return what the optimiser has gathered; :meth:`restore` goes on from there."""
+        return {"count": self._count, "steppers": [stepper.state() for stepper in self._steppers]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from :meth:`state`."""
+        self._count = state["count"]
+        for stepper, saved in zip(self._steppers, state["steppers"], strict=True):
+            stepper.restore(saved)
+
     @torch.no_grad()
     def step(self, factor: float) -> None:
         """Take one step; ``factor`` multiplies every learning rate."""
@@ -135,6 +145,12 @@ class _Grouped:
         for old, new in zip(parameters, self._members):
             self._optimizer.state.update({n: before[o] for o, n in zip(old, new) if o in before})
 
+    def state(self) -> dict[str, Any]:
+        return self._optimizer.state_dict()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._optimizer.load_state_dict(state)
+
     def __call__(self, factor: float, count: int) -> None:
         for group, own in zip(self._optimizer.param_groups, self._numbers):
             group["lr"] = own.lr * factor
@@ -158,6 +174,14 @@ class _Vectorized:
         for vectors in (self._state, self._numbers):
             vectors.update({key: self._weights.subset(vector, members) for key, vector in vectors.items()})
         self._weights = weights
+
+    def state(self) -> dict[str, Any]:
+        return {"vectors": self._state, "numbers": self._numbers}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        device = self._weights.flat.device
+        for own, saved in ((self._state, state["vectors"]), (self._numbers, state["numbers"])):
+            own.update({key: vector.to(device) for key, vector in saved.items()})
 
     def __call__(self, factor: float, count: int) -> None:
         if count == 1:  # what the loss doesn't depend on stays as it is, decay or not

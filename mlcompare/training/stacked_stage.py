@@ -13,6 +13,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from mlcompare.data import apply_augmentation, draw_augmentation
 from mlcompare.losses.base import Loss
 from mlcompare.metrics import higher_is_better
+from mlcompare.training.checkpoint import State
 from mlcompare.training.curve import Curve
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.optimizers import learning_rate_factor
@@ -67,10 +68,11 @@ class StackedStage:
         self._forward = _program(members[0].prepared.encoder.train(), self._stage.loss.train(), precision)
         self._program: Step | None = None  # made at the first step, and anew where members leave
         self._watched: list[Tensor] = []
+        self._first = self._begun = 0  # the first step that is taken here, and the one that the program was made for
 
-    def run(self) -> None:
-        """Train to the end of the stage, or until nobody is left."""
-        for step in range(self._stage.steps):
+    def run(self, after: Callable[[StackedStage, int], None]) -> None:
+        """Train to the end of the stage, or until nobody is left; ``after(self, steps taken)`` comes after a step."""
+        for step in range(self._first, self._stage.steps):
             self._step(step)
             if watch(step, self._stage):
                 self._record(step)
@@ -81,7 +83,9 @@ class StackedStage:
                 return
             leaving = sum(not member.going for member in self._members)
             if leaving >= LEAVE * len(self._members):
-                self._leave()
+                self._leave(step + 1)
+            if self._members:
+                after(self, step + 1)
         self._give_back()
 
     def _step(self, step: int) -> None:
@@ -91,7 +95,7 @@ class StackedStage:
                 buffer.fill_(step / self._stage.steps)
         encoder = (self._weights.views if self._weights else {}, self._buffers)
         loss = (self._loss_weights.views if self._loss_weights else {}, self._loss_buffers)
-        batch, left = (inputs, labels, noise), self._stage.steps - step
+        batch, left = (inputs, labels, noise), self._stage.steps - self._begun
         self._program = self._program or create_step(self._forward, encoder, loss, batch, steps=left)
         losses, gradients = self._program(*batch)
         for parameter, gradient in zip([*encoder[0].values(), *loss[0].values()], gradients):
@@ -116,8 +120,8 @@ class StackedStage:
                     member.curve.measure(done, member.prepared.encoder, stage)
         _end_those_behind(self._members, done)
 
-    def _leave(self) -> None:
-        """Go on with those who are not done."""
+    def _leave(self, step: int) -> None:
+        """Go on with those who are not done, from ``step`` on."""
         kept = [place for place, member in enumerate(self._members) if member.going]
         self._members = [self._members[place] for place in kept]
         self._stages = [self._stages[place] for place in kept]
@@ -132,7 +136,38 @@ class StackedStage:
             {name: buffer[kept] for name, buffer in buffers.items()} for buffers in (self._buffers, self._loss_buffers)
         )
         self._batches.keep(kept)
-        self._program = None
+        self._program, self._begun = None, step
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Those in the stack."""
+        return tuple(self._members)
+
+    def state(self, steps: int) -> State:
+        """Return what the stage is after ``steps`` steps."""
+        return {
+            "steps": steps,
+            "begun": self._begun,
+            "weights": [None if w is None else w.flat for w in (self._weights, self._loss_weights)],
+            "buffers": [dict(self._buffers), dict(self._loss_buffers)],
+            "optimizer": self._optimizer.state(),
+            "streams": self._batches.state(),
+            "watched": list(self._watched),
+        }
+
+    @torch.no_grad()
+    def restore(self, state: State) -> None:
+        """Go on from the :meth:`state` of a stage of the same members."""
+        self._first, self._begun = state["steps"], state["begun"]
+        for weights, saved in zip((self._weights, self._loss_weights), state["weights"]):
+            if weights is not None:
+                weights.flat.copy_(saved)
+        for buffers, saved in zip((self._buffers, self._loss_buffers), state["buffers"]):
+            for name, buffer in buffers.items():
+                buffer.copy_(saved[name])
+        self._optimizer.restore(state["optimizer"])
+        self._batches.restore(state["streams"])
+        self._watched = [losses.to(self._batches.device) for losses in state["watched"]]
 
     @torch.no_grad()
     def _give_back(self) -> None:
@@ -184,6 +219,21 @@ class _Batches:
         self._rows, self._labels = self._rows[:, kept], self._labels[:, kept]
         self._mean, self._inverse = self._mean[kept], self._inverse[kept]
         self._streams = [self._streams[member] for member in kept]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches are."""
+        return self._rows.device
+
+    def state(self) -> list[list[Tensor]]:
+        """Return the state of every member's random streams."""
+        return [[stream.get_state() for stream in streams] for streams in self._streams]
+
+    def restore(self, state: list[list[Tensor]]) -> None:
+        """Go on from :meth:`state`."""
+        for streams, saved in zip(self._streams, state, strict=True):
+            for stream, value in zip(streams, saved):
+                stream.set_state(value)
 
     def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return ``inputs (M, B, …)``, ``labels (M, B)`` and, for a stochastic loss, ``noise (M, B, B)``."""

@@ -136,3 +136,62 @@ def test_too_few_classes_and_bad_counts_are_refused() -> None:
         draw(labels, 4, 2)
     with pytest.raises(InvalidValueError, match="1 or more"):
         draw(labels, 2, 0)
+
+
+def test_many_classes_are_drawn_as_few_are(monkeypatch) -> None:
+    """Every ordered pair of classes, and every pair of samples in a class, is as likely, whichever way it is drawn."""
+    labels = torch.arange(9).repeat_interleave(3)
+    few = draw(labels, 2, 2, steps=7200, seed=3)
+    monkeypatch.setattr(sampling, "SHUFFLED_UP_TO", 8)
+    many = draw(labels, 2, 2, steps=7200, seed=3)
+    assert not many.equal(few)
+    for batches in (few, many):
+        classes = labels[batches][:, [0, 2]]
+        ordered = torch.bincount(classes[:, 0] * 9 + classes[:, 1], minlength=81).reshape(9, 9)
+        assert ordered.diagonal().eq(0).all(), "a class stands once in a batch"
+        each = ordered[~torch.eye(9, dtype=torch.bool)].double()
+        assert ((each - 100) ** 2 / 100).sum() < 116, "χ² of 71 degrees of freedom at .0005"
+        samples = torch.bincount(batches.flatten(), minlength=27).double()
+        assert ((samples - 28800 / 27) ** 2 / (28800 / 27)).sum() < 57, "χ² of 26 degrees of freedom at .0005"
+
+
+def test_rows_with_too_few_distinct_classes_are_drawn_anew(monkeypatch) -> None:
+    monkeypatch.setattr(sampling, "SHUFFLED_UP_TO", 1)
+    labels = torch.arange(13)
+    batches = draw(labels, 3, 1, steps=4000)
+    assert batches.sort(1).values.diff(dim=1).gt(0).all()
+    rare = sampling._first_distinct(4, 3, 4000, torch.Generator().manual_seed(0))  # about one row in twelve at first
+    assert rare.sort(1).values.diff(dim=1).gt(0).all()
+    sequences = torch.bincount((rare * torch.tensor([16, 4, 1])).sum(1), minlength=64)
+    assert (sequences > 0).sum() == 24, "every sequence of 3 of 4"
+    assert ((sequences[sequences > 0] - 4000 / 24) ** 2 / (4000 / 24)).sum() < 50, "χ² of 23 degrees of freedom"
+
+
+def test_the_work_does_not_grow_with_the_classes() -> None:
+    """A hundred thousand classes: no tensor of a draw is as long as the classes are many, for each step."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Largest(TorchDispatchMode):
+        most = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            found = func(*args, **(kwargs or {}))
+            for tensor in found if isinstance(found, tuple | list) else [found]:
+                if isinstance(tensor, torch.Tensor):
+                    self.most = max(self.most, tensor.numel())
+            return found
+
+    labels = torch.arange(100_000).repeat(2)
+    with Largest() as watching:
+        batches = draw(labels, 32, 4, steps=64)
+    assert watching.most == len(labels), "the labels themselves"
+    assert labels[batches].reshape(64, 32, 4).eq(labels[batches][:, ::4, None]).all()
+
+
+def test_few_classes_keep_their_numbers() -> None:
+    """The batches of a study with up to 1024 classes are those that version 0.1 drew."""
+    labels = torch.arange(1024).repeat(3)
+    assert draw(labels, 3, 2, steps=2, seed=5).tolist() == [
+        [2223, 175, 267, 1291, 1778, 754],
+        [772, 1796, 2924, 1900, 1901, 2925],
+    ]

@@ -80,7 +80,7 @@ def test_a_warm_up_is_over_before_the_second_stage(data, make_job, monkeypatch) 
         factors.append(learning_rate_factor(config, progress))
         return factors[-1]
 
-    monkeypatch.setattr("mlcompare.training.loop.learning_rate_factor", watched)
+    monkeypatch.setattr("mlcompare.training.single_stage.learning_rate_factor", watched)
     train(make_job("two", ["softmax", "triplet"], "stages", training={"steps": 8, "warmup": 0.5}), data)
     assert factors == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0]
 

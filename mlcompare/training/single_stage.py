@@ -1,0 +1,97 @@
+"""One stage of a training that trains alone: the encoder on one loss, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mlcompare.data import augment
+from mlcompare.training.checkpoint import State
+from mlcompare.training.curve import Curve
+from mlcompare.training.job import TrainingJob, TrainingResult
+from mlcompare.training.microbatch import backward_in_pieces
+from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
+from mlcompare.training.prepare import Prepared, Stage, encoder_precision, random_streams, stage_batches
+from mlcompare.training.record import WATCH_EVERY, record_losses, watch
+
+__all__ = ["SingleStage"]
+
+
+class SingleStage:
+    """One loss, its optimiser and its random streams; ``after(steps taken)`` is called after every step."""
+
+    def __init__(
+        self, job: TrainingJob, prepared: Prepared, stage: Stage, samples: Tensor, result: TrainingResult, curve: Curve
+    ) -> None:
+        self._job, self._prepared, self._stage, self._samples = job, prepared, stage, samples
+        self._result, self._curve, self._config = result, curve, prepared.config
+        self._batches = stage_batches(job, prepared, stage)
+        self._augmentation, self._noise = random_streams(job, stage)
+        self._optimizer = create_optimizer(prepared.encoder, [stage.loss], prepared.config)
+        self._watched = torch.empty(stage.steps, device=job.device)
+        self._first = 0
+        prepared.encoder.train()
+        stage.loss.train()
+
+    def run(self, after: Callable[[int], None]) -> None:
+        """Train to the end of the stage; stop where the loss is not finite."""
+        for step in range(self._first, self._stage.steps):
+            self._step(step)
+            if watch(step, self._stage) and not self._look(step):
+                return
+            done = self._stage.first + step + 1
+            if self._curve.due(done):
+                self._curve.measure(done, self._prepared.encoder, self._stage)
+            after(step + 1)
+
+    def _step(self, step: int) -> None:
+        config, loss = self._config, self._stage.loss
+        factor = learning_rate_factor(config, (self._stage.first + step) / config.steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        batch = self._batches[step]
+        inputs = self._samples[self._prepared.rows[batch]]
+        if config.augment:
+            inputs = augment(inputs, config.augment, self._augmentation)
+        loss.set_progress(step / self._stage.steps)
+        noise, labels = loss.draw_noise(len(batch), generator=self._noise), self._prepared.labels[batch]
+        self._optimizer.zero_grad(set_to_none=True)
+        self._watched[step] = self._backward(inputs, lambda embeddings: loss(embeddings, labels, noise))
+        self._optimizer.step()
+
+    def _embed(self, inputs: Tensor) -> Tensor:
+        with encoder_precision(self._config, self._job.device):
+            return self._prepared.encoder(self._prepared.standardize(inputs))
+
+    def _backward(self, inputs: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        """Add the gradients of a batch's loss, and return the loss."""
+        size = self._config.microbatch or len(inputs)
+        if size < len(inputs):
+            return backward_in_pieces(self._prepared.encoder, self._embed, loss, inputs, size)
+        value = loss(self._embed(inputs))
+        value.backward()
+        return value.detach()
+
+    def _look(self, step: int) -> bool:
+        """Record the losses since the last look; say whether training may go on."""
+        last = step // WATCH_EVERY * WATCH_EVERY
+        return record_losses(self._result, self._watched[last : step + 1].tolist(), self._stage.first + last)
+
+    def state(self, steps: int) -> State:
+        """Return what the stage is after ``steps`` steps, but for the encoder and the loss."""
+        return {
+            "steps": steps,
+            "optimizer": self._optimizer.state_dict(),
+            "streams": [stream.get_state() for stream in (self._augmentation, self._noise)],
+            "watched": self._watched[steps // WATCH_EVERY * WATCH_EVERY : steps].clone(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from :meth:`state`."""
+        self._first = steps = state["steps"]
+        self._optimizer.load_state_dict(state["optimizer"])
+        for stream, saved in zip((self._augmentation, self._noise), state["streams"]):
+            stream.set_state(saved)
+        self._watched[steps // WATCH_EVERY * WATCH_EVERY : steps] = state["watched"].to(self._watched.device)
