@@ -88,4 +88,6 @@ def check(study: StudyArgument, plugin: PluginOption = None) -> None:
 
     plan, console = make_plan(read_study(study), place=str(study)), Console()
     print_outline(plan, console)
-    console.print(estimate(plan), markup=False)
+    with console.status("timing a few steps of each loss"):
+        told = str(estimate(plan))
+    console.print(told, soft_wrap=True, markup=False)

@@ -16,7 +16,10 @@ __all__ = ["best_so_far_plot", "slice_groups", "symbol_of"]
 
 SYMBOLS = {"margin": "m", "scale": "s", "weight": "λ", "alpha": "α", "lr": "learning rate"}
 SYMBOLS |= {"head_lr_ratio": "rate of class weights", "samples_per_class": "K: samples a class"}
-MARKERS = {"default": "diamond", "published": "square", "sampled": "circle"}
+MARKERS = {
+    "default": "diamond", "prior": "triangle-up", "earlier": "triangle-down", "published": "square",
+    "sampled": "circle",
+}  # fmt: skip
 
 
 def symbol_of(name: str) -> str | None:

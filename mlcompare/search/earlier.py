@@ -10,7 +10,9 @@ import numpy as np
 
 from mlcompare.search.space import Choice, Range, Space
 
-__all__ = ["Earlier", "Suggestion", "gains", "portfolio", "position", "within"]
+__all__ = [
+    "Earlier", "Suggestion", "complements", "expected_gains", "gains", "portfolio", "position", "within",
+]  # fmt: skip
 
 TREES, LEAF = 100, 2
 FEWEST = 4  # settings that tell anything about a situation
@@ -95,35 +97,59 @@ def gains(scores: np.ndarray) -> np.ndarray:
     return np.clip((known - low) / (high - low), 0, 1) if high > low else np.zeros(len(known))
 
 
-def portfolio(space: Space, earlier: Sequence[Earlier], size: int, *, seed: int = 0) -> list[Suggestion]:
-    """Return up to ``size`` settings that complement each other, the one that is good in most situations first.
+def expected_gains(
+    space: Space, earlier: Sequence[Earlier], *, seed: int = 0
+) -> tuple[list[tuple[dict[str, Any], str]], np.ndarray]:
+    """Return every setting that was trained, with its situation, and what to expect of each: gains ``(situations, N)``.
 
-    A forest smooths each situation's gains over the unit cube; each further setting is the one that adds most to what
-    the chosen ones reach in every situation (Pfisterer et al. 2021, arXiv:1806.08805, build defaults in this way).
-    Situations of fewer than four settings tell nothing.
+    A forest smooths each situation's gains over the unit cube. Situations of fewer than four settings tell nothing.
     """
     from sklearn.ensemble import RandomForestRegressor  # heavy, and most studies start from the shipped priors
 
     told = [table for table in earlier if len(table.settings) >= FEWEST]
-    if not told:
-        return []
-    candidates = [(within(space, values), table.situation) for table in told for values in table.settings]
-    candidates = list({repr(values): (values, where) for values, where in reversed(candidates)}.values())[::-1]
+    found = [(within(space, values), table.situation) for table in told for values in table.settings]
+    candidates = list({repr(values): (values, where) for values, where in reversed(found)}.values())[::-1]
     points = np.array([position(space, values) for values, _ in candidates])
     expected = []
     for table in told:
         forest = RandomForestRegressor(TREES, min_samples_leaf=LEAF, random_state=seed)
         forest.fit(np.array([position(space, values) for values in table.settings]), gains(table.scores))
         expected.append(forest.predict(points))
-    gain = np.array(expected)  # (situations, candidates)
+    return candidates, np.array(expected).reshape(len(told), len(candidates))
+
+
+def complements(gain: np.ndarray, size: int, weights: np.ndarray | None = None) -> list[int]:
+    """Return columns of ``gain (situations, N)`` in the order in which each adds most to what those before reach.
+
+    The mean over situations is weighted; what adds nothing to any is ordered by its own mean.
+
+    >>> complements(np.array([[.9, .8, 0], [.9, .8, 0], [0, .1, 1]]), 3)
+    [0, 2, 1]
+    """
+    share = np.ones(len(gain)) if weights is None else np.asarray(weights, dtype=float)
+    share = share / share.sum()
     chosen: list[int] = []
     reached = np.zeros(len(gain))
-    for _ in range(min(size, len(candidates))):
-        worth = np.maximum(reached[:, None], gain).mean(axis=0) + SOLIDITY * gain.mean(axis=0)
+    for _ in range(min(size, gain.shape[1])):
+        worth = share @ np.maximum(reached[:, None], gain) + SOLIDITY * (share @ gain)
         worth[chosen] = -1.0
         chosen.append(int(worth.argmax()))
         reached = np.maximum(reached, gain[:, chosen[-1]])
+    return chosen
+
+
+def portfolio(
+    space: Space, earlier: Sequence[Earlier], size: int, *, weights: np.ndarray | None = None, seed: int = 0
+) -> list[Suggestion]:
+    """Return up to ``size`` settings that complement each other, the one that is good in most situations first.
+
+    Pfisterer et al. 2021 (arXiv:1806.08805) build defaults in this way. ``weights`` says how much each of the
+    situations that tell anything counts; alike by default.
+    """
+    candidates, gain = expected_gains(space, earlier, seed=seed)
+    if not candidates:
+        return []
     return [
         Suggestion(candidates[n][0], float(gain[:, n].mean()), float(gain[:, n].std()), candidates[n][1])
-        for n in chosen
+        for n in complements(gain, size, weights)
     ]

@@ -1,4 +1,4 @@
-"""How long a study will take, from a few steps and one scoring."""
+"""How long a study will take, from a few steps and one scoring of each loss."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from mlcompare.errors import StudyFileError
 from mlcompare.execution.devices import cpu_count
 from mlcompare.search.proposals import default_values
+from mlcompare.study.engine import choose_engine
 from mlcompare.study.nested import is_nested
 from mlcompare.study.plan import StudyPlan
 from mlcompare.training import TrainingResult, train
 
-__all__ = ["Costs", "estimate", "measure"]
+__all__ = ["CAUTION", "CONSTANT", "SETTINGS", "Costs", "Estimate", "estimate", "measure"]
 
 PROBE_STEPS = 5
+SETTINGS = 2  # selected and default
+CONSTANT = 15.0  # seconds for workers to start, and for the report
+CAUTION = 1.5  # workers side by side are slower than one training alone, and the machine does other things too
 
 
 @dataclass(frozen=True)
@@ -58,20 +62,63 @@ def measure(plan: StudyPlan, name: str) -> Costs:
     return Costs(short.seconds, step, max(whole.seconds - short.seconds, 0.0), long.peak_memory)
 
 
-def estimate(plan: StudyPlan) -> str:
-    """Time the first loss (:func:`measure`) and scale up; one line of text.
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of a study by what they are spent on, those of a training of each loss, and bytes of a worker's memory.
+
+    ``search`` is what it takes where no race ends a setting early; ``engine`` says why populations are trained, or not.
+    """
+
+    each: dict[str, float]
+    search: float
+    finals: float
+    baselines: float
+    workers: int
+    memory: int
+    parts: int
+    engine: str
+
+    @property
+    def minutes(self) -> float:
+        """All of it, starting and reporting included."""
+        return (self.parts * (CAUTION * (self.search + self.finals + self.baselines) / self.workers + CONSTANT)) / 60
+
+    def __str__(self) -> str:
+        slowest = max(self.each, key=lambda name: self.each[name])
+        trainings = ", ".join(f"{name} {seconds:.2g}" for name, seconds in self.each.items())
+        total = self.search + self.finals + self.baselines
+        shares = ", ".join(
+            f"{seconds / total:.0%} {what}"
+            for what, seconds in (("search", self.search), ("final", self.finals), ("baselines", self.baselines))
+            if seconds
+        )
+        return (
+            f"about {self.minutes:.1f} min with {self.workers} workers ({shares}); {self.engine}\n"
+            f"seconds of a training: {trainings}; {slowest} takes longest; about {self.memory / 2**20:.0f} MB a worker"
+        )
+
+
+def estimate(plan: StudyPlan) -> Estimate:
+    """Time each loss (:func:`measure`) and the engine, and add up what the study consists of.
 
     Raises:
-        StudyFileError: that training fails.
+        StudyFileError: a short training fails.
     """
-    name = next(iter(plan.losses))
-    costs, fold = measure(plan, name), plan.data.splits.folds[0]
+    engine = choose_engine(plan)
+    fold, config = plan.data.splits.folds[0], plan.config
     along = plan.training.evaluations * len(fold.along) / len(fold.scored)  # scorings of the learning curve
-    each = costs.of_training(plan.training.steps, 1 + along)
-    workers = cpu_count()
-    parts = (plan.config.protocol.outer_folds or 1) if is_nested(plan.config) else 1
-    total = parts * sum(plan.count().values()) * each / workers
-    return (
-        f"about {each:.1f} s a training ({name}, {1000 * costs.step:.1f} ms a step), {total / 60:.1f} min in all with "
-        f"{workers} workers; about {costs.memory / 2**20:.0f} MB a worker"
-    )
+    test = (len(plan.data.splits.test) / len(fold.scored)) ** 1.5  # between embedding and comparing all pairs
+    folds, trials, seeds = len(plan.folds), config.search.trials, config.final.seeds
+    each, search, finals, costs = {}, 0.0, 0.0, None
+    for name, loss in plan.losses.items():
+        costs = measure(plan, name)
+        faster = engine.faster if engine.populations and loss.entry.batched else 1.0
+        each[name] = costs.of_training(plan.training.steps, 1 + along) / faster
+        search += trials * folds * each[name]
+        final = costs.of_training(plan.training.steps, along) / faster + test * costs.scoring
+        finals += (1 if trials == 1 else SETTINGS) * folds * seeds * final
+    assert costs is not None
+    return Estimate(
+        each, search, finals, plan.count()["baseline"] * costs.scoring * test, cpu_count(), costs.memory,
+        (config.protocol.outer_folds or 1) if is_nested(config) else 1, engine.why,
+    )  # fmt: skip

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mlcompare.encoders import create_encoder
 from mlcompare.search.proposals import published_trials
 from mlcompare.study.data_notes import data_notes
 from mlcompare.study.nested import is_nested
@@ -28,6 +31,8 @@ def print_outline(plan: StudyPlan, console: Console) -> None:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
     if plan.corrupted():
         console.print(f"training samples are corrupted: {plan.corrupted()} (fold 0)", soft_wrap=True, markup=False)
+    for line in _resolved(plan):
+        console.print(line, soft_wrap=True, markup=False)
     table = Table("loss", "family", "dimensions", "searched")
     for name, loss in plan.losses.items():
         table.add_row(Text(name), loss.entry.family, str(len(loss.dimensions)), Text(_searched(loss.space)))
@@ -43,6 +48,32 @@ def print_outline(plan: StudyPlan, console: Console) -> None:
     if is_nested(plan.config):
         parts = plan.config.protocol.outer_folds
         console.print(f"nested: all of this {parts} times, with another part of the classes sealed each time")
+
+
+def _resolved(plan: StudyPlan) -> Iterator[str]:
+    """Say what every training is, defaults too: what the file doesn't say stands here."""
+    config, training, encoder = plan.config, plan.training, plan.encoder
+    built = create_encoder(
+        encoder.name, input_shape=plan.data.dataset.sample_shape, embedding_dim=encoder.embedding_dim, **encoder.options
+    )
+    weights = sum(parameter.numel() for parameter in built.parameters())
+    options = "".join(f", {key} {value}" for key, value in encoder.options.items())
+    frozen = f" on a frozen {config.encoder.name}" if config.encoder.frozen else ""
+    yield f"encoder: {encoder.name}{frozen}{options}, {encoder.embedding_dim} dimensions, {weights:,} weights"
+    places, samples = training.classes_per_batch, training.samples_per_class
+    augment = ", ".join(f"{name} {value:g}" for name, value in training.augment.items()) or "none"
+    yield (
+        f"training: {training.steps} steps of {places} classes × {samples} samples ({training.sampler}), "
+        f"{training.optimizer}, schedule {training.schedule}, augmentation {augment}; curve at {training.evaluations} "
+        f"points, weights of the {training.select} step"
+    )
+    search, final = config.search, config.final
+    over = "folds" if search.racing is True else search.racing
+    racing = f"racing over {over}" if over else "no racing"
+    yield (
+        f"search: {search.trials} trials a loss, {search.parallel} at a time, by {search.objective}, {racing}; "
+        f"then {len(plan.folds)} folds × {final.seeds} seeds of the best and the default setting"
+    )
 
 
 def _searched(space: dict) -> str:

@@ -168,6 +168,11 @@ class SearchConfig(Section):
         None, ge=0, description="settings drawn at random before the sampler learns; left out: a third of them"
     )
     seed: int = Field(0, ge=0, description="draws the settings")
+    start: Literal["priors", "published", "cold"] = Field(
+        "published",
+        description="what is tried after the paper's setting and before any sampling: `priors`, what did well in other "
+        "situations, `published` optima, or nothing (`cold`)",
+    )
     racing: Literal[False, True, "folds", "steps"] = Field(
         False,
         description="stop settings that are clearly behind: before further `folds` (or true), or along the `steps` of "

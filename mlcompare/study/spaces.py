@@ -97,7 +97,8 @@ def fit_losses(
         if pretrained and "lr" in space and "lr" not in loss.said:
             space["lr"] = training_space({"lr": PRETRAINED_LR}, {})["lr"]
         space = fitted(loss.entry, space, config.training, fewest, rows, said=loss.said)
-        found[name] = replace(loss, space=space, first=first_settings(loss.entry, space))
+        first = first_settings(loss.entry, space, config.search.start, classes=fewest)
+        found[name] = replace(loss, space=space, first=first)
         with section(place, f"losses.{name}"):
             _check_batches(space, config.training, labels, drawn)
             _check_strengths(space, data)

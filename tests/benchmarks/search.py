@@ -10,12 +10,13 @@ learns from other situations never sees the one that it is judged on.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -23,8 +24,13 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pandas as pd
+from sklearn.ensemble import RandomForestRegressor
 
-from mlcompare.search.earlier import Earlier, portfolio, position
+import mlcompare.search
+from mlcompare.losses.compose import LossEntry, Term
+from mlcompare.search.earlier import Earlier, complements, expected_gains, gains, position
+from mlcompare.search.needs import HEAD_KEYS, K
+from mlcompare.search.priors import FILE, group_of, nearness
 from mlcompare.search.proposals import distributions
 from mlcompare.search.space import Choice, Range, Space
 
@@ -33,6 +39,9 @@ SCORES, SETTINGS = HERE / "results/search_scores.parquet", HERE / "results/searc
 SPACES, REPORT = HERE / "results/search_spaces.json", HERE / "results/search.txt"
 MOST, REPEATS, BUDGET, NEAR = 60, 5, 20, 0.99
 PRIORS, QUICK, FOLDS = 8, 5, 4
+PARTS, FLAT, DRAWN, TOP = 10, 0.01, 4000, 0.95
+TRAINED = ("lr", *sorted(HEAD_KEYS), K)
+PRIORS_FILE = Path(mlcompare.search.__file__).parent / FILE
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -127,23 +136,27 @@ def known(replay: Replay) -> None:
 
 
 @cache
-def suggested(situation: str, loss: str) -> list[dict]:
+def suggested(situation: str, loss: str, near: bool) -> list[dict]:
     """Return what is best for the loss in the other situations, by the library's own rule."""
-    table = tables()[situation, loss]
-    told = [
-        Earlier(other.situation, other.settings, other.mean)
-        for other in tables().values()
-        if other.loss == loss and other.situation != situation
-    ]
-    return [suggestion.values for suggestion in portfolio(table.space, told, PRIORS)]
+    table, known = tables()[situation, loss], json.loads(SPACES.read_text(encoding="utf-8"))
+    told = [other for other in earlier(loss) if other.situation != situation]
+    candidates, gain = expected_gains(table.space, told)
+    classes = [known[other.situation]["situation"]["classes"] for other in told]
+    weights = nearness(classes, known[situation]["situation"]["classes"] if near else None)
+    return [candidates[number][0] for number in complements(gain, PRIORS, weights)]
 
 
-def priors(replay: Replay, size: int = PRIORS) -> None:
+def priors(replay: Replay, near: bool = True) -> None:
     """Try the paper's setting, then what was best in other situations."""
     first(replay, [0])
-    for values in suggested(replay.table.situation, replay.table.loss)[:size]:
+    for values in suggested(replay.table.situation, replay.table.loss, near):
         if not replay.over:
             replay.near(position(replay.table.space, values))
+
+
+def priors_alike(replay: Replay) -> None:
+    """The same, with every other situation counting alike."""
+    priors(replay, near=False)
 
 
 def at_random(replay: Replay) -> None:
@@ -194,6 +207,7 @@ STRATEGIES: dict[str, tuple[Callable[[Replay], None], ...]] = {
     "published, then CMA-ES": (known, cmaes),
     "published, then GP": (known, gp),
     "priors, then TPE": (priors, tpe),
+    "priors (situations alike), then TPE": (priors_alike, tpe),
     "priors, then multivariate TPE": (priors, tpe_multivariate),
     "priors, then GP": (priors, gp),
 }
@@ -231,9 +245,135 @@ def lines(found: pd.DataFrame) -> Iterator[str]:
         )
 
 
+def earlier(loss: str, names: Sequence[str] | None = None) -> list[Earlier]:
+    """Return what every situation tells of a loss, or of some dimensions of its settings."""
+    return [
+        Earlier(table.situation, tuple({k: v for k, v in values.items() if names is None or k in names}
+                                       for values in table.settings), table.mean)
+        for table in tables().values() if table.loss == loss
+    ]  # fmt: skip
+
+
+def widest(loss: str) -> Space:
+    """Return the space of a loss that holds those of all situations."""
+    found: Space = {}
+    for table in tables().values():
+        if table.loss == loss:
+            for name, dimension in table.space.items():
+                known = found.get(name)
+                if isinstance(known, Choice) and isinstance(dimension, Choice):
+                    dimension = max(known, dimension, key=lambda choice: len(choice.values))
+                elif isinstance(known, Range):
+                    dimension = replace(known, low=min(known.low, dimension.low), high=max(known.high, dimension.high))
+                elif known is not None and not isinstance(dimension, Choice):
+                    dimension = known
+                found[name] = dimension
+    return found
+
+
+def flat(loss: str) -> dict[str, dict]:
+    """Return, for each dimension, between which values a loss can be within 1 % of its best.
+
+    A forest smooths each situation's scores over the unit cube. In each tenth of a dimension the best that it predicts,
+    whatever the other dimensions are, is taken as a share of its best of all, and averaged over the situations.
+    """
+    space, found = widest(loss), {}
+    searched = [name for name, dimension in space.items() if isinstance(dimension, Range | Choice)]
+    cube = np.random.default_rng(0).random((DRAWN, len(searched)))
+    shares: dict[str, list[np.ndarray]] = {name: [] for name in searched}
+    for table in (table for table in tables().values() if table.loss == loss):
+        forest = RandomForestRegressor(100, min_samples_leaf=3, random_state=0)
+        forest.fit(np.array([position(space, values) for values in table.settings]), table.mean)
+        predicted = forest.predict(cube)
+        for name in distributions(table.space):
+            part = (cube[:, searched.index(name)] * parts_of(space[name])).astype(int)
+            best = [np.quantile(predicted[part == i], TOP) for i in range(parts_of(space[name]))]
+            shares[name].append(np.array(best) / max(best))
+    for name in searched:
+        mean = np.mean(shares[name], axis=0)
+        low = high = int(mean.argmax())
+        while low > 0 and mean[low - 1] >= mean.max() - FLAT:
+            low -= 1
+        while high < len(mean) - 1 and mean[high + 1] >= mean.max() - FLAT:
+            high += 1
+        if high - low < len(mean) - 1:
+            ends = ends_of(space[name])
+            found[name] = {"low": ends[low][0], "high": ends[high][1], "worst": round(float(mean.min()), 3)}
+        else:
+            found[name] = {"low": None, "high": None, "worst": round(float(mean.min()), 3)}  # it hardly matters at all
+    return found
+
+
+def parts_of(dimension: Range | Choice) -> int:
+    return len(dimension.values) if isinstance(dimension, Choice) else PARTS
+
+
+def ends_of(dimension: Range | Choice) -> list[tuple]:
+    if isinstance(dimension, Choice):
+        return [(value, value) for value in dimension.values]
+    return list(itertools.pairwise(value_at(dimension, part / PARTS) for part in range(PARTS + 1)))
+
+
+def value_at(dimension: Range, share: float) -> float:
+    """Return the value at a share of a range's width, three digits of it."""
+    low, high = dimension.low, dimension.high
+    value = low * (high / low) ** share if dimension.log else low + (high - low) * share
+    return float(f"{value:.3g}")
+
+
+def best_for_any(space: Space, told: list[Earlier]) -> list[dict]:
+    """Return the settings that are among the first for all situations together, or with more weight on one of them."""
+    candidates, gain = expected_gains(space, told)
+    kept = dict.fromkeys(complements(gain, PRIORS))
+    for situation in range(len(gain)):
+        kept |= dict.fromkeys(complements(gain, PRIORS, 1 + len(gain) * (np.arange(len(gain)) == situation)))
+    return [
+        {
+            "values": {k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in candidates[number][0].items()},
+            "from": candidates[number][1],
+            "gains": {table.situation: round(float(g), 3) for table, g in zip(told, gain[:, number])},
+        }
+        for number in kept
+    ]  # fmt: skip
+
+
+def write_priors() -> None:
+    """Write the priors that come with the package from all tables."""
+    spaces, losses = json.loads(SPACES.read_text(encoding="utf-8")), {}
+    for loss in dict.fromkeys(table.loss for table in tables().values()):
+        losses[loss] = {"settings": best_for_any(widest(loss), earlier(loss)), "flat": flat(loss)}
+    groups: dict[str, list[str]] = {}
+    for loss in losses:
+        groups.setdefault(group_of(LossEntry(loss, "single", (Term(loss),))), []).append(loss)
+    shared = {}
+    for group, members in groups.items():
+        space = {name: d for loss in members for name, d in widest(loss).items() if name in TRAINED}
+        shared[group] = {"settings": best_for_any(space, together(members)), "losses": members}
+    situations = {name: said["situation"] for name, said in spaces.items()}
+    text = json.dumps({"situations": situations, "groups": shared, "losses": losses}, indent=1)
+    PRIORS_FILE.write_text(text + "\n", encoding="utf-8")
+
+
+def together(losses: list[str]) -> list[Earlier]:
+    """Return what every situation tells of the training of several losses: each loss's gains, one after the other."""
+    told: dict[str, list[Earlier]] = {}
+    for loss in losses:
+        for table in earlier(loss, TRAINED):
+            told.setdefault(table.situation, []).append(table)
+    return [
+        Earlier(
+            name, tuple(s for part in parts for s in part.settings), np.concatenate([gains(p.scores) for p in parts])
+        )
+        for name, parts in told.items()
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.parse_args()
+    parser.add_argument("--priors", action="store_true", help="write the package's priors.json from the tables instead")
+    if parser.parse_args().priors:
+        write_priors()
+        return
     cases = [(*key, name) for key, name in product(tables(), STRATEGIES)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         found = pd.DataFrame([row for rows in pool.map(replayed, cases, chunksize=4) for row in rows])

@@ -1,13 +1,13 @@
-"""The table that search strategies and priors are measured on: what every loss scores at 200 settings in 8 situations.
+"""What search strategies and priors are measured on: the scores of every loss at 200 settings in several situations.
 
-    python tests/benchmarks/search_table.py FOLDER [--situation NAME] [--workers N]
+    python tests/benchmarks/search_table.py FOLDER [--situation NAME] [--workers N] [--anew]
 
 Each situation is a dataset, an encoder and a batch that everyone can make. For each loss the settings are the
 paper's, those that a study tries before any sampling, and 200 points of a Sobol sequence over everything that a study
 searches by default: learning rate, rate and decay of class weights, images a class in a batch, and the loss's own
 numbers. They are the same points of the unit cube in every situation. Each is trained on 4 folds; validation scores at
-a few points of each training are kept. A loss that is done lies in FOLDER and is not trained again; when all are,
-`results/search_*.parquet` are written anew.
+a few points of each training are kept. A loss that is done lies in FOLDER, or stands in the committed tables, and is
+not trained again unless `--anew` says so; at the end `results/search_*` are written with all that there is.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.stats import qmc
+from sklearn.decomposition import PCA
 
+from mlcompare.data import load_dataset
+from mlcompare.encoders.hog import HistogramOfGradients
 from mlcompare.execution.executors import Executor, create_executor
 from mlcompare.search.proposals import default_values, fixed_values
 from mlcompare.search.space import Choice, Range, Space
@@ -65,29 +69,29 @@ SITUATIONS: dict[str, dict[str, Any]] = {
         },
     },
     "faces-hog": {
-        "dataset": "orl_faces",
+        "dataset": {"name": "features", "path": "orl_faces"},
         "protocol": DISJOINT,
-        "encoder": {"name": "hog", "frozen": True, "head": "linear", "embedding_dim": 64},
-        "training": {"evaluations": 3, "steps": 100, "classes_per_batch": 8, "samples_per_class": 4},
+        "encoder": {"name": "linear", "embedding_dim": 32},
+        "training": {"evaluations": 3, "steps": 80, "classes_per_batch": 8, "samples_per_class": 4},
     },
     "glyphs200": {
-        "dataset": {"name": "glyphs", "classes": 200},
+        "dataset": {"name": "features", "path": "glyphs-200"},
         "protocol": DISJOINT,
-        "encoder": {"name": "hog", "frozen": True, "head": "mlp", "embedding_dim": 64},
+        "encoder": {"name": "mlp", "embedding_dim": 64},
         "training": {"evaluations": 3, "steps": 100, "classes_per_batch": 12, "samples_per_class": 4},
     },
     "glyphs-noise": {
-        "dataset": {"name": "glyphs", "classes": 400},
+        "dataset": {"name": "features", "path": "glyphs-400"},
         "protocol": DISJOINT,
         "corruption": {"label_noise": 0.3},
-        "encoder": {"name": "hog", "frozen": True, "head": "linear", "embedding_dim": 32},
+        "encoder": {"name": "linear", "embedding_dim": 32},
         "training": {"evaluations": 3, "steps": 100, "classes_per_batch": 16, "samples_per_class": 4},
     },
     "glyphs2000": {
-        "dataset": {"name": "glyphs", "classes": 2000},
+        "dataset": {"name": "features", "path": "glyphs-2000"},
         "protocol": {**DISJOINT, "test_classes": 0.2},
-        "encoder": {"name": "hog", "frozen": True, "head": "linear", "embedding_dim": 64},
-        "training": {"evaluations": 3, "steps": 100, "classes_per_batch": 24, "samples_per_class": 4},
+        "encoder": {"name": "linear", "embedding_dim": 32},
+        "training": {"evaluations": 2, "steps": 50, "classes_per_batch": 16, "samples_per_class": 2},
     },
     "faces": {
         "dataset": {"name": "orl_faces", "size": [28, 24]},
@@ -104,10 +108,27 @@ COMMON = {
 }
 
 
-def plan_of(situation: str, loss: str | None = None) -> StudyPlan:
-    """Return the plan of a situation, for one loss or for all."""
-    given = {**COMMON, **({"losses": {loss: None}} if loss else {}), **SITUATIONS[situation]}
-    return make_plan(validated({"name": f"search-{situation}", **given}, situation))
+def plan_of(situation: str, folder: Path) -> StudyPlan:
+    """Return the plan of a situation; features that it needs are made in the folder."""
+    given = dict(SITUATIONS[situation])
+    if isinstance(given["dataset"], dict) and given["dataset"]["name"] == "features":
+        given["dataset"] = {"name": "features", "path": str(features(given["dataset"]["path"], folder))}
+    return make_plan(validated({"name": f"search-{situation}", **COMMON, **given}, situation))
+
+
+def features(of: str, folder: Path) -> Path:
+    """Return a file with the 64 largest principal components of HOG descriptors of faces or characters."""
+    path = folder / f"{of}.npz"
+    if not path.is_file():
+        name, _, classes = of.partition("-")
+        options = {"classes": int(classes or 0), "samples": 6 if classes == "2000" else 8}
+        data = load_dataset(name, **(options if classes else {"size": [28, 24]}))
+        descriptor = HistogramOfGradients(data.sample_shape)
+        pictures = torch.from_numpy(np.asarray(data.samples)).float() / 255
+        described = torch.cat([descriptor(part) for part in pictures.split(500)]).numpy()
+        components = PCA(64, random_state=0).fit_transform(described).astype(np.float32)
+        np.savez(path, features=components, labels=data.labels)
+    return path
 
 
 def from_cube(space: Space, point: dict[str, float]) -> dict[str, Any]:
@@ -154,13 +175,13 @@ def trained(plan: StudyPlan, jobs: list[TrainingJob], executor: Executor) -> Ite
             yield result
 
 
-def make(situation: str, folder: Path, workers: int | None) -> None:
-    """Train every loss of a situation that is not in the folder yet."""
-    plan = plan_of(situation)
+def make(situation: str, folder: Path, workers: int | None, known: set[tuple[str, str]]) -> None:
+    """Train every loss of a situation that is neither in the folder nor among the known ones."""
+    plan = plan_of(situation, folder)
     executor = create_executor("auto", plan.data, workers=workers, folder=folder / ".cache", device="cpu")
     with closing(executor):
         for loss in LOSSES:
-            if not (folder / f"{situation}-{loss}.parquet").is_file():
+            if (situation, loss) not in known and not (folder / f"{situation}-{loss}.parquet").is_file():
                 make_loss(situation, loss, plan, folder, executor)
 
 
@@ -191,18 +212,30 @@ def make_loss(situation: str, loss: str, plan: StudyPlan, folder: Path, executor
     print(f"{situation:13}{loss:18}{len(jobs):6} trainings in {seconds:7.1f} s", flush=True)
 
 
-def join(folder: Path) -> None:
-    """Write the committed tables from what lies in the folder."""
-    scores, settings, spaces = [], [], {}
+def committed(path: Path) -> dict[tuple[str, str], pd.DataFrame]:
+    """Return a committed table by situation and loss; nothing where there is none."""
+    if not path.is_file():
+        return {}
+    table = pd.read_parquet(path).astype({"situation": str, "loss": str})
+    return {(str(situation), str(loss)): rows for (situation, loss), rows in table.groupby(["situation", "loss"])}
+
+
+def join(folder: Path, *, anew: bool = False) -> None:
+    """Write the committed tables from what lies in the folder, and what they held before unless ``anew``."""
+    spaces = {} if anew or not SPACES.is_file() else json.loads(SPACES.read_text(encoding="utf-8"))
     for situation in SITUATIONS:
         there = [loss for loss in LOSSES if (folder / f"{situation}-{loss}.parquet").is_file()]
         if there:
-            plan = plan_of(situation)
-            spaces[situation] = {"situation": asdict(situation_of(plan))}
+            plan = plan_of(situation, folder)
+            known = {} if anew else spaces.get(situation, {})
+            spaces[situation] = {"situation": asdict(situation_of(plan)), **known}
             spaces[situation] |= {loss: describe_space(plan.losses[loss].space) for loss in there}
-            scores += [pd.read_parquet(folder / f"{situation}-{loss}.parquet") for loss in there]
-            settings += [pd.read_parquet(folder / f"{situation}-{loss}-settings.parquet") for loss in there]
-    for target, parts in ((SCORES, scores), (SETTINGS, settings)):
+    for target, ending in ((SCORES, ""), (SETTINGS, "-settings")):
+        parts, before = [], {} if anew else committed(target)
+        for case in ((situation, loss) for situation in SITUATIONS for loss in LOSSES):
+            made = folder / f"{case[0]}-{case[1]}{ending}.parquet"
+            if made.is_file() or case in before:
+                parts.append(pd.read_parquet(made) if made.is_file() else before[case])
         table = pd.concat(parts, ignore_index=True)
         if "value" in table:
             table["value"] = table["value"].round(4)
@@ -215,11 +248,13 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="what is trained lies here; run again to go on")
     parser.add_argument("--situation", choices=SITUATIONS, action="append", help="only this one (may be repeated)")
     parser.add_argument("--workers", type=int, default=None, help="processes; one for each core by default")
+    parser.add_argument("--anew", action="store_true", help="train what the committed tables hold, too")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
+    known = set() if options.anew else set(committed(SCORES))
     for situation in options.situation or SITUATIONS:
-        make(situation, options.folder, options.workers)
-    join(options.folder)
+        make(situation, options.folder, options.workers, known)
+    join(options.folder, anew=options.anew)
 
 
 if __name__ == "__main__":

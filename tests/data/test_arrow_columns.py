@@ -195,9 +195,9 @@ def test_ignore_names_columns(tmp_path: Path, ignore: Any) -> None:
 @pytest.mark.parametrize("reader", ["features", "image_list"])
 @pytest.mark.parametrize("column", ["label", "split"])
 def test_text_that_is_not_utf_8_is_refused(reader: str, column: str, tmp_path: Path) -> None:
-    broken = pa.Array.from_buffers(pa.string(), 2, pa.array(["aa", "bb"]).buffers()[:2] + [pa.py_buffer(b"a\xaebb")])
+    broken = pa.Array.from_buffers(pa.string(), 2, [*pa.array(["aa", "bb"]).buffers()[:2], pa.py_buffer(b"a\xaebb")])
     columns = {"label": pa.array(["x", "y"]), "split": pa.array(["train", "test"])}
     more = {"path": pa.array(["a.png", "b.png"])} if reader == "image_list" else {"f": pa.array([0.0, 1.0])}
     parquet.write_table(pa.table({**more, **columns, column: broken}), tmp_path / "x.parquet")
-    with pytest.raises(DataError, match="must be a whole .parquet"):
+    with pytest.raises(DataError, match=r"must be a whole \.parquet"):
         load_dataset(reader, path=str(tmp_path / "x.parquet"))

@@ -291,7 +291,7 @@ def test_stages_are_probed_by_whole_steps(tiny: dict) -> None:
     tiny["losses"] = {"both": {"stages": [{"loss": "softmax", "share": 0.1}, {"loss": "triplet", "share": 0.9}]}}
     plan = make_plan(validated(tiny, "study"))
     assert "failed" not in engine.choose_engine(plan).why
-    assert "a training" in estimate(plan)
+    assert "a training" in str(estimate(plan))
 
 
 def test_scores_by_class_say_how_many_sealed_samples_a_class_has(tiny: dict, tmp_path: Path) -> None:
@@ -308,3 +308,25 @@ def test_the_study_knows_where_a_wider_range_would_end(tiny: dict, tmp_path: Pat
     spaces = json.loads((tmp_path / "study.json").read_text())["spaces"]
     assert spaces["cosface"]["margin"]["minimum"] == 0.0
     assert spaces["cosface"]["lr"]["positive"]
+
+
+def test_an_estimate_adds_up_every_kind_of_training(tiny: dict, monkeypatch) -> None:
+    from mlcompare.study import estimate as estimates
+    from mlcompare.study.engine import Engine
+
+    costs = {"contrastive": estimates.Costs(1.0, 0.1, 2.0, 100), "cosface": estimates.Costs(1.0, 0.3, 2.0, 100)}
+    monkeypatch.setattr(estimates, "measure", lambda plan, name: costs[name])
+    monkeypatch.setattr(estimates, "choose_engine", lambda plan: Engine(True, "populations", 4.0))
+    monkeypatch.setattr(estimates, "cpu_count", lambda: 2)
+    tiny["training"] |= {"steps": 10, "evaluations": 0}
+    plan = make_plan(validated({**tiny, "final": {"seeds": 3}}, "study"))
+    found, fold = estimates.estimate(plan), plan.data.splits.folds[0]
+    assert found.each == {"contrastive": (1 + 1 + 2) / 4, "cosface": (1 + 3 + 2) / 4}
+    assert found.search == pytest.approx(3 * 2 * (found.each["contrastive"] + found.each["cosface"]))
+    test = 2 * (len(plan.data.splits.test) / len(fold.scored)) ** 1.5
+    assert found.finals == pytest.approx(2 * 2 * 3 * ((1 + 1) / 4 + test + (1 + 3) / 4 + test))
+    assert found.baselines == pytest.approx(plan.count()["baseline"] * test)
+    whole = estimates.CAUTION * (found.search + found.finals + found.baselines) / 2 + estimates.CONSTANT
+    assert found.minutes == pytest.approx(whole / 60)
+    nested = estimates.estimate(make_plan(validated({**tiny, "protocol": {"outer_folds": 2, "folds": 2}}, "study")))
+    assert nested.parts == 2

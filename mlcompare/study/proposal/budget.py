@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mlcompare.data import Splits
 from mlcompare.execution.devices import cpu_count
-from mlcompare.study.estimate import Costs, measure
+from mlcompare.study.estimate import CAUTION, CONSTANT, SETTINGS, Costs, measure
 from mlcompare.study.plan import StudyPlan
 
 __all__ = ["LOSSES", "Budget", "Timed", "fit_budget", "time_plan"]
@@ -23,9 +23,6 @@ TIERS = (  # losses, trials, seeds, steps: from the least that compares anything
     (10, 16, 2, 300), (10, 20, 3, 500), (10, 30, 3, 1000), (10, 40, 5, 2000), (10, 60, 5, 4000),
 )  # fmt: skip
 ENOUGH, PLENTY = 4, 6  # tiers that hold enough for a slower encoder, and so much that one is timed at all
-SETTINGS = 2  # selected and default
-CONSTANT = 15.0  # seconds for workers to start, and for the report
-CAUTION = 1.5  # workers side by side are slower than one training alone, and the machine does other things too
 PASSES = 200  # over the training samples that steps make at most
 
 

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from mlcompare.data import Splits, bound_validation, draw_splits
+from mlcompare.data import Splits
 from mlcompare.data.survey import Survey
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError
 from mlcompare.execution.devices import cpu_count, resolve_device
 from mlcompare.study.config import validated
 from mlcompare.study.plan import make_plan
 from mlcompare.study.proposal.budget import ENOUGH, PLENTY, TIMED, Budget, Timed, fit_budget, time_plan
-from mlcompare.study.proposal.protocol import choose_protocol
-from mlcompare.study.proposal.samples import batch_of, encoders_for, stand_in
-from mlcompare.study.sections import SearchConfig
+from mlcompare.study.proposal.first_look import outlined, with_encoder
+from mlcompare.study.proposal.samples import encoders_for, stand_in
 
 __all__ = ["Proposal", "propose"]
 
 MOST_TIMED = 5000  # samples that trainings are timed on
 LR = {"low": 1e-4, "high": 1e-2, "log": True}  # Adam's higher rates make small encoders collapse
-SMALLEST_SHIFTED = 20  # pixels a side from which on pictures are shifted
 
 
 @dataclass(frozen=True)
@@ -54,19 +50,9 @@ def propose(found: Survey, path: str, minutes: float, *, device: str = "auto") -
     """
     if not 0 < minutes < float("inf"):
         raise InvalidValueError("`--minutes` must be above 0", value=f"{minutes:g}")
-    protocol, device = choose_protocol(found), resolve_device(device)
-    options = dict(protocol.section)
+    device = resolve_device(device)
     try:
-        drawn = draw_splits(found.labels, official=found.split, names=found.class_names, **options)
-        splits = bound_validation(drawn, found.labels, most=SearchConfig().validation_samples, seed=0)
-        places, samples = batch_of(splits, found.labels)
-        closed = options["kind"] == "closed_set"
-        study = {
-            "name": _name(found), "question": _question(closed), "decision_rule": _rule(closed),
-            "dataset": {"name": found.reader, "path": path, **found.options}, "protocol": options, "encoder": {},
-            "training": {"classes_per_batch": places, "samples_per_class": samples},
-            "search": {"objective": "accuracy" if closed else "map_at_r"}, "final": {}, "losses": {},
-        }  # fmt: skip
+        study, splits, protocol = outlined(found, path)
         study, shape, budget = _fitted(found, study, splits, minutes, device)
         make_plan(validated(study, str(found.path)), dataset=stand_in(found, shape))  # what `check` would refuse
     except MLCompareError as error:
@@ -83,7 +69,7 @@ def _fitted(
     rows = min(len(fold.train) for fold in splits.folds)
     best: tuple[dict[str, Any], tuple[int, ...], Budget] | None = None
     for shape, encoder in encoders_for(found):
-        tried = _with_encoder(found, study, shape, encoder)
+        tried = with_encoder(found, study, shape, encoder)
         budget = fit_budget(_timed(found, tried, shape, splits, device), minutes, samples=rows, batch=batch)
         if best is None or budget.tier >= ENOUGH:
             best = _with_budget(tried, budget), shape, budget
@@ -91,18 +77,6 @@ def _fitted(
             break
     assert best is not None
     return best
-
-
-def _with_encoder(
-    found: Survey, study: dict[str, Any], shape: tuple[int, ...], encoder: dict[str, Any]
-) -> dict[str, Any]:
-    dataset, training = dict(study["dataset"]), dict(study["training"])
-    if found.images is not None:
-        place = list(dataset.items())
-        dataset = dict([*place[:2], ("size", list(shape[1:])), ("channels", shape[0]), *place[2:]])
-    if len(shape) == 3 and min(shape[1:]) >= SMALLEST_SHIFTED:
-        training["augment"] = {"shift": 2}
-    return {**study, "dataset": dataset, "encoder": encoder, "training": training}
 
 
 def _timed(found: Survey, study: dict[str, Any], shape: tuple[int, ...], splits: Splits, device: str) -> Timed:
@@ -123,24 +97,6 @@ def _with_budget(study: dict[str, Any], budget: Budget) -> dict[str, Any]:
         "final": {"seeds": budget.seeds},
         "losses": dict.fromkeys(budget.losses),
     }  # fmt: skip
-
-
-def _name(found: Survey) -> str:
-    """Return the data's name as a study may be called."""
-    path = Path(found.path).resolve()
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", path.name if path.is_dir() else path.stem).lstrip("._-")
-    return plain[:100] or "my-study"
-
-
-def _question(closed: bool) -> str:
-    if closed:
-        return "Which loss classifies new samples of these classes best?"
-    return "Which loss retrieves best among classes never seen in training?"
-
-
-def _rule(closed: bool) -> str:
-    metric = "accuracy" if closed else "MAP@R"
-    return f"The 95 % interval of the paired {metric} difference between the best of each family excludes zero."
 
 
 def _reasons(found: Survey, study: dict[str, Any], minutes: float, budget: Budget) -> dict[str, str]:
