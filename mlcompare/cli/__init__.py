@@ -1,6 +1,6 @@
 """The command line: one thin function for each command."""
 
-from mlcompare.cli import browse, challenge, describe, init, launch, registered, use
+from mlcompare.cli import browse, challenge, describe, init, launch, match, registered, use
 from mlcompare.cli.app import app, main
 
-__all__ = ["app", "browse", "challenge", "describe", "init", "launch", "main", "registered", "use"]
+__all__ = ["app", "browse", "challenge", "describe", "init", "launch", "main", "match", "registered", "use"]
