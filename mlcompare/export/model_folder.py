@@ -17,6 +17,7 @@ from mlcompare.data import Dataset, Splits
 from mlcompare.data.hints import hint
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, InvalidValueError, StoreError
+from mlcompare.export.onnx_file import ONNX, check_onnx, save_onnx
 from mlcompare.export.refit import development_splits
 from mlcompare.export.refit import refit as retrained
 from mlcompare.export.standardized import Standardized, on_frozen
@@ -52,7 +53,7 @@ class Exported:
 
 def export_model(
     store: str | Path, loss: str, out: str | Path, *, far: float = 1e-3, fold: int = 0,
-    data: str | Path | None = None, refit: bool = False,
+    data: str | Path | None = None, refit: bool = False, onnx: bool = False,
 ) -> Exported:  # fmt: skip
     """Write the encoder that a loss's selected setting trained to the folder ``out``, whole or not at all.
 
@@ -63,17 +64,20 @@ def export_model(
         data: where the study's data are now, if not where they were; their content is checked.
         refit: train the setting once more, on all development classes, instead of taking a fold's encoder. No sample is
             left then to read the threshold off but the sealed ones; the card says so.
+        onnx: write ``model.onnx`` too (the extra ``[onnx]``).
 
     Raises:
         StoreError: the store is missing or unfinished, its dataset has moved or changed, or ``out`` exists.
         UnknownNameError: the study has no such loss.
-        InvalidValueError: ``far`` or ``fold`` is out of its range.
+        InvalidValueError: ``far`` or ``fold`` is out of its range, or ``onnx`` can't be written.
     """
     if not 0 < far < 1:
         raise InvalidValueError("`0 < far < 1` must hold", value=f"far={far}", cure="1e-3 is usual")
     store, out = Path(store).expanduser(), Path(out).expanduser()
     if out.exists():
         raise StoreError("the folder must not exist yet", value="it does", cure="name another", place=str(out))
+    if onnx:
+        check_onnx()
     winner = find_winner(store, loss, fold)
     winner = winner if data is None else replace(winner, config=_moved(winner.config, data))
     dataset, splits = _data(winner, store)
@@ -95,6 +99,9 @@ def export_model(
         fault = _save_program(model, dataset.sample_shape, temporary / PROGRAM)
         card["files"] = [CARD, WEIGHTS] if fault else [CARD, WEIGHTS, PROGRAM]
         notes += [f"no {PROGRAM}: torch.export could not trace this encoder ({fault})"] if fault else []
+        if onnx:
+            save_onnx(model, dataset.sample_shape, temporary / ONNX)
+            card["files"].append(ONNX)
         text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False)
         (temporary / CARD).write_text(text + "\n", encoding="utf-8")
         publish_folder(temporary, out)
@@ -209,6 +216,7 @@ def _card(winner: Winner, dataset: Dataset, model: Standardized) -> dict[str, An
             "std": (1 / model.inverse).flatten().tolist(),
         },
         "similarity": "cosine",
+        "output": "embeddings as the encoder makes them: cosines are dot products of embeddings at length 1",
         "sealed_test_metrics": record["metrics"],
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "splits": winner.known["splits"],
