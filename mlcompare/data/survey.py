@@ -118,6 +118,7 @@ def _folder(folder: Path) -> Survey:
         raise DataError("the folder must hold class folders with images", value=value, cure=cure, place=place)
     check_layout(files, empty, allow_empty=True, place=place)
     _refuse_half_a_split([file.path for file in files], place)
+    _refuse_unlabelled_test([file.path for file in files], place)
     classes, split = classes_of([file.path for file in files], "folder", place=place)
     options, reasons = (
         ({"allow_empty": True}, {"allow_empty": f"{len(empty)} folders hold no image"}) if empty else ({}, {})
@@ -151,6 +152,21 @@ def _refuse_half_a_split(paths: list[str], place: str) -> None:
     train = next((top for top in tops if SPLIT_FOLDERS[top.lower()] == "train"), min(tops))
     got, cure = f"{' and '.join(sorted(tops))} alone", f"rename one of them to test, or give {place}/{train}"
     raise DataError("an official split has folders train and test", value=got, cure=cure, place=place)
+
+
+def _refuse_unlabelled_test(paths: list[str], place: str) -> None:
+    """Competitions hand out test images without their classes."""
+    inside: dict[str, set[bool]] = {}
+    for path in paths:
+        top, _, rest = path.partition("/")
+        inside.setdefault(top, set()).add("/" in rest)
+    test = [top for top, deep in inside.items() if SPLIT_FOLDERS.get(top.lower()) == "test" and deep == {False}]
+    train = [top for top, deep in inside.items() if SPLIT_FOLDERS.get(top.lower()) == "train" and deep == {True}]
+    if test and train:
+        got, cure = f"none of {test[0]}", f"give {place}/{train[0]}: a part of it is sealed instead"
+        raise DataError(
+            "test images must lie in class folders, as those of training", value=got, cure=cure, place=place
+        )
 
 
 def _table(path: Path, suffix: str) -> Survey:

@@ -36,6 +36,11 @@ class ImageSample:
     everything: bool  # whether every file was opened
 
     @property
+    def one_size(self) -> bool:
+        """Whether all that could be read have the same."""
+        return bool((self.sizes == self.sizes[0]).all())
+
+    @property
     def usual(self) -> tuple[int, int]:
         """Height and width in the median."""
         height, width = np.median(self.sizes, axis=0)

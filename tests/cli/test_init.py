@@ -218,6 +218,12 @@ def half_a_split(root: Path) -> Path:
     return root / "things"
 
 
+def unlabelled_test(root: Path) -> Path:
+    draw(root / "things" / "train", 8, 3)
+    shutil.move(draw(root / "new", 1, 3) / "c00", root / "things" / "test")
+    return root / "things"
+
+
 def beside_a_table(root: Path) -> Path:
     draw(root, 1, 3)
     (root / "c00" / "labels.csv").write_text("path,label\n0.png,a\n")
@@ -239,6 +245,7 @@ def beside_a_table(root: Path) -> Path:
         (broken, "must be a whole .npz"),
         (all_broken, "images must be readable, got none of 24"),
         (half_a_split, "an official split has folders train and test, got train and val alone"),
+        (unlabelled_test, "as those of training, got none of test; give"),
         (beside_a_table, "images must lie in class folders, got labels.csv; give the table"),
     ],
 )
