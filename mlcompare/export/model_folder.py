@@ -18,6 +18,7 @@ from mlcompare.data.hints import hint
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, InvalidValueError, StoreError
 from mlcompare.export.onnx_file import ONNX, check_onnx, save_onnx
+from mlcompare.export.readme import README, model_readme
 from mlcompare.export.refit import development_splits
 from mlcompare.export.refit import refit as retrained
 from mlcompare.export.standardized import Standardized, on_frozen
@@ -102,6 +103,9 @@ def export_model(
         if onnx:
             save_onnx(model, dataset.sample_shape, temporary / ONNX)
             card["files"].append(ONNX)
+        card["files"].append(README)
+        page = model_readme(card, winner.config, dataset, splits)
+        (temporary / README).write_text(page, encoding="utf-8")
         text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False)
         (temporary / CARD).write_text(text + "\n", encoding="utf-8")
         publish_folder(temporary, out)

@@ -56,7 +56,7 @@ def test_card_says_what_the_study_knows(store, exported) -> None:
     assert (card["splits"], card["versions"]) == (known["splits"], known["versions"])
     assert card["input"]["shape"] == [1, 8, 8]
     assert sorted(p.name for p in exported.path.iterdir()) == sorted(card["files"])
-    assert card["files"] == ["card.json", "weights.pt", "model.pt2"]
+    assert card["files"] == ["card.json", "weights.pt", "model.pt2", "README.md"]
 
 
 def test_weights_are_tensors_only(exported) -> None:
@@ -345,3 +345,39 @@ def test_a_refit_that_fails_leaves_nothing(store, tmp_path, monkeypatch) -> None
     with pytest.raises(StoreError, match="training on all development samples must succeed, got diverged"):
         export_model(store, "cosface", tmp_path / "model", refit=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_tells_people_what_it_is(store, exported, tmp_path) -> None:
+    text = (exported.path / "README.md").read_text(encoding="utf-8")
+    card, threshold = exported.card, exported.card["threshold"]
+    for heading in ("Use", "Data", "Training", "Scores", "Threshold", "Limits", "Licence"):
+        assert text.count(f"\n## {heading}\n") == 1
+    for metric, value in card["sealed_test_metrics"].items():
+        assert f"| {metric} | {value:.3f} |" in text
+    assert "`cosface` (margin) with scale = 16" in text
+    assert "among 3 settings. 4 steps of 12 samples" in text
+    assert "`digits`: 1797 samples of 10 classes. Credit: E. Alpaydin" in text
+    assert f"from a cosine of {threshold['cosine']:.3f} on" in text
+    assert "4 classes (" in text
+    assert "4 sealed classes are few" in text
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
+    again = export_model(store, "cosface", tmp_path / "model", far=1e-9, refit=True)
+    text = (again.path / "README.md").read_text(encoding="utf-8")
+    assert f"Trained on {again.card['refit']['samples']} of them, all that are not sealed." in text
+    assert "- None for a false accept rate of 1e-09" in text
+
+
+def test_commands_of_the_folders_page_work(exported, tmp_path, monkeypatch, capsys) -> None:
+    """As they stand there, from within the folder."""
+    folder = tmp_path / "model"
+    shutil.copytree(exported.path, folder)
+    monkeypatch.chdir(folder)
+    data = load_dataset("digits")
+    for row, name in ((0, "photos/a/0.png"), (1, "photos/b/1.png"), (2, "photo.png"), (3, "other.png")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(data.samples[row, 0]).save(folder / name)
+    lines = (folder / "README.md").read_text(encoding="utf-8").splitlines()
+    commands = [line.removeprefix("$ mlcompare ").split() for line in lines if line.startswith("$ mlcompare ")]
+    assert [words[0] for words in commands] == ["embed", "neighbours", "verify"]
+    for words in commands:
+        assert call(capsys, *words)[0] == 0
