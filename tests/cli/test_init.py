@@ -26,6 +26,12 @@ from tests.data.test_idx import write_set
 MINUTES = 0.01  # the least study, whatever the machine is doing
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The schema for editors goes into the user's cache: of the test, not of who runs it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 def draw(root: Path, classes: int, samples: int, *, size: tuple[int, int] = (9, 8), colour: bool = False) -> Path:
     """Images of noise in class folders; ``size`` is (width, height) as Pillow has it."""
     rng = np.random.default_rng(len(str(root)))
@@ -131,10 +137,9 @@ SHAPES: dict[Callable[[Path], Path], dict] = {  # what the study must say
 def test_data_of_every_shape_get_a_study_that_the_check_accepts(
     shape: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     path, out = shape(tmp_path), Path("study.yaml")
-    files = sorted(file for file in tmp_path.rglob("*") if "cache" not in file.parts)
+    files = sorted(tmp_path.rglob("*"))
     code, printed, err = call(capsys, "init", path, "--minutes", MINUTES, "--out", out)
     assert (code, err) == (0, "")
     assert f"next: mlcompare check {out}, then mlcompare run {out}" in printed
@@ -142,7 +147,7 @@ def test_data_of_every_shape_get_a_study_that_the_check_accepts(
     for section, expected in SHAPES[shape].items():
         given = config.model_dump()[section]
         assert {key: given[key] for key in expected} == expected
-    made = [file for file in tmp_path.rglob("*") if "cache" not in file.parts and file not in files]
+    made = [file for file in tmp_path.rglob("*") if file not in files]
     assert made == [tmp_path / out], "nothing else is written beside the data: images are looked at, not decoded"
     plan = make_plan(config)
     assert {loss.entry.family for loss in plan.losses.values()} == {"metric", "margin"}
@@ -314,3 +319,21 @@ def test_a_folder_that_contains_itself_is_refused(tmp_path: Path) -> None:
     (draw(tmp_path / "things", 2, 2) / "c00" / "again").symlink_to(tmp_path / "things")
     with pytest.raises(DataError, match="must not contain itself"):
         survey(tmp_path / "things")
+
+
+def test_the_study_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    data = folder(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    for out in (tmp_path / "beside.yaml", data / "inside.yaml", tmp_path / "elsewhere" / "far.yaml"):
+        monkeypatch.chdir(data)
+        assert call(capsys, "init", ".", "--minutes", MINUTES, "--out", out)[0] == 0
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert len(make_plan(read_study(out)).data.dataset) == 80
+
+
+def test_without_a_cache_there_is_a_study_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert call(capsys, "init", folder(tmp_path), "--minutes", MINUTES, "--out", tmp_path / "study.yaml")[0] == 0
+    assert "$schema" not in (tmp_path / "study.yaml").read_text(encoding="utf-8")
+    assert read_study(tmp_path / "study.yaml").name == "things"
