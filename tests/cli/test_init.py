@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from PIL import Image
 
 from mlcompare.comparison import load_results
 from mlcompare.data.survey import survey
-from mlcompare.errors import DataError
+from mlcompare.errors import DataError, MLCompareError
 from mlcompare.study import StudyConfig, make_plan, read_study, run_study
 from mlcompare.study.estimate import Costs
 from mlcompare.study.proposal import budget
@@ -337,3 +340,35 @@ def test_without_a_cache_there_is_a_study_all_the_same(tmp_path: Path, monkeypat
     assert call(capsys, "init", folder(tmp_path), "--minutes", MINUTES, "--out", tmp_path / "study.yaml")[0] == 0
     assert "$schema" not in (tmp_path / "study.yaml").read_text(encoding="utf-8")
     assert read_study(tmp_path / "study.yaml").name == "things"
+
+
+def test_images_lie_as_their_tag_says(tmp_path: Path, capfd) -> None:
+    """Turned by a quarter, and with a tag that is broken: sizes are those of the pictures as shown, without a word."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for number in range(3):
+            image = Image.fromarray(np.full((20, 40, 3), 40 * number, np.uint8))
+            image.save(tmp_path / label / f"{number}.jpg", exif=turned)
+        image.save(tmp_path / label / "broken.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff nonsense")
+    sizes = survey(tmp_path).images.sizes.tolist()
+    assert sorted(map(tuple, sizes)) == [(20, 40)] * 2 + [(40, 20)] * 6
+    assert capfd.readouterr() == ("", "")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(["x.csv", "x.parquet", "x.npz", "train-images-idx3-ubyte", "x.zip", "x", "x.png", "x.bin"]),
+    start=st.sampled_from([b"", b"path,label\n", b"PAR1", b"PK\x03\x04", b"\0\0\x08\x03", b"\x1f\x8b"]),
+    rest=st.binary(max_size=60),
+)
+def test_bytes_of_any_kind_raise_only_our_errors(tmp_path: Path, name: str, start: bytes, rest: bytes) -> None:
+    for folder in (tmp_path / "a", tmp_path / "b" / "class"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in folder.iterdir():
+            file.unlink()
+        (folder / name).write_bytes(start + rest)
+    for path in (tmp_path / "a" / name, tmp_path / "a", tmp_path / "b"):
+        with suppress(MLCompareError):
+            survey(path)
