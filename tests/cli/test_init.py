@@ -178,10 +178,10 @@ def test_what_is_odd_is_said(tmp_path: Path) -> None:
     told = "\n".join(seen(survey(csv_list(tmp_path / "a"))))
     assert "in colour (all opened)" in told
     assert "1 of the 54 files that were opened can't be read: c00/0.png (no image that Pillow knows)" in told
-    assert "1 files are copies of others, in 1 cases in another class: c01/0.png = c02/0.png" in told
+    assert "1 file is a copy of another, in 1 case of another class: c01/0.png = c02/0.png" in told
     told = "\n".join(seen(survey(uneven(tmp_path / "b"))))
     assert "2 to 60 samples a class, 2 in the median; a long tail" in told
-    assert "1 folders hold no image" in told
+    assert "1 folder holds no image" in told
     told = "\n".join(seen(survey(train_and_test(tmp_path / "c"))))
     assert "an official split: 10 test, 30 train, 10 validation; test has the classes of training" in told
     (tmp_path / "d").mkdir()
