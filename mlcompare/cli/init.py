@@ -66,9 +66,12 @@ def _check_out(out: Path, overwrite: bool) -> None:
 
 
 def _written_path(data: Path, out: Path) -> str:
-    """How the study file names the data: from its own folder on where they lie in it, else in full."""
+    """How the study file names the data: from its own folder on where they lie in it, else in full.
+
+    The folder itself is named in full too: `.` would be wherever the study is run from.
+    """
     full, folder = data.absolute(), out.absolute().parent
-    written = str(full.relative_to(folder)) if full.is_relative_to(folder) else str(full)
+    written = str(full.relative_to(folder)) if folder in full.parents else str(full)
     try:
         written.encode()
     except UnicodeEncodeError:

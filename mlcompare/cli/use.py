@@ -24,13 +24,17 @@ def export(
     data: Annotated[
         Path | None, typer.Option(help="Where the study's data are now, if they have moved.", callback=at_home)
     ] = None,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Train the setting once more, on all development classes.")
+    ] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write model.onnx too, for onnxruntime.")] = False,
     plugin: PluginOption = None,
 ) -> None:
     """Write the encoder of a loss's selected setting: weights, program and card."""
     from mlcompare.export import export_model
     from mlcompare.export.threshold import told_threshold
 
-    exported = export_model(store, loss, out, far=far, fold=fold, data=data)
+    exported = export_model(store, loss, out, far=far, fold=fold, data=data, refit=refit, onnx=onnx)
     for note in exported.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"wrote {', '.join(exported.card['files'])} to {out}")

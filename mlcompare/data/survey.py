@@ -118,9 +118,12 @@ def _folder(folder: Path) -> Survey:
         raise DataError("the folder must hold class folders with images", value=value, cure=cure, place=place)
     check_layout(files, empty, allow_empty=True, place=place)
     _refuse_half_a_split([file.path for file in files], place)
+    _refuse_unlabelled_test([file.path for file in files], place)
     classes, split = classes_of([file.path for file in files], "folder", place=place)
     options, reasons = (
-        ({"allow_empty": True}, {"allow_empty": f"{len(empty)} folders hold no image"}) if empty else ({}, {})
+        ({"allow_empty": True}, {"allow_empty": _counted(len(empty), "folder holds", "folders hold") + " no image"})
+        if empty
+        else ({}, {})
     )
     said = left_out.sentence()
     return _image_files(
@@ -151,6 +154,21 @@ def _refuse_half_a_split(paths: list[str], place: str) -> None:
     train = next((top for top in tops if SPLIT_FOLDERS[top.lower()] == "train"), min(tops))
     got, cure = f"{' and '.join(sorted(tops))} alone", f"rename one of them to test, or give {place}/{train}"
     raise DataError("an official split has folders train and test", value=got, cure=cure, place=place)
+
+
+def _refuse_unlabelled_test(paths: list[str], place: str) -> None:
+    """Competitions hand out test images without their classes."""
+    inside: dict[str, set[bool]] = {}
+    for path in paths:
+        top, _, rest = path.partition("/")
+        inside.setdefault(top, set()).add("/" in rest)
+    test = [top for top, deep in inside.items() if SPLIT_FOLDERS.get(top.lower()) == "test" and deep == {False}]
+    train = [top for top, deep in inside.items() if SPLIT_FOLDERS.get(top.lower()) == "train" and deep == {True}]
+    if test and train:
+        got, cure = f"none of {test[0]}", f"give {place}/{train[0]}: a part of it is sealed instead"
+        raise DataError(
+            "test images must lie in class folders, as those of training", value=got, cure=cure, place=place
+        )
 
 
 def _table(path: Path, suffix: str) -> Survey:
@@ -210,17 +228,21 @@ def _image_files(
     return Survey(reader, path, labels, names, options, split, images=sample, notes=tuple(told), reasons=reasons)
 
 
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
+
+
 def _told_of_broken(sample: ImageSample, count: int) -> str:
     named = "; ".join(f"{name} ({reason})" for name, reason in sample.broken[:SHOWN])
     seen = f"{len(sample.broken)} of the {sample.opened} files that were opened can't be read: {named}"
     if not sample.broken:
         seen = f"only {sample.opened} of {count} files were opened, all can be read"
-    return seen + (f"; {sample.empty} files are empty" if sample.empty else "")
+    return seen + ("; " + _counted(sample.empty, "file is", "files are") + " empty" if sample.empty else "")
 
 
 def _told_of_copies(copies: list[list[int]], several: list[list[int]], paths: list[str], all_seen: bool) -> str:
     shown = (several or copies)[0]
-    text = f"{sum(len(rows) - 1 for rows in copies)} files are copies of others"
-    text += f", in {len(several)} cases in another class" if several else ""
+    text = _counted(sum(len(rows) - 1 for rows in copies), "file is a copy of another", "files are copies of others")
+    text += f", in {_counted(len(several), 'case', 'cases')} of another class" if several else ""
     named = " = ".join(paths[row] for row in shown[:SHOWN])
     return f"{text}: {named}" + ("" if all_seen else " (not all files were looked at)")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +36,11 @@ class ImageSample:
     broken: tuple[tuple[str, str], ...]
     empty: int
     everything: bool  # whether every file was opened
+
+    @property
+    def one_size(self) -> bool:
+        """Whether all that could be read have the same."""
+        return bool((self.sizes == self.sizes[0]).all())
 
     @property
     def usual(self) -> tuple[int, int]:
@@ -67,8 +74,11 @@ def sample_images(root: Path, files: Sequence[ImageFile]) -> ImageSample:
 
 def _size(path: Path) -> tuple[int, int]:
     """Height and width as shown: turned where the EXIF tag says so."""
-    with Image.open(path) as image:
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    warnings_ = warnings.catch_warnings(action="ignore")  # who decodes it for a study tells what decoders warn of
+    with warnings_, Image.open(path) as image:
+        turned = False
+        with suppress(Exception):  # readers of metadata raise anything on broken bytes; the pixels are well
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         return (image.width, image.height) if turned else (image.height, image.width)
 
 

@@ -19,7 +19,7 @@ from mlcompare.export.model_folder import CARD, FORMAT, WEIGHTS
 from mlcompare.export.standardized import Standardized, described_encoder, embed_samples
 from mlcompare.files import write_atomically
 
-__all__ = ["embed_file", "embedded", "load_model"]
+__all__ = ["embed_file", "load_model", "read_samples", "unit"]
 
 TABLES = (".npz", ".parquet")
 
@@ -55,27 +55,29 @@ def load_model(folder: str | Path) -> tuple[Standardized, dict[str, Any]]:
     return Standardized(net, mean, 1 / deviation).eval(), card
 
 
-def embedded(
-    net: Standardized, card: Mapping[str, Any], path: str | Path, *, raw: bool = False,
-    note: Callable[[str], object] | None = None,
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:  # fmt: skip
-    """Return embeddings ``(N, D)`` of length 1 (or, ``raw``, as the encoder makes them), and the columns beside them.
+def read_samples(
+    card: Mapping[str, Any], path: str | Path, *, note: Callable[[str], object] | None = None
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return samples ``(N, …)`` as the card's model takes them, and the columns beside them (``names``, ``labels``).
 
-    Arguments and errors are those of :func:`embed_file`, with a model that :func:`load_model` returned.
+    Arguments and errors are those of :func:`embed_file`.
     """
     read = read_images if len(card["input"]["shape"]) == 3 else read_features
     samples, columns, notes = read(Path(path).expanduser(), card["input"])
     for sentence in notes:
         if note is not None:
             note(sentence)
-    embeddings = embed_samples(net, samples)
-    return embeddings if raw else _unit(embeddings), columns
+    return samples, columns
 
 
-def _unit(embeddings: np.ndarray) -> np.ndarray:
-    """Embeddings ``(N, D)`` at length 1; one of no length stays."""
+def unit(embeddings: np.ndarray) -> np.ndarray:
+    """Return embeddings ``(N, D)`` at length 1; one of no length stays.
+
+    >>> unit(np.array([[3.0, 4.0], [0.0, 0.0]])).round(2).tolist()
+    [[0.6, 0.8], [0.0, 0.0]]
+    """
     lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1, keepdims=True)
-    return (embeddings / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+    return embeddings / np.where(lengths > 0, lengths, 1.0)
 
 
 def embed_file(
@@ -103,7 +105,9 @@ def embed_file(
     if out.suffix not in TABLES:
         raise InvalidValueError("`--out` must end in .npz or .parquet", value=str(out))
     net, card = load_model(model)
-    embeddings, columns = embedded(net, card, path, raw=raw, note=note)
+    samples, columns = read_samples(card, path, note=note)
+    embeddings = embed_samples(net, samples)
+    embeddings = embeddings if raw else unit(embeddings).astype(np.float32)
     try:
         write_atomically(out, _WRITERS[out.suffix](embeddings, columns))
     except OSError as error:

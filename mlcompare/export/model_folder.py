@@ -9,12 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from mlcompare.data import Dataset, Splits
 from mlcompare.data.hints import hint
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import DataError, InvalidValueError, StoreError
+from mlcompare.export.onnx_file import ONNX, check_onnx, save_onnx
+from mlcompare.export.readme import README, model_readme
+from mlcompare.export.refit import development_splits
+from mlcompare.export.refit import refit as retrained
 from mlcompare.export.standardized import Standardized, on_frozen
 from mlcompare.export.threshold import measure_threshold
 from mlcompare.export.winner import Winner, find_winner
@@ -30,6 +36,10 @@ __all__ = ["CARD", "PROGRAM", "WEIGHTS", "Exported", "export_model"]
 CARD, WEIGHTS, PROGRAM = "card.json", "weights.pt", "model.pt2"
 FORMAT = 1
 READING = ("class_of", "skip_corrupt", "max_pixels")  # options of readers of images that `embed` reads by too
+REFIT = (
+    "trained on all development samples (--refit), so no validation samples are left: the threshold is read off the "
+    "sealed ones, and may accept more on others"
+)
 RESAMPLED = {"orl_faces": "box"}  # how a reader reduced its images, where not bilinear
 
 
@@ -43,8 +53,9 @@ class Exported:
 
 
 def export_model(
-    store: str | Path, loss: str, out: str | Path, *, far: float = 1e-3, fold: int = 0, data: str | Path | None = None
-) -> Exported:
+    store: str | Path, loss: str, out: str | Path, *, far: float = 1e-3, fold: int = 0,
+    data: str | Path | None = None, refit: bool = False, onnx: bool = False,
+) -> Exported:  # fmt: skip
     """Write the encoder that a loss's selected setting trained to the folder ``out``, whole or not at all.
 
     Args:
@@ -52,24 +63,35 @@ def export_model(
             the fold, which the encoder never saw; what it does on the sealed test samples is stated beside it.
         fold: whose encoder; each fold has one, of the first seed.
         data: where the study's data are now, if not where they were; their content is checked.
+        refit: train the setting once more, on all development classes, instead of taking a fold's encoder. No sample is
+            left then to read the threshold off but the sealed ones; the card says so.
+        onnx: write ``model.onnx`` too (the extra ``[onnx]``).
 
     Raises:
         StoreError: the store is missing or unfinished, its dataset has moved or changed, or ``out`` exists.
         UnknownNameError: the study has no such loss.
-        InvalidValueError: ``far`` or ``fold`` is out of its range.
+        InvalidValueError: ``far`` or ``fold`` is out of its range, or ``onnx`` can't be written.
     """
     if not 0 < far < 1:
         raise InvalidValueError("`0 < far < 1` must hold", value=f"far={far}", cure="1e-3 is usual")
     store, out = Path(store).expanduser(), Path(out).expanduser()
     if out.exists():
         raise StoreError("the folder must not exist yet", value="it does", cure="name another", place=str(out))
+    if onnx:
+        check_onnx()
     winner = find_winner(store, loss, fold)
     winner = winner if data is None else replace(winner, config=_moved(winner.config, data))
     dataset, splits = _data(winner, store)
-    model = _model(winner, dataset, splits)
-    threshold, notes = measure_threshold(
-        model, dataset, splits.folds[fold].validation, far, of=f"validation samples of fold {fold}", sealed=splits.test
-    )
+    if refit:
+        splits = development_splits(splits)
+        winner, state = retrained(winner, _trained_on(winner, dataset), splits, store)
+        model = _model(winner, dataset, splits.folds[0].train, state)
+        threshold, notes = measure_threshold(model, dataset, splits.test, far, of="sealed test samples")
+        notes += [REFIT]
+    else:
+        model = _model(winner, dataset, splits.folds[fold].train, _state(winner))
+        validation, of = splits.folds[fold].validation, f"validation samples of fold {fold}"
+        threshold, notes = measure_threshold(model, dataset, validation, far, of=of, sealed=splits.test)
     card = _card(winner, dataset, model) | {"threshold": threshold}
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
@@ -78,6 +100,12 @@ def export_model(
         fault = _save_program(model, dataset.sample_shape, temporary / PROGRAM)
         card["files"] = [CARD, WEIGHTS] if fault else [CARD, WEIGHTS, PROGRAM]
         notes += [f"no {PROGRAM}: torch.export could not trace this encoder ({fault})"] if fault else []
+        if onnx:
+            save_onnx(model, dataset.sample_shape, temporary / ONNX)
+            card["files"].append(ONNX)
+        card["files"].append(README)
+        page = model_readme(card, winner.config, dataset, splits)
+        (temporary / README).write_text(page, encoding="utf-8")
         text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False)
         (temporary / CARD).write_text(text + "\n", encoding="utf-8")
         publish_folder(temporary, out)
@@ -136,7 +164,17 @@ def _trained_on(winner: Winner, dataset: Dataset) -> Dataset:
     return frozen_features(dataset, **_frozen(winner, dataset)) if winner.config.encoder.frozen else dataset
 
 
-def _model(winner: Winner, dataset: Dataset, splits: Splits) -> Standardized:
+def _state(winner: Winner) -> dict[str, Tensor]:
+    """The weights that the final training left."""
+    try:
+        return torch.load(winner.weights, weights_only=True, map_location="cpu")
+    except Exception as error:  # torch, pickle and zipfile each have errors of their own
+        value = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise StoreError("the weights must be readable", value=value, place=str(winner.weights)) from None
+
+
+def _model(winner: Winner, dataset: Dataset, trained: np.ndarray, state: dict[str, Tensor]) -> Standardized:
+    """The encoder with its weights, and what it was fed with: measured on the rows that it was ``trained`` on."""
     section, data = winner.config.encoder.trained, _trained_on(winner, dataset)
     encoder = create_encoder(
         section.name, input_shape=data.sample_shape, embedding_dim=section.embedding_dim, **section.options
@@ -144,11 +182,11 @@ def _model(winner: Winner, dataset: Dataset, splits: Splits) -> Standardized:
     if section.weights is not None:
         load_weights(encoder, section.weights)
     try:
-        encoder.load_state_dict(torch.load(winner.weights, weights_only=True, map_location="cpu"))
-    except Exception as error:  # torch, pickle and zipfile each have errors of their own
+        encoder.load_state_dict(state)
+    except Exception as error:  # torch has several errors of its own
         value = f"{type(error).__name__}: {error}".splitlines()[0]
         raise StoreError("the weights must fit the encoder", value=value, place=str(winner.weights)) from None
-    measured = Standardizer.of(encoder, data, splits.folds[winner.fold].train, "cpu")
+    measured = Standardizer.of(encoder, data, trained, "cpu")
     model = Standardized(encoder, measured.mean, measured.inverse)
     if winner.config.encoder.frozen:
         body, standardize = frozen_encoder(dataset, **_frozen(winner, dataset))
@@ -170,6 +208,7 @@ def _card(winner: Winner, dataset: Dataset, model: Standardized) -> dict[str, An
         "trial": record["trial"],
         "fold": record["fold"],
         "seed": record["seed"],
+        **({"refit": record["refit"]} if "refit" in record else {}),
         "encoder": {"name": section.name, "embedding_dim": section.embedding_dim, "options": section.options, **head},
         "input": {
             "kind": "images" if dataset.is_images else "features",
@@ -181,6 +220,7 @@ def _card(winner: Winner, dataset: Dataset, model: Standardized) -> dict[str, An
             "std": (1 / model.inverse).flatten().tolist(),
         },
         "similarity": "cosine",
+        "output": "embeddings as the encoder makes them: cosines are dot products of embeddings at length 1",
         "sealed_test_metrics": record["metrics"],
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint},
         "splits": winner.known["splits"],

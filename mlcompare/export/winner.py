@@ -28,10 +28,6 @@ class Winner:
     record: dict[str, Any]
     weights: Path
 
-    @property
-    def fold(self) -> int:
-        return self.record["fold"]
-
 
 def find_winner(store: Path, loss: str, fold: int) -> Winner:
     if not (store / STUDY).is_file():

@@ -130,8 +130,21 @@ class Loss(nn.Module):
         return bool(self.spec and self.spec.stochastic)
 
     def set_progress(self, progress: Tensor | float) -> None:
-        """Write how far training is, in [0, 1]: schedules (λ annealing, heated-up α) are functions of it."""
-        self.progress.fill_(progress) if isinstance(progress, float) else self.progress.copy_(progress)
+        """Write how far training is, in [0, 1]: schedules (λ annealing, heated-up α) are functions of it.
+
+        A loop of one's own calls ``loss.set_progress(step / steps)`` before each step; a loss that was never told is at
+        its end, 1.
+
+        Raises:
+            InvalidValueError: a number outside [0, 1].
+        """
+        if isinstance(progress, Tensor):
+            self.progress.copy_(progress)
+            return
+        if not 0 <= progress <= 1:
+            got, cure = f"progress={progress}", "give the share of the steps that are done: step / steps"
+            raise InvalidValueError("`0 <= progress <= 1` must hold", value=got, cure=cure, place=type(self).__name__)
+        self.progress.fill_(progress)
 
     def draw_noise(
         self, batch_size: int, *, generator: torch.Generator | None = None, device: torch.device | str | None = None

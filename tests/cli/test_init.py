@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from PIL import Image
 
 from mlcompare.comparison import load_results
 from mlcompare.data.survey import survey
-from mlcompare.errors import DataError
+from mlcompare.errors import DataError, MLCompareError
 from mlcompare.study import StudyConfig, make_plan, read_study, run_study
 from mlcompare.study.estimate import Costs
 from mlcompare.study.proposal import budget
@@ -24,6 +27,12 @@ from tests.cli.test_cli import call
 from tests.data.test_idx import write_set
 
 MINUTES = 0.01  # the least study, whatever the machine is doing
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The schema for editors goes into the user's cache: of the test, not of who runs it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
 def draw(root: Path, classes: int, samples: int, *, size: tuple[int, int] = (9, 8), colour: bool = False) -> Path:
@@ -131,10 +140,9 @@ SHAPES: dict[Callable[[Path], Path], dict] = {  # what the study must say
 def test_data_of_every_shape_get_a_study_that_the_check_accepts(
     shape: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     path, out = shape(tmp_path), Path("study.yaml")
-    files = sorted(file for file in tmp_path.rglob("*") if "cache" not in file.parts)
+    files = sorted(tmp_path.rglob("*"))
     code, printed, err = call(capsys, "init", path, "--minutes", MINUTES, "--out", out)
     assert (code, err) == (0, "")
     assert f"next: mlcompare check {out}, then mlcompare run {out}" in printed
@@ -142,7 +150,7 @@ def test_data_of_every_shape_get_a_study_that_the_check_accepts(
     for section, expected in SHAPES[shape].items():
         given = config.model_dump()[section]
         assert {key: given[key] for key in expected} == expected
-    made = [file for file in tmp_path.rglob("*") if "cache" not in file.parts and file not in files]
+    made = [file for file in tmp_path.rglob("*") if file not in files]
     assert made == [tmp_path / out], "nothing else is written beside the data: images are looked at, not decoded"
     plan = make_plan(config)
     assert {loss.entry.family for loss in plan.losses.values()} == {"metric", "margin"}
@@ -170,10 +178,10 @@ def test_what_is_odd_is_said(tmp_path: Path) -> None:
     told = "\n".join(seen(survey(csv_list(tmp_path / "a"))))
     assert "in colour (all opened)" in told
     assert "1 of the 54 files that were opened can't be read: c00/0.png (no image that Pillow knows)" in told
-    assert "1 files are copies of others, in 1 cases in another class: c01/0.png = c02/0.png" in told
+    assert "1 file is a copy of another, in 1 case of another class: c01/0.png = c02/0.png" in told
     told = "\n".join(seen(survey(uneven(tmp_path / "b"))))
     assert "2 to 60 samples a class, 2 in the median; a long tail" in told
-    assert "1 folders hold no image" in told
+    assert "1 folder holds no image" in told
     told = "\n".join(seen(survey(train_and_test(tmp_path / "c"))))
     assert "an official split: 10 test, 30 train, 10 validation; test has the classes of training" in told
     (tmp_path / "d").mkdir()
@@ -218,6 +226,12 @@ def half_a_split(root: Path) -> Path:
     return root / "things"
 
 
+def unlabelled_test(root: Path) -> Path:
+    draw(root / "things" / "train", 8, 3)
+    shutil.move(draw(root / "new", 1, 3) / "c00", root / "things" / "test")
+    return root / "things"
+
+
 def beside_a_table(root: Path) -> Path:
     draw(root, 1, 3)
     (root / "c00" / "labels.csv").write_text("path,label\n0.png,a\n")
@@ -239,6 +253,7 @@ def beside_a_table(root: Path) -> Path:
         (broken, "must be a whole .npz"),
         (all_broken, "images must be readable, got none of 24"),
         (half_a_split, "an official split has folders train and test, got train and val alone"),
+        (unlabelled_test, "as those of training, got none of test; give"),
         (beside_a_table, "images must lie in class folders, got labels.csv; give the table"),
     ],
 )
@@ -307,3 +322,53 @@ def test_a_folder_that_contains_itself_is_refused(tmp_path: Path) -> None:
     (draw(tmp_path / "things", 2, 2) / "c00" / "again").symlink_to(tmp_path / "things")
     with pytest.raises(DataError, match="must not contain itself"):
         survey(tmp_path / "things")
+
+
+def test_the_study_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    data = folder(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    for out in (tmp_path / "beside.yaml", data / "inside.yaml", tmp_path / "elsewhere" / "far.yaml"):
+        monkeypatch.chdir(data)
+        assert call(capsys, "init", ".", "--minutes", MINUTES, "--out", out)[0] == 0
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert len(make_plan(read_study(out)).data.dataset) == 80
+
+
+def test_without_a_cache_there_is_a_study_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert call(capsys, "init", folder(tmp_path), "--minutes", MINUTES, "--out", tmp_path / "study.yaml")[0] == 0
+    assert "$schema" not in (tmp_path / "study.yaml").read_text(encoding="utf-8")
+    assert read_study(tmp_path / "study.yaml").name == "things"
+
+
+def test_images_lie_as_their_tag_says(tmp_path: Path, capfd) -> None:
+    """Turned by a quarter, and with a tag that is broken: sizes are those of the pictures as shown, without a word."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for number in range(3):
+            image = Image.fromarray(np.full((20, 40, 3), 40 * number, np.uint8))
+            image.save(tmp_path / label / f"{number}.jpg", exif=turned)
+        image.save(tmp_path / label / "broken.jpg", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff nonsense")
+    sizes = survey(tmp_path).images.sizes.tolist()
+    assert sorted(map(tuple, sizes)) == [(20, 40)] * 2 + [(40, 20)] * 6
+    assert capfd.readouterr() == ("", "")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(["x.csv", "x.parquet", "x.npz", "train-images-idx3-ubyte", "x.zip", "x", "x.png", "x.bin"]),
+    start=st.sampled_from([b"", b"path,label\n", b"PAR1", b"PK\x03\x04", b"\0\0\x08\x03", b"\x1f\x8b"]),
+    rest=st.binary(max_size=60),
+)
+def test_bytes_of_any_kind_raise_only_our_errors(tmp_path: Path, name: str, start: bytes, rest: bytes) -> None:
+    for folder in (tmp_path / "a", tmp_path / "b" / "class"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in folder.iterdir():
+            file.unlink()
+        (folder / name).write_bytes(start + rest)
+    for path in (tmp_path / "a" / name, tmp_path / "a", tmp_path / "b"):
+        with suppress(MLCompareError):
+            survey(path)

@@ -18,8 +18,9 @@ from mlcompare.evaluation import evaluate_embeddings
 from mlcompare.export.embed import embed_file, load_model
 from mlcompare.export.model_folder import Exported, export_model
 from mlcompare.export.threshold import chosen_threshold
-from mlcompare.study import run_study
+from mlcompare.study import StudyConfig, make_plan, run_study
 from mlcompare.study.journal import read_journal
+from mlcompare.training import TrainingResult
 from tests.cli.test_cli import call
 from tests.study.conftest import TINY
 
@@ -55,7 +56,7 @@ def test_card_says_what_the_study_knows(store, exported) -> None:
     assert (card["splits"], card["versions"]) == (known["splits"], known["versions"])
     assert card["input"]["shape"] == [1, 8, 8]
     assert sorted(p.name for p in exported.path.iterdir()) == sorted(card["files"])
-    assert card["files"] == ["card.json", "weights.pt", "model.pt2"]
+    assert card["files"] == ["card.json", "weights.pt", "model.pt2", "README.md"]
 
 
 def test_weights_are_tensors_only(exported) -> None:
@@ -280,3 +281,103 @@ def test_stores_that_have_nothing_to_export(store, tmp_path) -> None:
     with pytest.raises(MLCompareError, match="dataset must be the study's"):
         export_model(copy, "cosface", tmp_path / "a")
     assert [p.name for p in tmp_path.iterdir()] == ["store"]
+
+
+def test_refit_trains_on_all_that_is_not_sealed(store, tmp_path, capsys) -> None:
+    code, out, err = call(capsys, "export", store, "cosface", "--out", tmp_path / "model", "--far", "0.01", "--refit")
+    assert code == 0
+    assert "note: trained on all development samples (--refit)" in err
+    card = json.loads((tmp_path / "model" / "card.json").read_text())
+    data, plan = load_dataset("digits"), make_plan(StudyConfig.model_validate(TINY))
+    development, sealed = plan.data.splits.development, plan.data.splits.test
+    assert card["refit"] == {"samples": len(development), "classes": 6, "steps": 4}
+    assert (card["fold"], card["seed"]) == (None, None)
+    mean = data.samples[development].mean()
+    assert card["input"]["mean"] == pytest.approx([mean], rel=1e-5), "standardised by what it was trained on"
+    assert card["threshold"]["measured_on"] == f"{len(sealed)} sealed test samples"
+    assert "sealed_test" not in card["threshold"], "rates on the samples it was read off are said once"
+    assert f"({len(sealed)} sealed test samples)" in out
+    np.savez(tmp_path / "in.npz", images=data.samples[sealed], labels=data.labels[sealed])
+    embed_file(tmp_path / "model", tmp_path / "in.npz", tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as found:
+        scored = evaluate_embeddings(found["embeddings"], found["labels"], metrics=["map_at_r"])
+    assert scored["map_at_r"] == pytest.approx(card["sealed_test_metrics"]["map_at_r"], abs=1e-4)
+    again = export_model(store, "cosface", tmp_path / "again", far=0.01, refit=True)
+    first, second = (torch.load(tmp_path / name / "weights.pt") for name in ("model", "again"))
+    assert all(torch.equal(first[key], second[key]) for key in first), "the same store gives the same weights"
+    fold = torch.load(export_model(store, "cosface", tmp_path / "fold").path / "weights.pt")
+    assert any(not torch.equal(first[key], fold[key]) for key in first)
+    assert again.card["hyperparameters"] == card["hyperparameters"]
+
+
+SMALL = {**TINY, "search": {"trials": 1}, "losses": {"cosface": {"scale": 16}}, "baselines": "none"}
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        {"encoder": {"name": "hog", "frozen": True, "head": "linear", "embedding_dim": 8}},
+        {"protocol": {"kind": "closed_set", "folds": 2}, "search": {"trials": 1, "objective": "accuracy"}},
+        {"training": {**TINY["training"], "select": "best", "evaluations": 2}},
+        {"search": {"trials": 1, "space": {"steps": [3, 5]}}},
+        {"corruption": {"label_noise": 0.3}},
+        {"losses": {"cosface": {"stages": [{"loss": "softmax", "share": 0.5}, {"loss": "cosface", "share": 0.5}]}}},
+    ],
+    ids=["frozen", "closed_set", "best", "steps", "noise", "stages"],
+)
+def test_every_kind_of_study_is_refitted(study: dict, tmp_path) -> None:
+    run_study({**SMALL, **study}, tmp_path / "store", executor="in-process")
+    found = export_model(tmp_path / "store", "cosface", tmp_path / "model", far=0.1, refit=True)
+    plan = make_plan(StudyConfig.model_validate({**SMALL, **study}))
+    assert found.card["refit"]["samples"] == len(plan.data.splits.development)
+    key = f"final/cosface/{found.card['trial']}/fold0/seed0"
+    record = next(r for r in read_journal(tmp_path / "store/journal.jsonl") if r.get("key") == key)
+    assert found.card["refit"]["steps"] == record["step"]
+    assert found.card["sealed_test_metrics"].keys() == record["metrics"].keys()
+    assert load_model(tmp_path / "model")[1]["refit"] == found.card["refit"]
+
+
+def test_a_refit_that_fails_leaves_nothing(store, tmp_path, monkeypatch) -> None:
+    def failing(job, _data):
+        return TrainingResult(job.key, status="failed", reason="diverged")
+
+    monkeypatch.setattr("mlcompare.export.refit.train", failing)
+    with pytest.raises(StoreError, match="training on all development samples must succeed, got diverged"):
+        export_model(store, "cosface", tmp_path / "model", refit=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_tells_people_what_it_is(store, exported, tmp_path) -> None:
+    text = (exported.path / "README.md").read_text(encoding="utf-8")
+    card, threshold = exported.card, exported.card["threshold"]
+    for heading in ("Use", "Data", "Training", "Scores", "Threshold", "Limits", "Licence"):
+        assert text.count(f"\n## {heading}\n") == 1
+    for metric, value in card["sealed_test_metrics"].items():
+        assert f"| {metric} | {value:.3f} |" in text
+    assert "`cosface` (margin) with scale = 16" in text
+    assert "among 3 settings. 4 steps of 12 samples" in text
+    assert "`digits`: 1797 samples of 10 classes. Credit: E. Alpaydin" in text
+    assert f"from a cosine of {threshold['cosine']:.3f} on" in text
+    assert "4 classes (" in text
+    assert "4 sealed classes are few" in text
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
+    again = export_model(store, "cosface", tmp_path / "model", far=1e-9, refit=True)
+    text = (again.path / "README.md").read_text(encoding="utf-8")
+    assert f"Trained on {again.card['refit']['samples']} of them, all that are not sealed." in text
+    assert "- None for a false accept rate of 1e-09" in text
+
+
+def test_commands_of_the_folders_page_work(exported, tmp_path, monkeypatch, capsys) -> None:
+    """As they stand there, from within the folder."""
+    folder = tmp_path / "model"
+    shutil.copytree(exported.path, folder)
+    monkeypatch.chdir(folder)
+    data = load_dataset("digits")
+    for row, name in ((0, "photos/a/0.png"), (1, "photos/b/1.png"), (2, "photo.png"), (3, "other.png")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(data.samples[row, 0]).save(folder / name)
+    lines = (folder / "README.md").read_text(encoding="utf-8").splitlines()
+    commands = [line.removeprefix("$ mlcompare ").split() for line in lines if line.startswith("$ mlcompare ")]
+    assert [words[0] for words in commands] == ["embed", "neighbours", "verify"]
+    for words in commands:
+        assert call(capsys, *words)[0] == 0

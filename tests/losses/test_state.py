@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from mlcompare.errors import InvalidValueError
 from mlcompare.registry import create_loss, list_losses
 
 STATEFUL = ["adacos", "adaface", "ccl", "center_term", "curricularface", "deepvisage", "ring_term"]
@@ -158,3 +160,15 @@ def test_bounds_of_the_papers():
     loss.class_weights.data.copy_(corners)
     floor = math.log(1 + (classes - 1) * math.exp(-scale * classes / (classes - 1)))
     assert loss(corners, torch.arange(classes)).item() == pytest.approx(floor, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["l_softmax", "sphereface", "heated_up_softmax", "center"])
+def test_progress_is_a_share_of_the_training(name: str) -> None:
+    loss = create_loss(name, num_classes=5, embedding_dim=4)
+    for told in (0, 1, 0.25, torch.tensor(0.5), np.float32(0.75)):
+        loss.set_progress(told)
+        assert float(loss.progress) == pytest.approx(float(told))
+    for wrong in (-0.1, 1.5, 300, float("nan")):
+        with pytest.raises(InvalidValueError, match=r"`0 <= progress <= 1` must hold, got progress=.*step / steps"):
+            loss.set_progress(wrong)
+    assert float(loss.progress) == 0.75, "what is refused changes nothing"

@@ -105,7 +105,8 @@ def _reasons(found: Survey, study: dict[str, Any], minutes: float, budget: Budge
     why |= {f"dataset.{key}": reason for key, reason in found.reasons.items()}
     if found.images is not None:
         height, width = found.images.usual
-        why["dataset.size"] = f"height and width that each is resized to; most have {height} × {width}"
+        usual = f"{height} × {width}" + ("" if found.images.one_size else " in the median")
+        why["dataset.size"] = f"height and width that each is resized to; they have {usual}"
         why["dataset.channels"] = "3: colour, 1: grey"
     batch = training["classes_per_batch"] * training["samples_per_class"]
     why["training.steps"] = "of every training; the ranking marks with ↗ who was still rising"

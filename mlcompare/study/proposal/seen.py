@@ -46,8 +46,7 @@ def _of_samples(found: Survey) -> list[str]:
         return [f"{shape[1]} × {shape[2]} pixels, grey" if len(shape) == 3 else f"{shape[0]} features a sample"]
     low, high = found.images.sizes.min(axis=0), found.images.sizes.max(axis=0)
     height, width = found.images.usual
-    one_size = (low == high).all()
-    size = f"{height} × {width} pixels (height × width)" if one_size else (
+    size = f"{height} × {width} pixels (height × width)" if found.images.one_size else (
         f"{height} × {width} pixels in the median (height × width), {low[0]} × {low[1]} to {high[0]} × {high[1]}"
     )  # fmt: skip
     looked = "all" if found.images.everything else f"{found.images.opened} files"
