@@ -83,6 +83,18 @@ class TrainingConfig(BaseModel):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16 trains the encoder under autocast; losses and evaluation stay in float32"
     )
+    clip_norm: float | None = Field(
+        None, gt=0, description="the most that the norm of the gradient of all weights together may be; left out: any"
+    )
+    ema: float | None = Field(
+        None, gt=0, lt=1,
+        description="decay of a moving average of the weights (0.999), which is measured and kept in place of the last "
+        "ones; left out: none",
+    )  # fmt: skip
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="multiplies lr from each layer of the encoder to the one below it"
+    )
+    neck_lr_ratio: float = Field(1.0, gt=0, description="multiplies lr for the linear layer that the encoder ends with")
     microbatch: int | None = Field(
         None, ge=1,
         description="embed a batch in pieces of so many samples, in the memory of one piece: the loss and the gradient "

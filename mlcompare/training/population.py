@@ -43,7 +43,8 @@ def population_key(job: TrainingJob) -> Hashable | None:
     if not batched or job.loss is None or job.trainer is not None:
         return None
     options = tuple((name, job.hyperparameters.get(name)) for name in sorted(job.loss.options))
-    encoder = (job.encoder.name, job.encoder.embedding_dim, repr(sorted(job.encoder.options.items())))
+    e = job.encoder
+    encoder = (e.name, e.embedding_dim, repr(sorted(e.options.items())), e.freeze, e.batch_norm)
     own = {**job.loss.hyperparameters, **job.loss.options}
     shape = repr(shape_of_training(job.training, of_training(job.hyperparameters, own)))
     return (job.kind, job.loss, options, encoder, repr(job.training), shape, job.device, job.threads)
@@ -57,6 +58,10 @@ def alone_by_config(config: TrainingConfig) -> str | None:
     """
     if config.microbatch is not None:
         return "`training.microbatch` cuts up the batches of one training"
+    if config.ema is not None:
+        return "`training.ema` averages the weights of one training"
+    if config.layer_decay != 1 or config.neck_lr_ratio != 1:
+        return "`training.layer_decay` and `neck_lr_ratio` are the rates of one training's layers"
     return None
 
 

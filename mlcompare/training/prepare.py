@@ -16,6 +16,7 @@ from mlcompare.encoders import create_encoder
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss
 from mlcompare.training.config import TrainingConfig
+from mlcompare.training.freeze import freeze
 from mlcompare.training.job import TrainingData, TrainingJob, derive_seed
 from mlcompare.training.pretrained import load_weights
 from mlcompare.training.searched import EMBEDDING_DIM, of_training, with_searched
@@ -125,6 +126,7 @@ def build_encoder(job: TrainingJob, dataset: Dataset) -> nn.Module:
     )
     if job.encoder.weights is not None:
         load_weights(encoder, job.encoder.weights)
+    freeze(encoder, job.encoder.freeze)
     encoder = encoder.to(job.device)
     if dataset.is_images:
         encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks the keyword

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from mlcompare.data import augment
+from mlcompare.training.average import Average
 from mlcompare.training.checkpoint import State
+from mlcompare.training.clipping import clip
 from mlcompare.training.curve import Curve
+from mlcompare.training.freeze import training_mode
 from mlcompare.training.job import TrainingJob, TrainingResult
 from mlcompare.training.microbatch import backward_in_pieces
 from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
@@ -31,8 +35,9 @@ class SingleStage:
         self._augmentation, self._noise = random_streams(job, stage)
         self._optimizer = create_optimizer(prepared.encoder, [stage.loss], prepared.config)
         self._watched = torch.empty(stage.steps, device=job.device)
+        self._average = Average(prepared.encoder, stage.loss, prepared.config.ema) if prepared.config.ema else None
         self._first = 0
-        prepared.encoder.train()
+        training_mode(prepared.encoder, job.encoder.freeze, job.encoder.batch_norm)
         stage.loss.train()
 
     def run(self, after: Callable[[int], None]) -> None:
@@ -43,8 +48,23 @@ class SingleStage:
                 return
             done = self._stage.first + step + 1
             if self._curve.due(done):
-                self._curve.measure(done, self._prepared.encoder, self._stage)
+                with self._averaged():
+                    self._curve.measure(done, self._prepared.encoder, self._stage)
             after(step + 1)
+
+    def end(self) -> None:
+        """Leave encoder and loss with what is scored and kept."""
+        if self._average is not None:
+            self._average.keep()
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Have encoder and loss hold what is measured: where there is a moving average of the weights, that."""
+        if self._average is None:
+            yield
+        else:
+            with self._average.applied():
+                yield
 
     def _step(self, step: int) -> None:
         config, loss = self._config, self._stage.loss
@@ -59,7 +79,11 @@ class SingleStage:
         noise, labels = loss.draw_noise(len(batch), generator=self._noise), self._prepared.labels[batch]
         self._optimizer.zero_grad(set_to_none=True)
         self._watched[step] = self._backward(inputs, lambda embeddings: loss(embeddings, labels, noise))
+        if config.clip_norm is not None:
+            clip((p for group in self._optimizer.param_groups for p in group["params"]), config.clip_norm)
         self._optimizer.step()
+        if self._average is not None:
+            self._average.update()
 
     def _embed(self, inputs: Tensor) -> Tensor:
         with encoder_precision(self._config, self._job.device):
@@ -86,6 +110,7 @@ class SingleStage:
             "optimizer": self._optimizer.state_dict(),
             "streams": [stream.get_state() for stream in (self._augmentation, self._noise)],
             "watched": self._watched[steps // WATCH_EVERY * WATCH_EVERY : steps].clone(),
+            "average": None if self._average is None else self._average.state(),
         }
 
     def restore(self, state: State) -> None:
@@ -94,4 +119,6 @@ class SingleStage:
         self._optimizer.load_state_dict(state["optimizer"])
         for stream, saved in zip((self._augmentation, self._noise), state["streams"]):
             stream.set_state(saved)
+        if self._average is not None:
+            self._average.restore(state["average"])
         self._watched[steps // WATCH_EVERY * WATCH_EVERY : steps] = state["watched"].to(self._watched.device)

@@ -132,6 +132,12 @@ def test_interrupted_after_any_step(images, make_job, engine, monkeypatch, tmp_p
     at_every_step(engine, jobs, images, monkeypatch, range(1, 9))
 
 
+def test_with_all_that_fine_tuning_adds(images, make_job, monkeypatch, tmp_path) -> None:
+    training = {"ema": 0.9, "layer_decay": 0.7, "clip_norm": 0.5, "microbatch": 4, "select": "best"}
+    jobs = two(make_job, tmp_path, encoder=replace(CONV, freeze=("0",), batch_norm="eval"), training=training)[:1]
+    at_every_step(ENGINES["alone"], jobs, images, monkeypatch, (1, 4, 7, 8))
+
+
 def test_in_any_stage_and_between_two_looks(data, make_job, engine, monkeypatch, tmp_path) -> None:
     """Sixty steps in two stages: looks after 25 steps, the optimiser begins anew in the second stage."""
     stages = {"terms": ["softmax", "contrastive"], "kind": "stages"}
