@@ -83,6 +83,10 @@ class TrainingConfig(BaseModel):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16 trains the encoder under autocast; losses and evaluation stay in float32"
     )
+    class_sample: float = Field(
+        1.0, gt=0, le=1,
+        description="share of the classes that a loss with class weights sees in a step, those of the batch among them",
+    )  # fmt: skip
     clip_norm: float | None = Field(
         None, gt=0, description="the most that the norm of the gradient of all weights together may be; left out: any"
     )

@@ -6,7 +6,7 @@ import bisect
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -126,7 +126,11 @@ def _step(progress: float, config: TrainingConfig) -> float:
     return float(config.step_factor ** bisect.bisect_right(sorted(config.milestones), progress))
 
 
-def create_optimizer(encoder: nn.Module, losses: Iterable[nn.Module], config: TrainingConfig) -> torch.optim.Optimizer:
+class _Weights(Protocol):
+    def parameters(self) -> Iterable[nn.Parameter]: ...
+
+
+def create_optimizer(encoder: nn.Module, losses: Iterable[_Weights], config: TrainingConfig) -> torch.optim.Optimizer:
     """Build the optimiser of an encoder and of the losses' own weights (``head_lr_ratio``, ``head_weight_decay``).
 
     The encoder's may learn at several rates: see :func:`~mlcompare.training.rates.rate_groups`.

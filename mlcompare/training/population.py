@@ -58,6 +58,8 @@ def alone_by_config(config: TrainingConfig) -> str | None:
     """
     if config.microbatch is not None:
         return "`training.microbatch` cuts up the batches of one training"
+    if config.class_sample != 1:
+        return "`training.class_sample` sees classes of one training"
     if config.ema is not None:
         return "`training.ema` averages the weights of one training"
     if config.layer_decay != 1 or config.neck_lr_ratio != 1:

@@ -31,6 +31,7 @@ __all__ = [
     "prepare",
     "random_streams",
     "stage_batches",
+    "stream",
 ]
 
 CHUNK = 4096
@@ -187,9 +188,12 @@ def encoder_precision(config: TrainingConfig, device: str) -> torch.autocast:
 
 def random_streams(job: TrainingJob, stage: Stage) -> tuple[torch.Generator, torch.Generator]:
     """Return the generators of augmentation and of sampling noise."""
-    seeds = (derive_seed(stream, job.random_state, stage.first) for stream in ("augment", "noise"))
-    augmentation, noise = (torch.Generator(job.device).manual_seed(seed) for seed in seeds)
-    return augmentation, noise
+    return stream(job, stage, "augment"), stream(job, stage, "noise")
+
+
+def stream(job: TrainingJob, stage: Stage, of: str) -> torch.Generator:
+    """Return a stage's generator of ``of``."""
+    return torch.Generator(job.device).manual_seed(derive_seed(of, job.random_state, stage.first))
 
 
 @contextmanager

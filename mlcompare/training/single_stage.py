@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -11,13 +11,14 @@ from torch import Tensor
 from mlcompare.data import augment
 from mlcompare.training.average import Average
 from mlcompare.training.checkpoint import State
+from mlcompare.training.class_sample import class_sample
 from mlcompare.training.clipping import clip
 from mlcompare.training.curve import Curve
 from mlcompare.training.freeze import training_mode
 from mlcompare.training.job import TrainingJob, TrainingResult
 from mlcompare.training.microbatch import backward_in_pieces
 from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
-from mlcompare.training.prepare import Prepared, Stage, encoder_precision, random_streams, stage_batches
+from mlcompare.training.prepare import Prepared, Stage, encoder_precision, random_streams, stage_batches, stream
 from mlcompare.training.record import WATCH_EVERY, record_losses, watch
 
 __all__ = ["SingleStage"]
@@ -33,7 +34,11 @@ class SingleStage:
         self._result, self._curve, self._config = result, curve, prepared.config
         self._batches = stage_batches(job, prepared, stage)
         self._augmentation, self._noise = random_streams(job, stage)
-        self._optimizer = create_optimizer(prepared.encoder, [stage.loss], prepared.config)
+        self._classes = class_sample(
+            stage.loss, prepared.config.class_sample, len(prepared.class_counts), stream(job, stage, "classes")
+        )
+        self._loss = self._classes or stage.loss
+        self._optimizer = create_optimizer(prepared.encoder, [self._loss], prepared.config)
         self._watched = torch.empty(stage.steps, device=job.device)
         self._average = Average(prepared.encoder, stage.loss, prepared.config.ema) if prepared.config.ema else None
         self._first = 0
@@ -77,11 +82,12 @@ class SingleStage:
             inputs = augment(inputs, config.augment, self._augmentation)
         loss.set_progress(step / self._stage.steps)
         noise, labels = loss.draw_noise(len(batch), generator=self._noise), self._prepared.labels[batch]
-        self._optimizer.zero_grad(set_to_none=True)
-        self._watched[step] = self._backward(inputs, lambda embeddings: loss(embeddings, labels, noise))
-        if config.clip_norm is not None:
-            clip((p for group in self._optimizer.param_groups for p in group["params"]), config.clip_norm)
-        self._optimizer.step()
+        with self._classes.step(self._optimizer, labels) if self._classes else nullcontext():
+            self._optimizer.zero_grad(set_to_none=True)
+            self._watched[step] = self._backward(inputs, lambda embeddings: self._loss(embeddings, labels, noise))
+            if config.clip_norm is not None:
+                clip((p for group in self._optimizer.param_groups for p in group["params"]), config.clip_norm)
+            self._optimizer.step()
         if self._average is not None:
             self._average.update()
 
@@ -108,8 +114,9 @@ class SingleStage:
         return {
             "steps": steps,
             "optimizer": self._optimizer.state_dict(),
-            "streams": [stream.get_state() for stream in (self._augmentation, self._noise)],
+            "streams": [generator.get_state() for generator in (self._augmentation, self._noise)],
             "watched": self._watched[steps // WATCH_EVERY * WATCH_EVERY : steps].clone(),
+            "classes": None if self._classes is None else self._classes.state(),
             "average": None if self._average is None else self._average.state(),
         }
 
@@ -117,8 +124,10 @@ class SingleStage:
         """Go on from :meth:`state`."""
         self._first = steps = state["steps"]
         self._optimizer.load_state_dict(state["optimizer"])
-        for stream, saved in zip((self._augmentation, self._noise), state["streams"]):
-            stream.set_state(saved)
+        for generator, saved in zip((self._augmentation, self._noise), state["streams"]):
+            generator.set_state(saved)
+        if self._classes is not None:
+            self._classes.restore(state["classes"])
         if self._average is not None:
             self._average.restore(state["average"])
         self._watched[steps // WATCH_EVERY * WATCH_EVERY : steps] = state["watched"].to(self._watched.device)
