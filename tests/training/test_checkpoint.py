@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -279,6 +280,14 @@ def test_how_often_is_no_part_of_the_training(data, engine, interrupted, monkeyp
     state = Checkpoint(rarer, data).load()
     assert state is not None
     assert state["stage"]["steps"] == 3
+
+
+def test_values_read_back_from_a_journal_are_the_same(data, make_job, tmp_path) -> None:
+    job = replace(two(make_job, tmp_path)[0], hyperparameters={"margin": 0.1, "milestones": (0.5, 0.8)})
+    read = replace(job, hyperparameters=json.loads(json.dumps({"milestones": (0.5, 0.8), "margin": 0.1})))
+    Checkpoint([job], data).save({"step": 3})
+    assert Checkpoint([read], data).load() is not None
+    assert Checkpoint([replace(read, hyperparameters={"margin": 0.2})], data).load() is None
 
 
 def test_a_full_disk_loses_nothing_and_is_said_once(data, make_job, engine, monkeypatch, tmp_path, capfd) -> None:
