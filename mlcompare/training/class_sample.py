@@ -139,12 +139,14 @@ def _losses(loss: nn.Module) -> dict[str, Loss]:
 
 
 def _check(loss: Loss, num_classes: int, rows: list[str]) -> None:
-    """Refuse a loss of one's own that seems to have more rows of classes than it says."""
-    for prefix, part in _losses(loss).items():
+    """Refuse a loss from elsewhere that seems to have more of each class than it says: its rows would be mixed up."""
+    parts = _losses(loss)
+    for prefix, part in parts.items():
         if part.spec is not None and part.spec.provider == NATIVE:
             continue
-        for name, tensor in (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)):
+        for name, tensor in (*part.named_parameters(), *part.named_buffers()):
             full = f"{prefix}.{name}".lstrip(".")
-            if tensor.ndim and tensor.shape[0] == num_classes and full not in rows:
+            inner = any(full.startswith(f"{other}.") for other in parts if len(other) > len(prefix))
+            if num_classes in tensor.shape and full not in rows and not inner:
                 cure = f"add {name!r} to `class_rows` of {type(part).__name__}, or leave out training.class_sample"
                 raise InvalidValueError("`class_sample` must know what has a row for each class", value=name, cure=cure)

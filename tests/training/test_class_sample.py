@@ -252,6 +252,16 @@ def test_a_loss_of_ones_own_says_what_has_a_row_for_each_class() -> None:
     assert class_sample(made, 1.0, C, torch.Generator()) is None
 
 
+def test_a_sum_with_a_loss_from_elsewhere_that_has_classes_is_refused(many, make_job) -> None:
+    result = train(sampled(make_job, 0.2, "both", terms=["cosface", "pml/ProxyNCALoss"], kind="sum"), many)
+    assert result.status == "failed"
+    assert "`class_sample` must know what has a row for each class" in str(result.reason)
+    assert (
+        train(sampled(make_job, 0.2, "both", terms=["cosface", "pml/TripletMarginLoss"], kind="sum"), many).reason
+        is None
+    )
+
+
 def test_a_sum_takes_one_sample_for_all_its_terms(many, make_job) -> None:
     terms = {"terms": ["cosface", "margin_based"], "kind": "sum", "values": {"per_class": True}}
     result = train(sampled(make_job, 0.2, "both", **terms), many)
