@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 __all__ = ["DEFAULT_LR", "PRECISIONS", "TrainingConfig"]
 
 DEFAULT_LR = 1e-3
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 def registered(kind: str) -> dict[str, Any]:
@@ -80,8 +80,10 @@ class TrainingConfig(BaseModel):
         "last", description="whose weights count: the last step's, or those of the step best on validation (of the "
         "last stage; the first of equals)",
     )  # fmt: skip
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16 trains the encoder under autocast; losses and evaluation stay in float32"
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32",
+        description="the others train the encoder under autocast, float16 with a scaled loss; losses and evaluation "
+        "stay in float32",
     )
     class_sample: float = Field(
         1.0, gt=0, le=1,

@@ -37,7 +37,7 @@ def population_key(job: TrainingJob) -> Hashable | None:
 
     Numbers (hyperparameters, learning rate, fold, seed) may differ; whatever shapes the program may not.
     """
-    if alone_by_config(job.training) is not None:
+    if alone_by_config(job.training) is not None or job.hyperparameters.get("precision") == "float16":
         return None
     batched = job.loss is not None and job.loss.batched and get_encoder_spec(job.encoder.name).batched
     if not batched or job.loss is None or job.trainer is not None:
@@ -58,6 +58,8 @@ def alone_by_config(config: TrainingConfig) -> str | None:
     """
     if config.microbatch is not None:
         return "`training.microbatch` cuts up the batches of one training"
+    if config.precision == "float16":
+        return "`precision: float16` scales the loss of one training"
     if config.class_sample != 1:
         return "`training.class_sample` sees classes of one training"
     if config.ema is not None:

@@ -180,10 +180,10 @@ def stage_batches(job: TrainingJob, prepared: Prepared, stage: Stage) -> Tensor:
 
 
 def encoder_precision(config: TrainingConfig, device: str) -> torch.autocast:
-    """Return the context in which an encoder runs in training: autocast to bfloat16 where the training says so."""
-    half = config.precision == "bfloat16"
-    kind = torch.device(device).type
-    return torch.autocast(kind, torch.bfloat16, enabled=half, cache_enabled=False)  # its cache would outlive a vmap
+    """Return the context in which an encoder runs in training: autocast to half precision where the training says."""
+    half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(config.precision)
+    kind = torch.device(device).type  # autocast's cache would outlive a vmap
+    return torch.autocast(kind, half or torch.bfloat16, enabled=half is not None, cache_enabled=False)
 
 
 def random_streams(job: TrainingJob, stage: Stage) -> tuple[torch.Generator, torch.Generator]:

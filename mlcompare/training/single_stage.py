@@ -39,6 +39,8 @@ class SingleStage:
         )
         self._loss = self._classes or stage.loss
         self._optimizer = create_optimizer(prepared.encoder, [self._loss], prepared.config)
+        scaled = prepared.config.precision == "float16"  # whose smallest numbers are too large for many gradients
+        self._scaler = torch.amp.GradScaler(torch.device(job.device).type, enabled=scaled)
         self._watched = torch.empty(stage.steps, device=job.device)
         self._average = Average(prepared.encoder, stage.loss, prepared.config.ema) if prepared.config.ema else None
         self._first = 0
@@ -85,9 +87,11 @@ class SingleStage:
         with self._classes.step(self._optimizer, labels) if self._classes else nullcontext():
             self._optimizer.zero_grad(set_to_none=True)
             self._watched[step] = self._backward(inputs, lambda embeddings: self._loss(embeddings, labels, noise))
+            self._scaler.unscale_(self._optimizer)
             if config.clip_norm is not None:
                 clip((p for group in self._optimizer.param_groups for p in group["params"]), config.clip_norm)
-            self._optimizer.step()
+            self._scaler.step(self._optimizer)  # not where a gradient is infinite: then the scale is halved
+            self._scaler.update()
         if self._average is not None:
             self._average.update()
 
@@ -96,13 +100,19 @@ class SingleStage:
             return self._prepared.encoder(self._prepared.standardize(inputs))
 
     def _backward(self, inputs: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
-        """Add the gradients of a batch's loss, and return the loss."""
+        """Add the gradients of a batch's loss, scaled, and return the loss."""
+        values = []
+
+        def scaled(embeddings: Tensor) -> Tensor:
+            values.append(loss(embeddings))
+            return self._scaler.scale(values[-1])
+
         size = self._config.microbatch or len(inputs)
         if size < len(inputs):
-            return backward_in_pieces(self._prepared.encoder, self._embed, loss, inputs, size)
-        value = loss(self._embed(inputs))
-        value.backward()
-        return value.detach()
+            backward_in_pieces(self._prepared.encoder, self._embed, scaled, inputs, size)
+        else:
+            scaled(self._embed(inputs)).backward()
+        return values[-1].detach()
 
     def _look(self, step: int) -> bool:
         """Record the losses since the last look; say whether training may go on."""
@@ -117,6 +127,7 @@ class SingleStage:
             "streams": [generator.get_state() for generator in (self._augmentation, self._noise)],
             "watched": self._watched[steps // WATCH_EVERY * WATCH_EVERY : steps].clone(),
             "classes": None if self._classes is None else self._classes.state(),
+            "scaler": self._scaler.state_dict(),
             "average": None if self._average is None else self._average.state(),
         }
 
@@ -126,6 +137,7 @@ class SingleStage:
         self._optimizer.load_state_dict(state["optimizer"])
         for generator, saved in zip((self._augmentation, self._noise), state["streams"]):
             generator.set_state(saved)
+        self._scaler.load_state_dict(state["scaler"])
         if self._classes is not None:
             self._classes.restore(state["classes"])
         if self._average is not None:
