@@ -43,6 +43,7 @@ class Loss(nn.Module):
     group: ClassVar[str] = ""
     exact_gradient: ClassVar[bool] = True  # False where the method stops gradients on purpose
     fixed: ClassVar[tuple[str, ...]] = ()  # what `setup` builds weights from: it can't be set afterwards
+    class_rows: tuple[str, ...] = ()  # parameters and buffers with a row for each class: a sample of classes takes some
     uses_class_weights: ClassVar[bool] = False  # a term that a sum hands its head's class weights
     spec: ClassVar[LossSpec | None] = None
     __signature__: ClassVar[inspect.Signature | None]

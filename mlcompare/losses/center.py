@@ -45,6 +45,7 @@ class CenterTerm(Loss):
     """
 
     needs = ("num_classes", "embedding_dim")
+    class_rows = ("centers",)
     num_classes: int  # `needs` demands both
     embedding_dim: int
     group = "term"

@@ -18,6 +18,7 @@ class Head(Loss):
     """A loss that owns ``class_weights (C, D)``, drawn from N(0, 1/D)."""
 
     needs = ("num_classes", "embedding_dim")
+    class_rows: tuple[str, ...] = ("class_weights",)
     num_classes: int  # `needs` demands both
     embedding_dim: int
     group = "softmax"

@@ -63,6 +63,10 @@ class MarginBased(SampledLoss):
     learn_beta: bool = Option(True, choices=(True, False), description="β is learned")
     per_class: bool = Option(False, choices=(False, True), description="one β for each class (needs num_classes)")
 
+    @property
+    def class_rows(self) -> tuple[str, ...]:  # type: ignore[override]  # a fact of every other class
+        return ("boundary",) if self.per_class else ()
+
     def setup(self, generator: torch.Generator | None) -> None:
         count = self.num_classes if self.per_class else 1
         if count is None:

@@ -27,6 +27,8 @@ SPHEREFACE_BIBTEX = cite(
 class LinearHead(Head):
     """A linear classifier with a bias ``(C,)``."""
 
+    class_rows = ("class_weights", "bias")
+
     def setup(self, generator: torch.Generator | None) -> None:
         super().setup(generator)
         self.bias = nn.Parameter(torch.zeros(self.num_classes))  # (C,)

@@ -43,6 +43,7 @@ class UPTerm(Loss):
     needs = ("num_classes",)
     num_classes: int  # `needs` demands it
     group = "term"
+    class_rows = ("few",)
     uses_class_weights = True
     weight: float = Hyperparameter(1.0, low=0.01, high=10.0, log=True, minimum=0.0, symbol="λ")
 

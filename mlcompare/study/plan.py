@@ -38,6 +38,7 @@ from mlcompare.training import (
     derive_seed,
     is_fitted,
 )
+from mlcompare.training.freeze import freeze
 from mlcompare.training.frozen import frozen_features
 from mlcompare.training.population import alone_by_config, population_fault
 from mlcompare.training.pretrained import load_weights, read_weights
@@ -258,6 +259,7 @@ def make_plan(
         )
         if encoder.weights is not None:
             load_weights(built, encoder.weights)
+        freeze(built, encoder.freeze)
     pretrained = not config.encoder.frozen and getattr(built, "statistics", None) is not None
     losses = fit_losses(losses, config, plan.data, place, pretrained=pretrained)
     return replace(plan, losses=losses, alone=_alone(config, built, dataset))

@@ -83,6 +83,12 @@ class EncoderSection(_WithOptions):
     )  # fmt: skip
     frozen: bool = Field(False, description="embed the dataset once, and train a head on the features")
     weights: str | None = Field(None, description="a state dict or an exported model that training starts from")
+    freeze: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = Field(
+        (), description="patterns of names of weights, or of parts, that don't learn: `0.layer1`, `*.bias`"
+    )
+    batch_norm: Literal["train", "eval"] = Field(
+        "train", description="eval: normalise by the running statistics that the weights came with, which stay"
+    )
     head: Annotated[
         HeadSection | None, BeforeValidator(_named, json_schema_input_type=EncoderName | HeadSection | None)
     ] = Field(None, description="what is trained on a frozen encoder's features; linear unless given")
@@ -93,12 +99,18 @@ class EncoderSection(_WithOptions):
         if self.frozen:
             head = self.head or HeadSection()
             return EncoderConfig(head.name, self.embedding_dim, head.options)
-        return EncoderConfig(self.name, self.embedding_dim, self.options, self.weights)
+        return EncoderConfig(self.name, self.embedding_dim, self.options, self.weights, self.freeze, self.batch_norm)
 
     @model_validator(mode="after")
     def _only_frozen_has_a_head(self) -> EncoderSection:
         if not self.frozen and self.head is not None:
             raise ValueError("`head` needs `frozen: true`")
+        return self
+
+    @model_validator(mode="after")
+    def _all_or_some_is_frozen(self) -> EncoderSection:
+        if self.frozen and (self.freeze or self.batch_norm != "train"):
+            raise ValueError("`frozen: true` freezes all of the encoder: leave out `freeze` and `batch_norm`")
         return self
 
     @model_validator(mode="before")

@@ -251,6 +251,15 @@ class LossTestCase:
                     value = low + (number + 1) / 4 * (high - low)
                     getattr(member, name).fill_(round(value) if hyperparameter.integer else value)
 
+    def test_rows_of_classes(self) -> None:
+        """``class_rows`` names every parameter and buffer with a row for each class, and no other."""
+        count = 2 * self.num_classes + self.embedding_dim + 1  # unlike any other size
+        loss = self.make(num_classes=count, class_counts=None)
+        for part in (part for part in loss.modules() if isinstance(part, Loss)):
+            tensors = (*part.named_parameters(recurse=False), *part.named_buffers(recurse=False))
+            found = {name for name, tensor in tensors if tensor.shape[:1] == (count,)}
+            assert found == set(part.class_rows), f"`class_rows` of {type(part).__name__} must be {sorted(found)}"
+
     def test_bad_input(self) -> None:
         embeddings, labels = self.batch()
         loss = self.make()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -152,8 +153,14 @@ def _identity(jobs: Sequence[TrainingJob], data: TrainingData) -> str:
     from mlcompare import __version__
 
     usual = TrainingConfig().checkpoint_minutes
-    plain = [replace(job, folder=None, training=job.training.replaced(checkpoint_minutes=usual)) for job in jobs]
-    parts = (__version__, torch.__version__, data.dataset.fingerprint, data.splits.hash, plain)
+    plain = [
+        replace(job, folder=None, training=job.training.replaced(checkpoint_minutes=usual), hyperparameters={})
+        for job in jobs
+    ]
+    values = json.dumps(
+        [dict(job.hyperparameters) for job in jobs], sort_keys=True, default=repr
+    )  # as a journal has it
+    parts = (__version__, torch.__version__, data.dataset.fingerprint, data.splits.hash, plain, values)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

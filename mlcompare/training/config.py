@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 __all__ = ["DEFAULT_LR", "PRECISIONS", "TrainingConfig"]
 
 DEFAULT_LR = 1e-3
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 def registered(kind: str) -> dict[str, Any]:
@@ -80,9 +80,27 @@ class TrainingConfig(BaseModel):
         "last", description="whose weights count: the last step's, or those of the step best on validation (of the "
         "last stage; the first of equals)",
     )  # fmt: skip
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16 trains the encoder under autocast; losses and evaluation stay in float32"
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32",
+        description="the others train the encoder under autocast, float16 with a scaled loss; losses and evaluation "
+        "stay in float32",
     )
+    class_sample: float = Field(
+        1.0, gt=0, le=1,
+        description="share of the classes that a loss with class weights sees in a step, those of the batch among them",
+    )  # fmt: skip
+    clip_norm: float | None = Field(
+        None, gt=0, description="the most that the norm of the gradient of all weights together may be; left out: any"
+    )
+    ema: float | None = Field(
+        None, gt=0, lt=1,
+        description="decay of a moving average of the weights (0.999), which is measured and kept in place of the last "
+        "ones; left out: none",
+    )  # fmt: skip
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="multiplies lr from each layer of the encoder to the one below it"
+    )
+    neck_lr_ratio: float = Field(1.0, gt=0, description="multiplies lr for the linear layer that the encoder ends with")
     microbatch: int | None = Field(
         None, ge=1,
         description="embed a batch in pieces of so many samples, in the memory of one piece: the loss and the gradient "

@@ -36,12 +36,17 @@ LOSS_STATE = "loss."  # before the names of a kept loss's own weights and runnin
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Which encoder: a registered name, the embedding dimension D, its own options, and the weights it starts from."""
+    """Which encoder: a registered name, the embedding dimension D, its own options, and the weights it starts from.
+
+    ``freeze`` holds patterns of what does not learn; ``batch_norm`` is ``train`` or ``eval``.
+    """
 
     name: str = "conv4"
     embedding_dim: int = 64
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: str | None = None
+    freeze: tuple[str, ...] = ()
+    batch_norm: str = "train"
 
 
 @dataclass(frozen=True)

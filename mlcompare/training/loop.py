@@ -89,6 +89,7 @@ class _Training:
             self._stage = self._begin()
         if not scored:
             return
+        self._stage.end()
         self._curve.choose(self._prepared.encoder)
         score_encoder(self._job, self._data, self._prepared, self._prepared.encoder, self._result)
         self._curve.end()

@@ -6,7 +6,7 @@ import bisect
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from torch import nn
 from mlcompare.errors import InvalidValueError
 from mlcompare.registry import Record, Registry
 from mlcompare.training.config import TrainingConfig
+from mlcompare.training.rates import rate_groups
 
 __all__ = [
     "OPTIMIZERS", "SCHEDULES", "OptimizerSpec", "ScheduleSpec", "create_optimizer", "learning_rate_factor",
@@ -125,8 +126,14 @@ def _step(progress: float, config: TrainingConfig) -> float:
     return float(config.step_factor ** bisect.bisect_right(sorted(config.milestones), progress))
 
 
-def create_optimizer(encoder: nn.Module, losses: Iterable[nn.Module], config: TrainingConfig) -> torch.optim.Optimizer:
+class _Weights(Protocol):
+    def parameters(self) -> Iterable[nn.Parameter]: ...
+
+
+def create_optimizer(encoder: nn.Module, losses: Iterable[_Weights], config: TrainingConfig) -> torch.optim.Optimizer:
     """Build the optimiser of an encoder and of the losses' own weights (``head_lr_ratio``, ``head_weight_decay``).
+
+    The encoder's may learn at several rates: see :func:`~mlcompare.training.rates.rate_groups`.
 
     Raises:
         UnknownNameError: no such optimiser.
@@ -134,8 +141,10 @@ def create_optimizer(encoder: nn.Module, losses: Iterable[nn.Module], config: Tr
     """
     spec = OPTIMIZERS.usable(config.optimizer)
     own = [parameter for loss in losses for parameter in loss.parameters() if parameter.requires_grad]
-    body = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
-    numbers = ((body, config.learning_rate, config.weight_decay), (own, config.head_rate, config.head_decay))
+    body = [
+        (weights, config.learning_rate * ratio, config.weight_decay) for weights, ratio in rate_groups(encoder, config)
+    ]
+    numbers = [*body, (own, config.head_rate, config.head_decay)]
     groups: Groups = [
         {"params": parameters, "lr": lr, "weight_decay": decay, "momentum": config.momentum}
         for parameters, lr, decay in numbers if parameters

@@ -37,13 +37,14 @@ def population_key(job: TrainingJob) -> Hashable | None:
 
     Numbers (hyperparameters, learning rate, fold, seed) may differ; whatever shapes the program may not.
     """
-    if alone_by_config(job.training) is not None:
+    if alone_by_config(job.training) is not None or job.hyperparameters.get("precision") == "float16":
         return None
     batched = job.loss is not None and job.loss.batched and get_encoder_spec(job.encoder.name).batched
     if not batched or job.loss is None or job.trainer is not None:
         return None
     options = tuple((name, job.hyperparameters.get(name)) for name in sorted(job.loss.options))
-    encoder = (job.encoder.name, job.encoder.embedding_dim, repr(sorted(job.encoder.options.items())))
+    e = job.encoder
+    encoder = (e.name, e.embedding_dim, repr(sorted(e.options.items())), e.freeze, e.batch_norm)
     own = {**job.loss.hyperparameters, **job.loss.options}
     shape = repr(shape_of_training(job.training, of_training(job.hyperparameters, own)))
     return (job.kind, job.loss, options, encoder, repr(job.training), shape, job.device, job.threads)
@@ -57,6 +58,14 @@ def alone_by_config(config: TrainingConfig) -> str | None:
     """
     if config.microbatch is not None:
         return "`training.microbatch` cuts up the batches of one training"
+    if config.precision == "float16":
+        return "`precision: float16` scales the loss of one training"
+    if config.class_sample != 1:
+        return "`training.class_sample` sees classes of one training"
+    if config.ema is not None:
+        return "`training.ema` averages the weights of one training"
+    if config.layer_decay != 1 or config.neck_lr_ratio != 1:
+        return "`training.layer_decay` and `neck_lr_ratio` are the rates of one training's layers"
     return None
 
 

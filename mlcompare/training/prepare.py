@@ -16,6 +16,7 @@ from mlcompare.encoders import create_encoder
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss
 from mlcompare.training.config import TrainingConfig
+from mlcompare.training.freeze import freeze
 from mlcompare.training.job import TrainingData, TrainingJob, derive_seed
 from mlcompare.training.pretrained import load_weights
 from mlcompare.training.searched import EMBEDDING_DIM, of_training, with_searched
@@ -30,6 +31,7 @@ __all__ = [
     "prepare",
     "random_streams",
     "stage_batches",
+    "stream",
 ]
 
 CHUNK = 4096
@@ -125,6 +127,7 @@ def build_encoder(job: TrainingJob, dataset: Dataset) -> nn.Module:
     )
     if job.encoder.weights is not None:
         load_weights(encoder, job.encoder.weights)
+    freeze(encoder, job.encoder.freeze)
     encoder = encoder.to(job.device)
     if dataset.is_images:
         encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks the keyword
@@ -177,17 +180,20 @@ def stage_batches(job: TrainingJob, prepared: Prepared, stage: Stage) -> Tensor:
 
 
 def encoder_precision(config: TrainingConfig, device: str) -> torch.autocast:
-    """Return the context in which an encoder runs in training: autocast to bfloat16 where the training says so."""
-    half = config.precision == "bfloat16"
-    kind = torch.device(device).type
-    return torch.autocast(kind, torch.bfloat16, enabled=half, cache_enabled=False)  # its cache would outlive a vmap
+    """Return the context in which an encoder runs in training: autocast to half precision where the training says."""
+    half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(config.precision)
+    kind = torch.device(device).type  # autocast's cache would outlive a vmap
+    return torch.autocast(kind, half or torch.bfloat16, enabled=half is not None, cache_enabled=False)
 
 
 def random_streams(job: TrainingJob, stage: Stage) -> tuple[torch.Generator, torch.Generator]:
     """Return the generators of augmentation and of sampling noise."""
-    seeds = (derive_seed(stream, job.random_state, stage.first) for stream in ("augment", "noise"))
-    augmentation, noise = (torch.Generator(job.device).manual_seed(seed) for seed in seeds)
-    return augmentation, noise
+    return stream(job, stage, "augment"), stream(job, stage, "noise")
+
+
+def stream(job: TrainingJob, stage: Stage, of: str) -> torch.Generator:
+    """Return a stage's generator of ``of``."""
+    return torch.Generator(job.device).manual_seed(derive_seed(of, job.random_state, stage.first))
 
 
 @contextmanager

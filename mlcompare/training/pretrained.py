@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +15,15 @@ from mlcompare.errors import DataError
 
 __all__ = ["Statistics", "load_weights", "read_weights"]
 
+WRAPPERS = ("state_dict", "model_state_dict", "model", "ema")  # under which training scripts keep a state dict
+COUNTER = "num_batches_tracked"  # of batch norms; files from before it was counted have none
 Statistics = tuple[list[float], list[float]]  # mean and deviation of each channel or column, as samples are stored
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, Tensor], Statistics | None]:
     """Read a state dict (``.pt``), or a folder that ``mlcompare export`` wrote with its input statistics.
+
+    The state dict may lie in a checkpoint, as ``{"state_dict": …}`` or ``{"model": …}``.
 
     Raises:
         DataError: there is nothing, or it can't be read as tensors. No code is run.
@@ -29,7 +35,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], Statistics | None
         if path.is_dir():
             given = json.loads((path / "card.json").read_text(encoding="utf-8"))["input"]
             statistics = (given["mean"], given["std"])
-        state = torch.load(file, weights_only=True, map_location="cpu")
+        state = _unwrapped(torch.load(file, weights_only=True, map_location="cpu"))
         if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
             raise TypeError("a state dict maps names to tensors")
     except FileNotFoundError:
@@ -45,16 +51,21 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], Statistics | None
 def load_weights(encoder: nn.Module, path: str | Path) -> None:
     """Load weights into an encoder; the last linear layer keeps its first weights where the file has none that fit.
 
-    Where the file tells the statistics of their input, they become the encoder's: ``encoder.statistics``.
+    The names may lack what comes before them all in the encoder (``0.``, where it is a network and a linear layer), or
+    have more of it (``module.``): those under which most weights fit are taken. A batch norm's count of batches may be
+    missing. Where the file tells the statistics of their input, they become the encoder's: ``encoder.statistics``.
 
     Raises:
         DataError: a weight of the encoder is missing or of another shape; the first three are named.
     """
     state, statistics = read_weights(path)
     own = encoder.state_dict()
+    state = _aligned(state, own)
     fits = {key: state[key] for key in own if key in state and state[key].shape == own[key].shape}
     head = _last_linear(encoder)
-    missing = [key for key in own if key not in fits and not (head and key.startswith(f"{head}."))]
+    spared = [key for key in own if key.endswith(f".{COUNTER}") and key not in state]
+    spared += [key for key in own if head and key.startswith(f"{head}.")]
+    missing = [key for key in own if key not in fits and key not in spared]
     if missing:
         shown = ", ".join(f"{key} {_shape(own[key])} (file: {_shape(state.get(key))})" for key in missing[:3])
         value = f"{len(missing)} of {len(own)} don't: {shown}"
@@ -63,6 +74,30 @@ def load_weights(encoder: nn.Module, path: str | Path) -> None:
     encoder.load_state_dict({**own, **fits})
     if statistics is not None:
         vars(encoder)["statistics"] = statistics
+
+
+def _unwrapped(content: Any) -> Any:
+    """Return the state dict in what a training script saved."""
+    for key in WRAPPERS:
+        inner = content.get(key) if isinstance(content, dict) else None
+        if isinstance(inner, dict) and inner and all(isinstance(value, Tensor) for value in inner.values()):
+            return inner
+    return content
+
+
+def _aligned(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights under the names by which most of them fit: as they are, with less, or with more before them.
+
+    >>> list(_aligned({"module.fc.weight": torch.zeros(2)}, {"0.fc.weight": torch.zeros(2)}))
+    ['0.fc.weight']
+    """
+    first = next(iter(own), "").partition(".")[0]
+    ways = [state]
+    bare = {key.partition(".")[2]: tensor for key, tensor in state.items()}
+    if len({key.partition(".")[0] for key in state}) == 1 and all(bare):
+        ways.append(bare)
+    ways += [{f"{first}.{key}": tensor for key, tensor in way.items()} for way in ways]
+    return max(ways, key=lambda way: sum(key in own and own[key].shape == t.shape for key, t in way.items()))
 
 
 def _last_linear(encoder: nn.Module) -> str:

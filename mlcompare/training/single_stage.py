@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
 
 from mlcompare.data import augment
+from mlcompare.training.average import Average
 from mlcompare.training.checkpoint import State
+from mlcompare.training.class_sample import class_sample
+from mlcompare.training.clipping import clip
 from mlcompare.training.curve import Curve
+from mlcompare.training.freeze import training_mode
 from mlcompare.training.job import TrainingJob, TrainingResult
 from mlcompare.training.microbatch import backward_in_pieces
 from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
-from mlcompare.training.prepare import Prepared, Stage, encoder_precision, random_streams, stage_batches
+from mlcompare.training.prepare import Prepared, Stage, encoder_precision, random_streams, stage_batches, stream
 from mlcompare.training.record import WATCH_EVERY, record_losses, watch
 
 __all__ = ["SingleStage"]
@@ -29,10 +34,17 @@ class SingleStage:
         self._result, self._curve, self._config = result, curve, prepared.config
         self._batches = stage_batches(job, prepared, stage)
         self._augmentation, self._noise = random_streams(job, stage)
-        self._optimizer = create_optimizer(prepared.encoder, [stage.loss], prepared.config)
+        self._classes = class_sample(
+            stage.loss, prepared.config.class_sample, len(prepared.class_counts), stream(job, stage, "classes")
+        )
+        self._loss = self._classes or stage.loss
+        self._optimizer = create_optimizer(prepared.encoder, [self._loss], prepared.config)
+        scaled = prepared.config.precision == "float16"  # whose smallest numbers are too large for many gradients
+        self._scaler = torch.amp.GradScaler(torch.device(job.device).type, enabled=scaled)
         self._watched = torch.empty(stage.steps, device=job.device)
+        self._average = Average(prepared.encoder, stage.loss, prepared.config.ema) if prepared.config.ema else None
         self._first = 0
-        prepared.encoder.train()
+        training_mode(prepared.encoder, job.encoder.freeze, job.encoder.batch_norm)
         stage.loss.train()
 
     def run(self, after: Callable[[int], None]) -> None:
@@ -43,8 +55,23 @@ class SingleStage:
                 return
             done = self._stage.first + step + 1
             if self._curve.due(done):
-                self._curve.measure(done, self._prepared.encoder, self._stage)
+                with self._averaged():
+                    self._curve.measure(done, self._prepared.encoder, self._stage)
             after(step + 1)
+
+    def end(self) -> None:
+        """Leave encoder and loss with what is scored and kept."""
+        if self._average is not None:
+            self._average.keep()
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Have encoder and loss hold what is measured: where there is a moving average of the weights, that."""
+        if self._average is None:
+            yield
+        else:
+            with self._average.applied():
+                yield
 
     def _step(self, step: int) -> None:
         config, loss = self._config, self._stage.loss
@@ -57,22 +84,35 @@ class SingleStage:
             inputs = augment(inputs, config.augment, self._augmentation)
         loss.set_progress(step / self._stage.steps)
         noise, labels = loss.draw_noise(len(batch), generator=self._noise), self._prepared.labels[batch]
-        self._optimizer.zero_grad(set_to_none=True)
-        self._watched[step] = self._backward(inputs, lambda embeddings: loss(embeddings, labels, noise))
-        self._optimizer.step()
+        with self._classes.step(self._optimizer, labels) if self._classes else nullcontext():
+            self._optimizer.zero_grad(set_to_none=True)
+            self._watched[step] = self._backward(inputs, lambda embeddings: self._loss(embeddings, labels, noise))
+            self._scaler.unscale_(self._optimizer)
+            if config.clip_norm is not None:
+                clip((p for group in self._optimizer.param_groups for p in group["params"]), config.clip_norm)
+            self._scaler.step(self._optimizer)  # not where a gradient is infinite: then the scale is halved
+            self._scaler.update()
+        if self._average is not None:
+            self._average.update()
 
     def _embed(self, inputs: Tensor) -> Tensor:
         with encoder_precision(self._config, self._job.device):
             return self._prepared.encoder(self._prepared.standardize(inputs))
 
     def _backward(self, inputs: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
-        """Add the gradients of a batch's loss, and return the loss."""
+        """Add the gradients of a batch's loss, scaled, and return the loss."""
+        values = []
+
+        def scaled(embeddings: Tensor) -> Tensor:
+            values.append(loss(embeddings))
+            return self._scaler.scale(values[-1])
+
         size = self._config.microbatch or len(inputs)
         if size < len(inputs):
-            return backward_in_pieces(self._prepared.encoder, self._embed, loss, inputs, size)
-        value = loss(self._embed(inputs))
-        value.backward()
-        return value.detach()
+            backward_in_pieces(self._prepared.encoder, self._embed, scaled, inputs, size)
+        else:
+            scaled(self._embed(inputs)).backward()
+        return values[-1].detach()
 
     def _look(self, step: int) -> bool:
         """Record the losses since the last look; say whether training may go on."""
@@ -84,14 +124,22 @@ class SingleStage:
         return {
             "steps": steps,
             "optimizer": self._optimizer.state_dict(),
-            "streams": [stream.get_state() for stream in (self._augmentation, self._noise)],
+            "streams": [generator.get_state() for generator in (self._augmentation, self._noise)],
             "watched": self._watched[steps // WATCH_EVERY * WATCH_EVERY : steps].clone(),
+            "classes": None if self._classes is None else self._classes.state(),
+            "scaler": self._scaler.state_dict(),
+            "average": None if self._average is None else self._average.state(),
         }
 
     def restore(self, state: State) -> None:
         """Go on from :meth:`state`."""
         self._first = steps = state["steps"]
         self._optimizer.load_state_dict(state["optimizer"])
-        for stream, saved in zip((self._augmentation, self._noise), state["streams"]):
-            stream.set_state(saved)
+        for generator, saved in zip((self._augmentation, self._noise), state["streams"]):
+            generator.set_state(saved)
+        self._scaler.load_state_dict(state["scaler"])
+        if self._classes is not None:
+            self._classes.restore(state["classes"])
+        if self._average is not None:
+            self._average.restore(state["average"])
         self._watched[steps // WATCH_EVERY * WATCH_EVERY : steps] = state["watched"].to(self._watched.device)

@@ -14,7 +14,9 @@ from mlcompare.data import apply_augmentation, draw_augmentation
 from mlcompare.losses.base import Loss
 from mlcompare.metrics import higher_is_better
 from mlcompare.training.checkpoint import State
+from mlcompare.training.clipping import clipped
 from mlcompare.training.curve import Curve
+from mlcompare.training.freeze import training_mode
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.optimizers import learning_rate_factor
 from mlcompare.training.prepare import Prepared, Stage, encoder_precision, prepare, random_streams, stage_batches
@@ -65,7 +67,9 @@ class StackedStage:
         self._optimizer = StackedOptimizer(self._weights, self._loss_weights, configs)
         self._batches = _Batches(members, self._stages, samples)
         precision = encoder_precision(self._config, members[0].job.device)
-        self._forward = _program(members[0].prepared.encoder.train(), self._stage.loss.train(), precision)
+        told = members[0].job.encoder
+        encoder = training_mode(members[0].prepared.encoder, told.freeze, told.batch_norm)
+        self._forward = _program(encoder, self._stage.loss.train(), precision)
         self._program: Step | None = None  # made at the first step, and anew where members leave
         self._watched: list[Tensor] = []
         self._first = self._begun = 0  # the first step that is taken here, and the one that the program was made for
@@ -98,6 +102,8 @@ class StackedStage:
         batch, left = (inputs, labels, noise), self._stage.steps - self._begun
         self._program = self._program or create_step(self._forward, encoder, loss, batch, steps=left)
         losses, gradients = self._program(*batch)
+        if self._config.clip_norm is not None:
+            gradients = clipped(gradients, self._config.clip_norm)
         for parameter, gradient in zip([*encoder[0].values(), *loss[0].values()], gradients):
             parameter.grad = gradient
         self._optimizer.step(learning_rate_factor(self._config, (self._stage.first + step) / self._config.steps))

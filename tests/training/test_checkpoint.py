@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +131,12 @@ CASES = [
 def test_interrupted_after_any_step(images, make_job, engine, monkeypatch, tmp_path, loss, training) -> None:
     jobs = two(make_job, tmp_path, loss, encoder=CONV, training=training, split="test")
     at_every_step(engine, jobs, images, monkeypatch, range(1, 9))
+
+
+def test_with_all_that_fine_tuning_adds(images, make_job, monkeypatch, tmp_path) -> None:
+    training = {"ema": 0.9, "layer_decay": 0.7, "clip_norm": 0.5, "microbatch": 4, "select": "best"}
+    jobs = two(make_job, tmp_path, encoder=replace(CONV, freeze=("0",), batch_norm="eval"), training=training)[:1]
+    at_every_step(ENGINES["alone"], jobs, images, monkeypatch, (1, 4, 7, 8))
 
 
 def test_in_any_stage_and_between_two_looks(data, make_job, engine, monkeypatch, tmp_path) -> None:
@@ -273,6 +280,14 @@ def test_how_often_is_no_part_of_the_training(data, engine, interrupted, monkeyp
     state = Checkpoint(rarer, data).load()
     assert state is not None
     assert state["stage"]["steps"] == 3
+
+
+def test_values_read_back_from_a_journal_are_the_same(data, make_job, tmp_path) -> None:
+    job = replace(two(make_job, tmp_path)[0], hyperparameters={"margin": 0.1, "milestones": (0.5, 0.8)})
+    read = replace(job, hyperparameters=json.loads(json.dumps({"milestones": (0.5, 0.8), "margin": 0.1})))
+    Checkpoint([job], data).save({"step": 3})
+    assert Checkpoint([read], data).load() is not None
+    assert Checkpoint([replace(read, hyperparameters={"margin": 0.2})], data).load() is None
 
 
 def test_a_full_disk_loses_nothing_and_is_said_once(data, make_job, engine, monkeypatch, tmp_path, capfd) -> None:

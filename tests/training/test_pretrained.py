@@ -14,6 +14,7 @@ from mlcompare.errors import DataError
 from mlcompare.training import EncoderConfig, restore, train
 from mlcompare.training.population import train_population
 from mlcompare.training.prepare import Standardizer, prepare
+from mlcompare.training.pretrained import load_weights
 
 CONV = {"channels": (4, 8)}
 
@@ -56,3 +57,54 @@ def test_what_does_not_fit_is_named_with_shapes(images, make_job, weights: Path)
     job = replace(make_job(), encoder=EncoderConfig("conv", 3, {"channels": (6, 8)}, str(weights)))
     with pytest.raises(DataError, match=r"0.weight \(6, 1, 3, 3\) \(file: \(4, 1, 3, 3\)\), 1.weight"):
         prepare(job, images)
+
+
+class Network(torch.nn.Module):
+    """A network as other libraries have them: without the linear layer that an encoder of ours ends with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = torch.nn.Conv2d(1, 3, 3), torch.nn.BatchNorm2d(3)
+
+
+def in_an_encoder(seed: int) -> torch.nn.Sequential:
+    torch.manual_seed(seed)
+    return torch.nn.Sequential(Network(), torch.nn.Linear(3, 2))
+
+
+@pytest.mark.parametrize("before", ["", "0.", "module.", "model."])
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
+@pytest.mark.parametrize("counted", [True, False])
+def test_weights_of_a_network_load_however_it_was_saved(tmp_path: Path, before, wrapper, counted) -> None:
+    state = {f"{before}{key}": tensor for key, tensor in in_an_encoder(1)[0].state_dict().items()}
+    state = {key: tensor for key, tensor in state.items() if counted or "tracked" not in key}
+    torch.save({wrapper: state, "epoch": 3} if wrapper else state, tmp_path / "w.pt")
+    encoder, wanted = in_an_encoder(2), in_an_encoder(1)
+    head = encoder[1].weight.clone()
+    load_weights(encoder, tmp_path / "w.pt")
+    for key, tensor in wanted[0].state_dict().items():
+        assert encoder[0].state_dict()[key].equal(tensor), key
+    assert encoder[1].weight.equal(head)
+
+
+def test_the_first_three_that_do_not_fit_are_named_with_both_shapes(tmp_path: Path) -> None:
+    state = in_an_encoder(1)[0].state_dict()
+    state["first.weight"] = torch.zeros(7, 1, 3, 3)
+    for key in ("norm.weight", "norm.bias", "norm.running_mean"):
+        del state[key]
+    torch.save({"state_dict": state}, tmp_path / "w.pt")
+    encoder = in_an_encoder(2)
+    before = {key: tensor.clone() for key, tensor in encoder.state_dict().items()}
+    with pytest.raises(DataError) as caught:
+        load_weights(encoder, tmp_path / "w.pt")
+    shown = r"4 of 9 don't: 0.first.weight (3, 1, 3, 3) (file: (7, 1, 3, 3)), 0.norm.weight (3,) (file: none), "
+    assert f"{shown}0.norm.bias (3,) (file: none); name the encoder" in str(caught.value)
+    assert "running_mean" not in str(caught.value)
+    assert all(tensor.equal(before[key]) for key, tensor in encoder.state_dict().items()), "all or nothing"
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {"a": 1}}, {"epoch": 3}, [1], {"model": {}}])
+def test_what_is_no_state_dict_is_told(tmp_path: Path, content) -> None:
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(DataError, match="must be a readable state dict"):
+        load_weights(in_an_encoder(2), tmp_path / "w.pt")
