@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from mlcompare.cli.app import app
-from mlcompare.cli.options import Format, PluginOption, StoreArgument, at_home
+from mlcompare.cli.options import Format, PluginOption, ReportFormat, StoreArgument, at_home
 from mlcompare.cli.ranking import compared, print_ranking
 from mlcompare.errors import InvalidValueError
 
@@ -40,14 +40,17 @@ def report(
         list[Path], typer.Argument(metavar="STORE...", help="One store, or several to compare.", callback=at_home)
     ],
     out: Annotated[
-        Path | None, typer.Option(help="The HTML file (report.html in the first store).", callback=at_home)
+        Path | None, typer.Option(help="The file (report.html, .md or .tex in the first store).", callback=at_home)
     ] = None,
+    format: Annotated[
+        ReportFormat, typer.Option("--format", "-f", help="A page to read, or the ranking for a text.")
+    ] = ReportFormat.html,
     plugin: PluginOption = None,
 ) -> None:
-    """Write one self-contained HTML file about a study, or about several."""
+    """Write one self-contained HTML file about a study, or about several; or the tables for a paper."""
     from mlcompare.report import write_report
 
-    path = write_report(stores, out)
+    path = write_report(stores, out, format=format.value)
     print(f"wrote {path}")
 
 

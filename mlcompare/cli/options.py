@@ -12,6 +12,7 @@ __all__ = [
     "Family",
     "Format",
     "PluginOption",
+    "ReportFormat",
     "StoreArgument",
     "StoreOption",
     "StudyArgument",
@@ -53,6 +54,12 @@ class Format(StrEnum):
     table = "table"
     json = "json"
     csv = "csv"
+
+
+class ReportFormat(StrEnum):
+    html = "html"
+    markdown = "markdown"
+    latex = "latex"
 
 
 class Family(StrEnum):

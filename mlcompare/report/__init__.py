@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 __all__ = ["write_report"]
 
+Format = Literal["html", "markdown", "latex"]
 
-def write_report(stores: list[Path], out: Path | None = None) -> Path:
-    """Write one self-contained HTML file about a study, or about several, and return its path.
+
+def write_report(stores: list[Path], out: Path | None = None, *, format: Format = "html") -> Path:
+    """Write one self-contained HTML file about a study, or about several, or its tables, and return the path.
 
     Args:
         stores: directories of studies; with two or more the losses are also ranked over all of them.
-        out: the file; ``report.html`` in the first store by default.
+        out: the file; ``report.html`` (``.md``, ``.tex``) in the first store by default.
+        format: ``html`` is the report; ``markdown`` and ``latex`` have question, answer, ranking and notes of each
+            study for a pull request or a paper.
 
     Raises:
         InvalidValueError: no store, or one named twice.
@@ -21,4 +26,4 @@ def write_report(stores: list[Path], out: Path | None = None) -> Path:
     """
     from mlcompare.report.write import write  # plotly and scikit-learn take a second to import
 
-    return write(stores, out)
+    return write(stores, out, format=format)

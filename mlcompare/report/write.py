@@ -16,6 +16,7 @@ from mlcompare.report.challenge_section import challenge_part
 from mlcompare.report.formats import number, p_value
 from mlcompare.report.learning_section import learning_part
 from mlcompare.report.page import Part, document, render
+from mlcompare.report.paper import latex, markdown
 from mlcompare.report.protocol_section import protocol_part
 from mlcompare.report.ranking_plots import critical_difference_plot
 from mlcompare.report.ranking_sections import (
@@ -35,16 +36,21 @@ from mlcompare.report.verdict import judge
 __all__ = ["report_html", "write"]
 
 
-def write(stores: Sequence[Path], out: Path | None = None) -> Path:
+TEXTS = {"html": ("report.html", lambda studies: report_html(studies)), "markdown": ("report.md", markdown),
+         "latex": ("report.tex", latex)}  # fmt: skip
+
+
+def write(stores: Sequence[Path], out: Path | None = None, *, format: str = "html") -> Path:
     """Write the report; see :func:`mlcompare.report.write_report`."""
+    name, made = TEXTS[format]
     stores = [Path(store).expanduser() for store in stores]
     if not stores:
         raise InvalidValueError("a report needs a store", value="none", cure="name one, such as runs/faces-quickstart")
     twice = [store for i, store in enumerate(stores) if store.resolve() in {s.resolve() for s in stores[:i]}]
     if twice:
         raise InvalidValueError("a store is named once", value=str(twice[0]), cure="leave it out the second time")
-    text = report_html([open_study(store) for store in stores])
-    path = stores[0] / "report.html" if out is None else Path(out)
+    text = made([open_study(store) for store in stores])
+    path = stores[0] / name if out is None else Path(out)
     _write_whole(path, text.encode())
     return path
 

@@ -1,6 +1,7 @@
 """Search strategies compared: how many trainings until a setting is within 1 % of the best one known.
 
-    python tests/benchmarks/search.py            # replays on the committed tables, a few minutes on two cores
+    python tests/benchmarks/search.py            # replays on the committed tables, in minutes on two cores
+    python tests/benchmarks/search.py --priors   # writes the priors that come with the package, in one minute
 
 The tables (see `search_table.py`) hold what each of a loss's settings scores in each situation. A replay lets a
 strategy propose points of the unit cube; what it proposes is answered by the nearest setting not tried before. What
@@ -10,6 +11,7 @@ learns from other situations never sees the one that it is judged on.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 import json
 import os
@@ -211,6 +213,8 @@ STRATEGIES: dict[str, tuple[Callable[[Replay], None], ...]] = {
     "priors, then multivariate TPE": (priors, tpe_multivariate),
     "priors, then GP": (priors, gp),
 }
+if importlib.util.find_spec("cmaes") is None:  # an extra of Optuna's
+    del STRATEGIES["published, then CMA-ES"]
 BASE = "published, then TPE (version 0.1)"
 
 
