@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ import pandas as pd
 
 from mlcompare.comparison.family import FamilyAnswer, family_answer
 from mlcompare.comparison.given import complete_tables
-from mlcompare.comparison.notes import notes_of
+from mlcompare.comparison.notes import edit_notes, notes_of
 from mlcompare.comparison.pairwise import indistinguishable, pair, pairs_of, pairwise, with_baselines
 from mlcompare.comparison.power import Separation, runs_to_separate
 from mlcompare.comparison.random_effects import bounded_intervals, means
 from mlcompare.comparison.rows import entry_row
 from mlcompare.comparison.shown import ranking_html, ranking_text
 from mlcompare.comparison.still_rising import curve_fields, learning_curves, rising_notes
-from mlcompare.comparison.stored import load_spaces, read_store
+from mlcompare.comparison.stored import load_spaces, load_study, read_store
 from mlcompare.comparison.table import Scores, bounds, choose_metric, higher_is_better, score_array
 from mlcompare.comparison.trials import trial_scores
 from mlcompare.comparison.tunability import tunability
@@ -126,8 +126,10 @@ def compare(
         StoreError: the store is missing, unfinished or damaged.
         UnknownNameError: a metric that wasn't measured, or a column that isn't known.
     """
+    edits: Sequence[Mapping[str, Any]] = ()
     if isinstance(results, str | Path):
         spaces = load_spaces(results) if spaces is None else spaces
+        edits = load_study(results).get("edits", ())
         results, stored, aim = read_store(results)
         per_class, objective = stored if per_class is None else per_class, objective or aim
         metric = metric or objective
@@ -157,7 +159,7 @@ def compare(
         study=str(results["study"].iloc[0]), metric=metric, best=best, table=pd.DataFrame(rows, dtype=object),
         pairwise=pairs, tunability=gains, family=family,
         separation=_separation(rows, scores, best, len(of_losses), 1.0 - confidence), unit=scores.unit,
-        confidence=confidence, notes=(*notes_of(rows, scores, higher), *rising_notes(curves, best)),
+        confidence=confidence, notes=(*notes_of(rows, scores, higher), *rising_notes(curves, best), *edit_notes(edits)),
     )  # fmt: skip
 
 

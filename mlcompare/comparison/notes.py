@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from mlcompare.comparison.rows import UNFINISHED
 from mlcompare.comparison.sentences import left_out_sentences
 from mlcompare.comparison.table import Scores
 
-__all__ = ["notes_of"]
+__all__ = ["edit_notes", "notes_of"]
 
 FEW_CLASSES = 10
 
@@ -36,6 +36,23 @@ def notes_of(rows: Sequence[dict[str, Any]], scores: Scores, higher: bool) -> It
     edges = [f"{row['loss']} ({', '.join(row['at_bound'])})" for row in rows if row["at_bound"]]
     if edges:
         yield f"Selected on the bound of its range, search wider: {'; '.join(edges)}."
+
+
+def edit_notes(edits: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what was changed of a study when sealed results were known.
+
+    >>> edit = {"key": "search.trials", "old": 4, "new": 9, "when": "2026-01-02T10:00:00+00:00", "sealed_results": 32}
+    >>> list(edit_notes([edit]))
+    ['Changed on 2026-01-02, when 32 sealed results were known: search.trials (4 → 9).']
+    """
+    later: dict[tuple[str, int], list[str]] = {}
+    for edit in edits:
+        if edit["sealed_results"]:
+            plain = isinstance(edit["old"], int | float) and isinstance(edit["new"], int | float)
+            told = f"{edit['key']} ({edit['old']:g} → {edit['new']:g})" if plain else str(edit["key"])
+            later.setdefault((str(edit["when"])[:10], int(edit["sealed_results"])), []).append(told)
+    for (day, known), told_of in later.items():
+        yield f"Changed on {day}, when {known} sealed results were known: {', '.join(told_of)}."
 
 
 def _on_the_design(scores: Scores) -> Iterator[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mlcompare.comparison import Comparison, compare, leader_sentence
 from mlcompare.report.formats import p_value, span
@@ -19,6 +21,13 @@ NO_RULE = "No rule stood in the study file; this one is mlcompare's."
 ASKED_BEFOREHAND = (
     "The rule stood in the study file before the run, as one question, so it is judged without correction for the "
     "other pairs of the table."
+)
+CHANGED_LATER = (
+    "The rule was worded anew when {count} of the sealed results were known ({when}; before: “{old}”): it was not "
+    "asked beforehand."
+)
+ADDED_LATER = (
+    "The rule was written when {count} of the sealed results were known ({when}): it was not asked beforehand."
 )
 MORE_THAN_THE_RULE = (
     "The answer above asks for more than this rule: that every loss of the other family is beaten, and that the "
@@ -89,6 +98,7 @@ def judge(study: Study) -> Verdict:
         comparison = compare(study.results, study.per_class, metric=metric, confidence=confidence,
                              objective=study.metric, spaces=study.spaces)  # fmt: skip
     state, because = _judged(rule, comparison)
+    because = f"{because} {asked(study.known.get('edits', ()))}" if state in ("met", "not met") else because
     if state == "met" and not (study.comparison.family and study.comparison.family.decided):
         because += f" {MORE_THAN_THE_RULE}"
     return Verdict(answer, rule, state, because)
@@ -123,4 +133,14 @@ def _judged(rule: str, comparison: Comparison) -> tuple[str, str]:
         why = f"p = {p_value(best.p_value)} of {which}."
     if met and BEYOND_THE_STUDY.search(text):
         return "not judged", f"{why} The rule also asks for a correction that this study alone can't tell."
-    return ("met" if met else "not met"), f"{why} {ASKED_BEFOREHAND}"
+    return ("met" if met else "not met"), why
+
+
+def asked(edits: Iterable[Mapping[str, Any]]) -> str:
+    """Say whether the rule stood in the study file before anything of the sealed classes was known."""
+    later = [edit for edit in edits if edit["key"] == "decision_rule" and edit["sealed_results"]]
+    if not later:
+        return ASKED_BEFOREHAND
+    first = later[0]
+    text = CHANGED_LATER if first["old"] else ADDED_LATER
+    return text.format(count=first["sealed_results"], when=first["when"][:10], old=first["old"])

@@ -18,9 +18,12 @@ from mlcompare.study.config import with_defaults
 from mlcompare.study.journal import JOURNAL, Journal
 from mlcompare.study.moved_paths import is_respelled
 
-__all__ = ["STUDY", "Store"]
+__all__ = ["EDITS", "STUDY", "Store"]
 
 STUDY, LOCK, HOLDER = "study.json", ".lock", ".holder"
+EDITS = "edits"  # in study.json: what was worded anew or extended, and when
+REWORDED = {("study", "question"), ("study", "decision_rule")}
+Change = tuple[tuple[str, ...], Any, Any]  # where, what was, what is
 
 
 class Store:
@@ -74,7 +77,9 @@ class Store:
         """Bind the store to a study; return whether it already was (so this is a resume).
 
         A key that study files didn't have yet when the store was made stands at its default. Paths may be written in
-        another way, or lead elsewhere, to the same content: the store then notes where it lies now.
+        another way, or lead elsewhere, to the same content: the store then notes where it lies now. The question and
+        the decision rule may be worded anew at any time; that is noted, with what was known of the sealed classes by
+        then. With ``extend`` there may be more trials, seeds or losses, and wider ranges.
 
         Raises:
             StoreError: it belongs to a study that differs; the message names the first differences.
@@ -87,13 +92,16 @@ class Store:
             self._write_study(fingerprint)
             return False
         try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            known = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError):
             cure = "move the store away and start anew"
             raise StoreError("study.json is JSON", value="garbage", cure=cure, place=str(path)) from None
         wanted = json.loads(json.dumps(fingerprint))
-        found = _differences(_completed(known), _completed(wanted))
-        changes = [change for change in found if not is_respelled(change, known, wanted)]
+        found = _differences(_completed({k: v for k, v in known.items() if k != EDITS}), _completed(wanted))
+        meant = [change for change in found if not is_respelled(change, known, wanted)]
+        edits = [*known.get(EDITS, ()), *(self._edit(change) for change in meant if change[0][0] == "study")]
+        fingerprint = {**fingerprint, **({EDITS: edits} if edits else {})}
+        changes = [change for change in meant if change[0] not in REWORDED]
         if not changes:
             if found:
                 self._write_study(fingerprint)
@@ -109,6 +117,14 @@ class Store:
             raise StoreError("a store belongs to one study", value=shown + more, cure=cure, place=str(self.path))
         self._write_study(fingerprint)
         return True
+
+    def _edit(self, change: Change) -> dict[str, Any]:
+        """Note what is worded anew or extended, and how many sealed results were known by then."""
+        path, old, new = change
+        finals = sum(r["type"] == "job" and r["kind"] == "final" and r["status"] == "ok" for r in self.records)
+        when = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        old = None if old == _MISSING else old
+        return {"key": ".".join(path[1:]), "old": old, "new": new, "when": when, "sealed_results": finals}
 
     def _write_study(self, fingerprint: Mapping[str, Any]) -> None:
         write_atomically(self.path / STUDY, json.dumps(fingerprint, indent=1, ensure_ascii=False).encode())
@@ -140,9 +156,6 @@ def _completed(fingerprint: Any) -> Any:
     return {**fingerprint, "study": with_defaults(study)} if isinstance(study, dict) else fingerprint
 
 
-Change = tuple[tuple[str, ...], Any, Any]  # where, what was, what is
-
-
 def _differences(old: Any, new: Any, path: tuple[str, ...] = ()) -> list[Change]:
     if isinstance(old, dict) and isinstance(new, dict):
         found: list[Change] = []
@@ -153,9 +166,22 @@ def _differences(old: Any, new: Any, path: tuple[str, ...] = ()) -> list[Change]
 
 
 def _extends(change: Change) -> bool:
-    """Whether a change only adds work: more trials or seeds, another loss."""
+    """Whether a change only adds work: more trials or seeds, another loss, a range that holds the one before."""
     path, old, new = change
     if path in (("study", "search", "trials"), ("study", "final", "seeds")):
         return bool(new > old)
+    if _widens(change):
+        return True
     added = (path[:2] == ("study", "losses") and len(path) == 3) or (path[:1] == ("spaces",) and len(path) == 2)
     return added and bool(old == _MISSING)
+
+
+def _widens(change: Change) -> bool:
+    """Whether an end of a searched range moves outwards; what was tried lies in the wider range, too."""
+    path, old, new = change
+    of_range = path[0] == "spaces" or path[:2] == ("study", "losses") or path[:3] == ("study", "search", "space")
+    if not of_range or path[-1] not in ("low", "high"):
+        return False
+    if not all(isinstance(end, int | float) and not isinstance(end, bool) for end in (old, new)):
+        return False
+    return bool(new < old if path[-1] == "low" else new > old)
