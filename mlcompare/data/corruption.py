@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from mlcompare.data.grouped import rows_by_class
 from mlcompare.data.splits import Fold, Splits
 from mlcompare.errors import DataError, InvalidValueError
+from mlcompare.grouped import rows_by_class
 
 __all__ = ["FEWEST", "corrupt", "corrupt_splits", "long_tail", "wrong_labels"]
 

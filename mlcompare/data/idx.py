@@ -12,11 +12,11 @@ from typing import IO
 import numpy as np
 
 from mlcompare.data.dataset import Dataset, register_dataset
-from mlcompare.data.grouped import rows_by_class
 from mlcompare.data.hints import nothing_there
 from mlcompare.data.labels import encode_labels
 from mlcompare.data.options import checked_path
 from mlcompare.errors import DataError, InvalidValueError
+from mlcompare.grouped import rows_by_class
 
 __all__ = ["PARTS", "found_parts", "idx", "read_idx"]
 

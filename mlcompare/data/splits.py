@@ -10,9 +10,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from mlcompare.data.grouped import rows_by_class
 from mlcompare.data.pairs import Pairs
 from mlcompare.errors import DataError, InvalidValueError
+from mlcompare.grouped import rows_by_class
 
 __all__ = ["PROTOCOLS", "Fold", "ProtocolKind", "Splits", "draw_splits"]
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from mlcompare.data.grouped import rows_by_class
 from mlcompare.data.splits import Fold, Splits
 from mlcompare.errors import InvalidValueError
+from mlcompare.grouped import rows_by_class
 
 __all__ = ["ENOUGH_CLASSES", "bound_validation", "sample_hash", "sample_rows"]
 

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation.inputs import Values, as_labels
+from mlcompare.grouped import rows_by_class
 
 __all__ = ["class_mean_scores", "closed_set_accuracy", "per_class_accuracy"]
 
@@ -43,7 +44,8 @@ def per_class_accuracy(logits: Values, labels: Values) -> dict[Any, float]:
     {0: 1.0, 1: 0.5}
     """
     correct, labels = _correct(logits, labels, "per_class_accuracy")
-    return {label.item(): float(correct[labels == label].mean()) for label in np.unique(labels)}
+    names, codes = np.unique(labels, return_inverse=True)
+    return {name.item(): float(correct[rows].mean()) for name, rows in zip(names, rows_by_class(codes))}
 
 
 def class_mean_scores(train_embeddings: Tensor, train_labels: Values, embeddings: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation.inputs import GRID, Samples, Values, cosines, select
+from mlcompare.grouped import rows_by_class
 from mlcompare.metrics import Metric
 
 __all__ = ["dir_at_far", "enrolment", "identification_scores", "identity_ranks"]
@@ -86,7 +87,8 @@ def enrolment(codes: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, np.ndarr
     order = order[np.argsort(counts[order] < 2, kind="stable")]  # those that can be enrolled come first
     known = order[: (len(order) + 1) // 2]
     known = known[counts[known] >= 2]
-    enrolled = [generator.permutation(np.flatnonzero(codes == c))[: counts[c] // 2] for c in known]
+    rows = rows_by_class(codes)
+    enrolled = [generator.permutation(rows[c])[: counts[c] // 2] for c in known]
     if not enrolled:
         raise InvalidValueError("an enrolled gallery needs a class with two samples", place="evaluate_embeddings")
     gallery = np.sort(np.concatenate(enrolled))

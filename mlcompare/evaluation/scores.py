@@ -16,6 +16,7 @@ from mlcompare.evaluation.neighbours import Task, retrieval_task
 from mlcompare.evaluation.retrieval import retrieval_scores
 from mlcompare.evaluation.roc import count_pairs
 from mlcompare.evaluation.verification import score_counts, verification_scores
+from mlcompare.grouped import rows_by_class
 from mlcompare.metrics import DEFAULT_METRICS, METRICS, Metric, parse_metric
 
 __all__ = ["evaluate_embeddings", "evaluate_with_classes", "has_class_scores", "per_class_scores"]
@@ -165,13 +166,16 @@ def per_class_scores(
     if parsed.group == "retrieval":
         values = retrieval_scores(samples, task, [parsed], chunk_size=chunk_size)[metric]
         return _by_class(values, codes, samples)
-    return {samples.classes[c].item(): _class_pairs(samples, task, task.query[codes == c], parsed) for c in
-            np.unique(codes)}  # fmt: skip
+    return {
+        samples.classes[c].item(): _class_pairs(samples, task, task.query[rows], parsed)
+        for c, rows in enumerate(rows_by_class(codes)) if len(rows)
+    }  # fmt: skip
 
 
 def _by_class(values: np.ndarray, codes: np.ndarray, samples: Samples) -> dict[Any, float]:
     """The means over each class's queries: ``values (Q,)``, ``codes (Q,)``."""
-    return {samples.classes[c].item(): float(values[codes == c].mean()) for c in np.unique(codes)}
+    rows = rows_by_class(codes)
+    return {samples.classes[c].item(): float(values[mine].mean()) for c, mine in enumerate(rows) if len(mine)}
 
 
 def own_scores(embeddings: Any, samples: Samples, metric: Metric) -> np.ndarray:
@@ -200,7 +204,8 @@ def _own_by_class(values: np.ndarray, samples: Samples) -> dict:
     codes = samples.codes.cpu().numpy()
     if values.shape != codes.shape:
         return {}
-    means = {samples.classes[c].item(): _mean(values[codes == c]) for c in np.unique(codes)}
+    rows = rows_by_class(codes)
+    means = {samples.classes[c].item(): _mean(values[mine]) for c, mine in enumerate(rows) if len(mine)}
     return {name: mean for name, mean in means.items() if np.isfinite(mean)}
 
 

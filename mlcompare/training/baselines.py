@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mlcompare.data import Dataset
 from mlcompare.encoders.hog import MIN_SIDE, HistogramOfGradients
+from mlcompare.grouped import rows_by_class
 from mlcompare.registry import Record, Registry
 from mlcompare.training.descriptors import local_binary_patterns
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult, derive_seed
@@ -241,9 +242,9 @@ def _some(
     most = most or MOST_ROWS
     if len(rows) <= most:
         return rows, labels
-    classes = np.unique(labels)
+    classes, codes = np.unique(labels, return_inverse=True)
     most = max(1, most // len(classes))
-    kept = np.concatenate([generator.permutation(np.flatnonzero(labels == c))[:most] for c in classes])
+    kept = np.concatenate([generator.permutation(mine)[:most] for mine in rows_by_class(codes)])
     return rows[kept], labels[kept]
 
 

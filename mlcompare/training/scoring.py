@@ -75,7 +75,8 @@ def score(
     result.metrics = {name: found[name] for name in job.metrics if name in found}
     if job.split == "test":
         if objective == ACCURACY:
-            by_class = {labels[columns == c][0]: value for c, value in per_class_accuracy(logits, columns).items()}
+            label_of = dict(zip(columns.tolist(), labels.tolist()))
+            by_class = {label_of[c]: value for c, value in per_class_accuracy(logits, columns).items()}
         classes = data.dataset.class_names
         result.per_class = {objective: {classes[int(c)]: float(v) for c, v in by_class.items()}}
     if job.keep:

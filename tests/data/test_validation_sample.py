@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlcompare.data import bound_validation, corrupt_splits, draw_splits, sample_hash
-from mlcompare.data.grouped import rows_by_class
 from mlcompare.errors import InvalidValueError
+from mlcompare.grouped import rows_by_class
 
 LABELS = np.repeat(np.arange(200), np.random.default_rng(0).integers(4, 16, 200))
 
