@@ -6,7 +6,6 @@ from typing import Any
 
 from mlcompare.losses.compose import LossEntry
 from mlcompare.search.needs import K, needs_pairs
-from mlcompare.search.priors import prior_starts
 from mlcompare.search.proposals import Start
 from mlcompare.search.space import Choice, Range, Space
 
@@ -34,19 +33,14 @@ def known_good(entry: LossEntry, space: Space) -> dict[str, Any]:
     return {key: value for key, value in found.items() if key in searched and searched[key].contains(value)}
 
 
-def first_settings(
-    entry: LossEntry, space: Space, start: str = "published", *, classes: int | None = None
-) -> tuple[Start, ...]:
+def first_settings(entry: LossEntry, space: Space, start: str = "published") -> tuple[Start, ...]:
     """Return what is tried before any sampling, after the paper's setting.
 
     With ``published``: published optima, with what suits the head. They were found with tuned rates of class weights;
-    at the encoder's rate they would be other settings. With ``priors``: what did well in other situations,
-    the more so in those with about as many ``classes``, then those.
-    With ``cold``: nothing.
+    at the encoder's rate they would be other settings. With ``priors`` and ``cold``: nothing.
     """
-    if start == "cold":
+    if start != "published":
         return ()
     known = known_good(entry, space)
     settings = (*([known] if known else []), *({**known, **setting} for setting in entry.published))
-    published = tuple(Start(values, "published") for values in settings)
-    return (*prior_starts(entry, space, classes), *published) if start == "priors" else published
+    return tuple(Start(values, "published") for values in settings)

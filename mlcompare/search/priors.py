@@ -1,9 +1,10 @@
 """Where to start without an earlier study of one's own: settings that did well in situations that everyone can make.
 
-``priors.json`` holds, for each loss of a table of trainings (``tests/benchmarks/search_table.py``), a portfolio of
-settings with what they gained and where, and how flat the optimum is along each dimension. For the losses that are not
-in the table it has what their kind shares: a portfolio of learning rate, rate and decay of class weights, and images a
-class. It is made by ``python tests/benchmarks/search.py --priors``.
+``priors.parquet`` holds a table of trainings (``tests/benchmarks/search_table.py``): what each loss scored at 200
+settings and more in each situation. A search learns from it (``search.start: priors``). ``priors.json`` holds what
+people read: for each loss a portfolio of settings with what they gained and where, and how flat the optimum is along
+each dimension; for the losses that are not in the table a portfolio of what their kind shares: learning rate, rate and
+decay of class weights, and images a class. Both are made by ``python tests/benchmarks/search.py --priors``.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from typing import Any
 import numpy as np
 
 from mlcompare.losses.compose import LossEntry
-from mlcompare.search.earlier import complements, within
-from mlcompare.search.needs import needs_pairs
+from mlcompare.search.earlier import Earlier, complements, within
+from mlcompare.search.needs import HEAD_KEYS, K, needs_pairs
 from mlcompare.search.proposals import Start, default_values
 from mlcompare.search.space import Choice, Range, Space
 
-__all__ = ["Flat", "flat_range", "group_of", "nearness", "prior_starts", "shipped"]
+__all__ = ["Flat", "earlier_tables", "flat_range", "group_of", "nearness", "prior_starts", "shipped"]
 
-FILE = "priors.json"
+FILE, TABLES = "priors.json", "priors.parquet"
+TRAINED = ("lr", *sorted(HEAD_KEYS), K)  # what losses of a kind share
 SIZE = 8  # settings that a search can begin with
 
 
@@ -36,10 +38,13 @@ def shipped() -> Mapping[str, Any]:
     return found
 
 
-def prior_starts(entry: LossEntry, space: Space, classes: int | None = None) -> tuple[Start, ...]:
+def prior_starts(
+    entry: LossEntry, space: Space, classes: int | None = None, dataset: str | None = None
+) -> tuple[Start, ...]:
     """Return the settings to begin with, the best first; those of its kind for a loss that has no table of its own.
 
-    Situations count by how near their number of classes is to ``classes`` (:func:`nearness`). What a study fixes stays
+    Situations count by how near their number of classes is to ``classes`` (:func:`nearness`); those made of ``dataset``
+    don't count. What a study fixes stays
     as it is; a value beyond a range of the study becomes the range's end.
 
     >>> from mlcompare.losses.compose import Term
@@ -53,7 +58,9 @@ def prior_starts(entry: LossEntry, space: Space, classes: int | None = None) -> 
     rows = (told or known["groups"].get(group_of(entry)) or {}).get("settings", ())
     if not rows:
         return ()
-    names = list(rows[0]["gains"])
+    names = [name for name in rows[0]["gains"] if known["situations"][name]["dataset"] != dataset]
+    if not names:
+        return ()
     gain = np.array([[row["gains"][name] for row in rows] for name in names])
     weights = nearness([known["situations"][name]["classes"] for name in names], classes)
     default = default_values(space)
@@ -74,6 +81,48 @@ def nearness(known: Sequence[int], classes: int | None) -> np.ndarray:
     if classes is None:
         return np.ones(len(known))
     return 0.5 ** np.abs(np.log10(np.asarray(known) / classes))
+
+
+@cache
+def _tables() -> Mapping[str, tuple[Earlier, ...]]:
+    import pandas as pd
+
+    with files("mlcompare.search").joinpath(TABLES).open("rb") as file:
+        rows = pd.read_parquet(file)
+    found: dict[str, list[Earlier]] = {}
+    for (loss, situation), mine in rows.groupby(["loss", "situation"], observed=True, sort=False):
+        settings = tuple(json.loads(values) for values in mine["values"])
+        found.setdefault(str(loss), []).append(Earlier(str(situation), settings, mine["score"].to_numpy(float)))
+    return {loss: tuple(tables) for loss, tables in found.items()}
+
+
+def earlier_tables(entry: LossEntry, dataset: str | None = None) -> tuple[Earlier, ...]:
+    """Return what the shipped situations tell of a loss; of its kind's training, for a loss that has no table.
+
+    Situations made of ``dataset`` are left out: they have seen classes that a study of it seals.
+
+    >>> from mlcompare.losses.compose import Term
+    >>> tables = earlier_tables(LossEntry("mine", "single", (Term("arcface"),)), "digits")
+    >>> "margin" in tables[0].settings[0], any("digits" in table.situation for table in tables)
+    (True, False)
+    """
+    known = _tables()
+    if entry.form == "single" and entry.terms[0].loss in known:
+        return tuple(table for table in known[entry.terms[0].loss] if _is_of_others(table, dataset))
+    members = shipped()["groups"].get(group_of(entry), {}).get("losses", ())
+    found = (table for loss in members for table in known[loss] if _is_of_others(table, dataset))
+    return tuple(
+        Earlier(table.situation, tuple(_training_of(values) for values in table.settings), table.scores)
+        for table in found
+    )
+
+
+def _is_of_others(table: Earlier, dataset: str | None) -> bool:
+    return bool(shipped()["situations"][table.situation]["dataset"] != dataset)
+
+
+def _training_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in TRAINED}
 
 
 def group_of(entry: LossEntry) -> str:

@@ -1,4 +1,4 @@
-"""What to try next: the paper's setting, what is known, then TPE. Optuna is replayed, never trusted."""
+"""What to try next: the paper's setting, what is known, then TPE or what other situations tell. Optuna is replayed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState, create_trial
 
 from mlcompare.search.space import Choice, Range, Space
+from mlcompare.search.transfer import Transfer
 from mlcompare.training import derive_seed
 
 __all__ = [
@@ -143,6 +144,7 @@ def propose(
     *,
     seed_parts: tuple,
     first: Sequence[Start] = (),
+    transfer: Transfer | None = None,
     trials: int,
     startup_trials: int | None = None,
     maximize: bool = True,
@@ -150,15 +152,22 @@ def propose(
     """Propose trials ``numbers`` given every trial told so far.
 
     Each number has its own sampler, seeded by ``seed_parts`` and the number, and sees the numbers before it as running:
-    a resumed study that asks for the whole round gets the same again.
+    a resumed study that asks for the whole round gets the same again. A ``transfer`` that knows any situation takes the
+    sampler's place; what is running has, for it, the score that it expects.
     """
     waiting = _waiting(space, told, first, trials)
     searched = distributions(space)
     study = None
-    proposals = []
+    proposals: list[Proposal] = []
+    running: list[tuple[Mapping[str, Any], float | None]] = []
     for number in numbers:
         if waiting or not searched:
             values, source = waiting.pop(0) if waiting else (default_values(space), "default")
+            running.append((values, None))
+        elif transfer is not None and transfer.knows:
+            values, expected = transfer.next(*_known(told, running, maximize))
+            running.append((values, expected))
+            source = "prior"
         else:
             study = study or optuna_study(space, told, maximize=maximize)
             startup = startup_trials if startup_trials is not None else max(1, math.ceil(trials / 3))
@@ -168,6 +177,21 @@ def propose(
             values, source = {**fixed_values(space), **study.ask(searched).params}, "sampled"
         proposals.append(Proposal(number, dict(values), source))
     return proposals
+
+
+def _known(
+    told: Sequence[Told], running: Sequence[tuple[Mapping[str, Any], float | None]], maximize: bool
+) -> tuple[list[Mapping[str, Any]], list[float]]:
+    """Return every setting with its score, larger is better: a failed one counts as the worst, one that is running as
+    what is expected of it, or as the mean.
+    """
+    sign = 1.0 if maximize else -1.0
+    ordered = sorted(told, key=lambda trial: trial.number)
+    scores = [sign * trial.objective for trial in ordered if trial.objective is not None]
+    worst, mean = (min(scores), sum(scores) / len(scores)) if scores else (0.0, 0.0)
+    settings = [trial.values for trial in ordered] + [values for values, _ in running]
+    known = [worst if trial.objective is None else sign * trial.objective for trial in ordered]
+    return settings, known + [mean if expected is None else expected for _, expected in running]
 
 
 def optuna_study(

@@ -15,6 +15,7 @@ from mlcompare.execution.executors import Executor
 from mlcompare.metrics import higher_is_better
 from mlcompare.search.proposals import Told, propose
 from mlcompare.search.racing import Curve, Race, Scores
+from mlcompare.search.transfer import Transfer
 from mlcompare.study.job_record import job_record, keep_artifacts, reached
 from mlcompare.study.plan import StudyPlan
 from mlcompare.study.store import Store
@@ -54,6 +55,7 @@ class Coordinator:
         self.opened = {r["loss"]: r for r in store.records if r["type"] == "opening"}
         self.stopped = {(r["loss"], r["trial"]): r for r in store.records if r["type"] == "stop"}
         self.resumed = len(self.done)
+        self._transfers: dict[str, Transfer] = {}
         self._waiting: dict[str, set[str]] = {}  # loss → keys of the jobs its next step waits for
         self._running: dict[str, Bundle] = {}  # key → the bundle that it was handed in with
 
@@ -231,6 +233,7 @@ class Coordinator:
                 numbers,  # the whole round, also where a part of it was asked before: each ask sees those before it
                 seed_parts=("search", search.seed, self.plan.config.name, loss),
                 first=plan.first,
+                transfer=self._transfer(loss),
                 trials=search.trials,
                 startup_trials=search.startup_trials,
                 maximize=higher_is_better(self.plan.objective),
@@ -246,6 +249,13 @@ class Coordinator:
                 self.store.append(record)
                 self.asked[loss, proposal.number] = record
         return [self.asked[loss, number] for number in numbers]
+
+    def _transfer(self, loss: str) -> Transfer | None:
+        """What a loss's search learns from other situations, if it does; made once."""
+        plan = self.plan.losses[loss]
+        if plan.earlier and loss not in self._transfers:
+            self._transfers[loss] = Transfer(plan.space, plan.earlier, seed=self.plan.config.search.seed)
+        return self._transfers.get(loss)
 
     def trial_records(self, loss: str, trial: int) -> list[dict[str, Any]]:
         """Return the finished folds of a trial, in fold order."""

@@ -12,8 +12,10 @@ import torch
 from mlcompare.data import AUGMENTATIONS, Dataset, Splits, check_augmentation, check_sampler, resolve_augmentation
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.compose import LossEntry
+from mlcompare.search.earlier import Earlier
 from mlcompare.search.first_settings import first_settings
 from mlcompare.search.needs import K, fitted
+from mlcompare.search.priors import earlier_tables
 from mlcompare.search.proposals import Start
 from mlcompare.search.space import Choice, Range, Space
 from mlcompare.search.training_space import PRETRAINED_LR, training_space
@@ -35,6 +37,7 @@ class LossPlan:
     entry: LossEntry
     space: Space
     said: frozenset[str] = frozenset()
+    earlier: tuple[Earlier, ...] = ()  # situations that the search learns from
     first: tuple[Start, ...] = ()  # settings to try before any sampling, after the paper's
 
     @property
@@ -97,8 +100,9 @@ def fit_losses(
         if pretrained and "lr" in space and "lr" not in loss.said:
             space["lr"] = training_space({"lr": PRETRAINED_LR}, {})["lr"]
         space = fitted(loss.entry, space, config.training, fewest, rows, said=loss.said)
-        first = first_settings(loss.entry, space, config.search.start, classes=fewest)
-        found[name] = replace(loss, space=space, first=first)
+        first = first_settings(loss.entry, space, config.search.start)
+        earlier = earlier_tables(loss.entry, config.dataset.name) if config.search.start == "priors" else ()
+        found[name] = replace(loss, space=space, first=first, earlier=earlier)
         with section(place, f"losses.{name}"):
             _check_batches(space, config.training, labels, drawn)
             _check_strengths(space, data)

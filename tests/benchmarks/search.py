@@ -5,7 +5,7 @@
 
 The tables (see `search_table.py`) hold what each of a loss's settings scores in each situation. A replay lets a
 strategy propose points of the unit cube; what it proposes is answered by the nearest setting not tried before. What
-learns from other situations never sees the one that it is judged on.
+learns from other situations never sees one of the dataset that it is judged on.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from sklearn.ensemble import RandomForestRegressor
 import mlcompare.search
 from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.search.earlier import Earlier, complements, expected_gains, gains, position
-from mlcompare.search.needs import HEAD_KEYS, K
-from mlcompare.search.priors import FILE, group_of, nearness
+from mlcompare.search.priors import FILE, TABLES, TRAINED, group_of, nearness
 from mlcompare.search.proposals import distributions
 from mlcompare.search.space import Choice, Range, Space
+from mlcompare.search.transfer import Transfer
 
 HERE = Path(__file__).resolve().parent
 SCORES, SETTINGS = HERE / "results/search_scores.parquet", HERE / "results/search_settings.parquet"
@@ -42,7 +42,6 @@ SPACES, REPORT = HERE / "results/search_spaces.json", HERE / "results/search.txt
 MOST, REPEATS, BUDGET, NEAR = 60, 5, 20, 0.99
 PRIORS, QUICK, FOLDS = 8, 5, 4
 PARTS, FLAT, DRAWN, TOP = 10, 0.01, 4000, 0.95
-TRAINED = ("lr", *sorted(HEAD_KEYS), K)
 PRIORS_FILE = Path(mlcompare.search.__file__).parent / FILE
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -141,7 +140,9 @@ def known(replay: Replay) -> None:
 def suggested(situation: str, loss: str, near: bool) -> list[dict]:
     """Return what is best for the loss in the other situations, by the library's own rule."""
     table, known = tables()[situation, loss], json.loads(SPACES.read_text(encoding="utf-8"))
-    told = [other for other in earlier(loss) if other.situation != situation]
+    told = elsewhere(situation, loss)
+    if not told:
+        return []
     candidates, gain = expected_gains(table.space, told)
     classes = [known[other.situation]["situation"]["classes"] for other in told]
     weights = nearness(classes, known[situation]["situation"]["classes"] if near else None)
@@ -159,6 +160,31 @@ def priors(replay: Replay, near: bool = True) -> None:
 def priors_alike(replay: Replay) -> None:
     """The same, with every other situation counting alike."""
     priors(replay, near=False)
+
+
+@cache
+def transfer_for(situation: str, loss: str) -> Transfer:
+    """Return the library's search with what situations of other datasets tell."""
+    return Transfer(tables()[situation, loss].space, elsewhere(situation, loss))
+
+
+@cache
+def elsewhere(situation: str, loss: str) -> list[Earlier]:
+    """Return what situations of other datasets tell of a loss."""
+    known = json.loads(SPACES.read_text(encoding="utf-8"))
+    own = known[situation]["situation"]["dataset"]
+    return [table for table in earlier(loss) if known[table.situation]["situation"]["dataset"] != own]
+
+
+def transferred(replay: Replay) -> None:
+    """Try the paper's setting, then go on as `search.start: priors` does."""
+    table = replay.table
+    search = transfer_for(table.situation, table.loss)
+    first(replay, [0])
+    while not replay.over:
+        tried = [table.settings[number] for number in replay.tried]
+        values, _ = search.next(tried, [float(table.mean[number]) for number in replay.tried])
+        replay.near(position(table.space, values))
 
 
 def at_random(replay: Replay) -> None:
@@ -212,6 +238,7 @@ STRATEGIES: dict[str, tuple[Callable[[Replay], None], ...]] = {
     "priors (situations alike), then TPE": (priors_alike, tpe),
     "priors, then multivariate TPE": (priors, tpe_multivariate),
     "priors, then GP": (priors, gp),
+    "transfer (search.start: priors)": (transferred,),
 }
 if importlib.util.find_spec("cmaes") is None:  # an extra of Optuna's
     del STRATEGIES["published, then CMA-ES"]
@@ -333,12 +360,17 @@ def best_for_any(space: Space, told: list[Earlier]) -> list[dict]:
         kept |= dict.fromkeys(complements(gain, PRIORS, 1 + len(gain) * (np.arange(len(gain)) == situation)))
     return [
         {
-            "values": {k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in candidates[number][0].items()},
+            "values": short(candidates[number][0]),
             "from": candidates[number][1],
             "gains": {table.situation: round(float(g), 3) for table, g in zip(told, gain[:, number])},
         }
         for number in kept
     ]  # fmt: skip
+
+
+def short(values: dict) -> dict:
+    """Return a setting with three digits of each number: they do."""
+    return {k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in values.items()}
 
 
 def write_priors() -> None:
@@ -356,6 +388,14 @@ def write_priors() -> None:
     situations = {name: said["situation"] for name, said in spaces.items()}
     text = json.dumps({"situations": situations, "groups": shared, "losses": losses}, indent=1)
     PRIORS_FILE.write_text(text + "\n", encoding="utf-8")
+    rows = [
+        (table.loss, table.situation, json.dumps(short(values)), score)
+        for table in tables().values()
+        for values, score in zip(table.settings, table.mean)
+    ]
+    frame = pd.DataFrame(rows, columns=["loss", "situation", "values", "score"])
+    frame = frame.astype({"loss": "category", "situation": "category", "score": "float32"}).round({"score": 4})
+    frame.to_parquet(PRIORS_FILE.with_name(TABLES), index=False, compression="zstd")
 
 
 def together(losses: list[str]) -> list[Earlier]:

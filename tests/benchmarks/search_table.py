@@ -212,6 +212,13 @@ def make_loss(situation: str, loss: str, plan: StudyPlan, folder: Path, executor
     print(f"{situation:13}{loss:18}{len(jobs):6} trainings in {seconds:7.1f} s", flush=True)
 
 
+def made_of(situation: str) -> str:
+    """Return the dataset whose pictures a situation has."""
+    dataset = SITUATIONS[situation]["dataset"]
+    name = dataset if isinstance(dataset, str) else dataset["path" if dataset["name"] == "features" else "name"]
+    return str(name).partition("-")[0]
+
+
 def committed(path: Path) -> dict[tuple[str, str], pd.DataFrame]:
     """Return a committed table by situation and loss; nothing where there is none."""
     if not path.is_file():
@@ -228,7 +235,7 @@ def join(folder: Path, *, anew: bool = False) -> None:
         if there:
             plan = plan_of(situation, folder)
             known = {} if anew else spaces.get(situation, {})
-            spaces[situation] = {"situation": asdict(situation_of(plan)), **known}
+            spaces[situation] = {**known, "situation": {**asdict(situation_of(plan)), "dataset": made_of(situation)}}
             spaces[situation] |= {loss: describe_space(plan.losses[loss].space) for loss in there}
     for target, ending in ((SCORES, ""), (SETTINGS, "-settings")):
         parts, before = [], {} if anew else committed(target)

@@ -8,10 +8,11 @@ from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.registry import list_losses
 from mlcompare.search.first_settings import first_settings
 from mlcompare.search.needs import fitted
-from mlcompare.search.priors import flat_range, group_of, prior_starts, shipped
+from mlcompare.search.priors import TRAINED, earlier_tables, flat_range, group_of, prior_starts, shipped
 from mlcompare.search.proposals import propose
 from mlcompare.search.space import Choice, Range, loss_space
 from mlcompare.search.training_space import training_space
+from mlcompare.search.transfer import Transfer
 from mlcompare.training.config import TrainingConfig
 
 NATIVE = [spec.name for spec in list_losses(provider="native") if not spec.term]
@@ -49,15 +50,32 @@ def test_what_a_study_fixes_or_narrows_stays() -> None:
     assert not any("lr" in start.values for start in starts)
 
 
-def test_a_search_begins_with_them_and_says_so() -> None:
+def test_a_search_learns_from_them_and_says_so() -> None:
     space, entry = space_of("arcface"), entry_of("arcface")
+    transfer = Transfer(space, earlier_tables(entry))
     first = first_settings(entry, space, "priors")
-    sources = [p.source for p in propose(space, [], range(9), first=first, seed_parts=("x",), trials=9)]
-    assert sources[0] == "default"
-    assert sources[1:4] == ["prior"] * 3
-    assert set(sources[4:]) == {"sampled"}
+    sources = [p.source for p in propose(space, [], range(5), first=first, transfer=transfer, seed_parts=(), trials=9)]
+    assert sources == ["default", *["prior"] * 4]
     assert {start.source for start in first_settings(entry, space, "published")} == {"published"}
     assert first_settings(entry, space, "cold") == ()
+
+
+def test_situations_of_the_same_dataset_are_left_out() -> None:
+    """They have seen classes that a study of it seals."""
+    entry, situations = entry_of("arcface"), shipped()["situations"]
+    for dataset in {told["dataset"] for told in situations.values()}:
+        tables = earlier_tables(entry, dataset)
+        assert tables
+        assert dataset not in {situations[table.situation]["dataset"] for table in tables}
+    assert prior_starts(entry, space_of("arcface"), 100, "digits") != prior_starts(entry, space_of("arcface"), 100)
+
+
+@pytest.mark.parametrize("name", ["circle", "supcon", "soft_triple"])
+def test_a_loss_without_a_table_learns_what_its_kind_shares(name: str) -> None:
+    tables = earlier_tables(entry_of(name))
+    assert tables
+    assert {key for table in tables for values in table.settings for key in values} <= set(TRAINED)
+    assert Transfer(space_of(name), tables).knows
 
 
 def test_a_flat_range_lies_within_what_was_searched() -> None:
