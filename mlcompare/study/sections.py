@@ -182,8 +182,8 @@ class SearchConfig(Section):
     seed: int = Field(0, ge=0, description="draws the settings")
     start: Literal["priors", "published", "cold"] = Field(
         "published",
-        description="what is tried after the paper's setting and before any sampling: `priors`, what did well in other "
-        "situations, `published` optima, or nothing (`cold`)",
+        description="what a search goes by after the paper's setting: `published` optima, then its own trials; "
+        "`priors`, trainings in situations of other data, as far as its own trials agree; `cold`, its own trials alone",
     )
     racing: Literal[False, True, "folds", "steps"] = Field(
         False,

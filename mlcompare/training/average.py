@@ -71,6 +71,6 @@ class Average:
 
 
 @torch.no_grad()
-def _copy(source: list[Tensor], target: list[Tensor]) -> None:
-    for value, tensor in zip(source, target, strict=True):
+def _copy(given: list[Tensor], target: list[Tensor]) -> None:
+    for value, tensor in zip(given, target, strict=True):
         tensor.copy_(value)

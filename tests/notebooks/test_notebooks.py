@@ -182,7 +182,7 @@ def differing(config, known: dict) -> list[str]:
     for section in ("corruption", "encoder", "training", "search", "protocol", "final"):
         fields = type(getattr(config, section)).model_fields
         added = (told[section].keys() - known[section]) & fields.keys()
-        later = {key: fields[key].get_default(call_default_factory=True) for key in added}
+        later = {key: json.loads(json.dumps(fields[key].get_default(call_default_factory=True))) for key in added}
         if told[section] != {**known[section], **later}:
             found.append(section)
     return found
