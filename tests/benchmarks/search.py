@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pandas as pd
+from search_table import LOSSES, SITUATIONS
 from sklearn.ensemble import RandomForestRegressor
 
 import mlcompare.search
@@ -242,7 +243,7 @@ STRATEGIES: dict[str, tuple[Callable[[Replay], None], ...]] = {
 }
 if importlib.util.find_spec("cmaes") is None:  # an extra of Optuna's
     del STRATEGIES["published, then CMA-ES"]
-BASE = "published, then TPE (version 0.1)"
+BASE, OURS = "published, then TPE (version 0.1)", "transfer (search.start: priors)"
 
 
 def replayed(case: tuple[str, str, str]) -> list[dict]:
@@ -274,6 +275,8 @@ def lines(found: pd.DataFrame) -> Iterator[str]:
             f"{name:36}{FOLDS * tried[name].median():10.0f}{fewer.median():14.2f}×{worst:11.2f}×"
             f"{five[name].mean():11.4f}{above:>14}"
         )
+    ratio = (tried[BASE] / tried[OURS]).median()
+    yield f"{len(tried)} of {len(SITUATIONS) * len(LOSSES)} tables; {OURS} against {BASE}: ratio {ratio:.2f}"
 
 
 def earlier(loss: str, names: Sequence[str] | None = None) -> list[Earlier]:
