@@ -143,8 +143,8 @@ def portfolio(
 ) -> list[Suggestion]:
     """Return up to ``size`` settings that complement each other, the one that is good in most situations first.
 
-    Pfisterer et al. 2021 (arXiv:1806.08805) build defaults in this way. ``weights`` says how much each of the
-    situations that tell anything counts; alike by default.
+    Pfisterer et al. 2018 ("Learning Multiple Defaults for Machine Learning Algorithms") build defaults in this way.
+    ``weights`` says how much each of the situations that tell anything counts; alike by default.
     """
     candidates, gain = expected_gains(space, earlier, seed=seed)
     if not candidates:

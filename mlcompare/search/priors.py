@@ -44,8 +44,7 @@ def prior_starts(
     """Return the settings to begin with, the best first; those of its kind for a loss that has no table of its own.
 
     Situations count by how near their number of classes is to ``classes`` (:func:`nearness`); those made of ``dataset``
-    don't count. What a study fixes stays
-    as it is; a value beyond a range of the study becomes the range's end.
+    don't count. What a study fixes stays as it is; a value beyond a range of the study becomes the range's end.
 
     >>> from mlcompare.losses.compose import Term
     >>> prior_starts(LossEntry("mine", "single", (Term("triplet"),)), {"margin": 0.2})

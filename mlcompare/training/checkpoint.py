@@ -6,11 +6,11 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Protocol, TypeVar, cast
 
 import torch
 
@@ -26,6 +26,15 @@ ENDING = ".checkpoint"
 DIGEST = 32  # bytes of SHA-256 at the end of a file
 CHUNK = 1 << 22
 _said: set[str] = set()  # what this process has told a person already
+
+
+class Restorable(Protocol):
+    """A training, or a population of them, that can go on from a state."""
+
+    def restore(self, saved: State) -> None: ...
+
+
+T = TypeVar("T", bound=Restorable)
 
 
 class Checkpoint:
@@ -60,6 +69,17 @@ class Checkpoint:
         except Exception as error:  # torch, pickle and zipfile each have errors of their own
             self.broken(error)
             return None
+
+    def resumed(self, begin: Callable[[], T]) -> T:
+        """Return what ``begin`` makes, restored to the state that was saved last where there is one."""
+        training, saved = begin(), self.load()
+        if saved is not None:
+            try:
+                training.restore(saved)
+            except Exception as error:  # it is half restored: begin anew
+                self.broken(error)
+                training = begin()
+        return training
 
     def broken(self, error: Exception) -> None:
         """Say that what was loaded can't be gone on from."""

@@ -48,15 +48,7 @@ def train(job: TrainingJob, data: TrainingData, *, scored: bool = True) -> Train
 def _begun(job: TrainingJob, data: TrainingData, result: TrainingResult, started: float) -> _Training:
     """Return a training at its beginning, or where its checkpoint is."""
     checkpoint = Checkpoint([job], data)
-    training = _Training(job, data, result, checkpoint, started)
-    saved = checkpoint.load()
-    if saved is not None:
-        try:
-            training.restore(saved)
-        except Exception as error:  # it is half restored: begin anew
-            checkpoint.broken(error)
-            training = _Training(job, data, result, checkpoint, started)
-    return training
+    return checkpoint.resumed(lambda: _Training(job, data, result, checkpoint, started))
 
 
 class _Training:

@@ -127,15 +127,7 @@ def _begun(
 ) -> _Population:
     """Return a population at its beginning, or where its checkpoint is."""
     checkpoint = Checkpoint(jobs, data)
-    population = _Population(jobs, data, results, checkpoint, started)
-    saved = checkpoint.load()
-    if saved is not None:
-        try:
-            population.restore(saved)
-        except Exception as error:  # it is half restored: begin anew
-            checkpoint.broken(error)
-            population = _Population(jobs, data, results, checkpoint, started)
-    return population
+    return checkpoint.resumed(lambda: _Population(jobs, data, results, checkpoint, started))
 
 
 class _Population:
