@@ -28,8 +28,8 @@ class Fold:
 
     ``train_labels`` are the labels that training is told, one for each row of ``train``, where they are not the
     dataset's own (:mod:`~mlcompare.data.corruption`). Of very many validation rows a ``sample`` is scored, learning
-    curves are measured on ``curve``, a part of that, and class means are taken from ``means``, positions in ``train``
-    (:mod:`~mlcompare.data.validation_sample`).
+    curves are measured on ``curve``, a part of that, and class means are taken from ``means``, positions in ``train``,
+    for learning curves from ``curve_means`` (:mod:`~mlcompare.data.validation_sample`).
     """
 
     train: np.ndarray
@@ -38,6 +38,7 @@ class Fold:
     sample: np.ndarray | None = None
     curve: np.ndarray | None = None
     means: np.ndarray | None = None
+    curve_means: np.ndarray | None = None
 
     @property
     def scored(self) -> np.ndarray:

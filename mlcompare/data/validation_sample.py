@@ -26,8 +26,9 @@ def bound_validation(splits: Splits, labels: np.ndarray, *, most: int, seed: int
     """Return the splits with a ``sample`` in every fold that validates on more than ``most`` rows.
 
     Such a fold's class means (nearest-class-mean accuracy) are taken from at most ``most`` training rows, too, equally
-    many of each class. Folds that are scored on more than 1000 rows get a ``curve`` of at most so many of them. The
-    training rows, the sealed rows and the hash of the splits stay as they are.
+    many of each class. Folds that are scored on more than 1000 rows get a ``curve`` of at most so many of them, with
+    class means of at most so many training rows. The training rows, the sealed rows and the hash of the splits stay as
+    they are.
 
     Args:
         labels: ``(N,)`` int64, the dataset's.
@@ -53,6 +54,9 @@ def _bounded(fold: Fold, labels: np.ndarray, most: int, seed: list[int], whole: 
         generator = np.random.default_rng([*seed, len(fold.scored), ALONG_THE_WAY])
         chosen = sample_rows(labels[fold.scored], ALONG_THE_WAY, generator, whole_classes=whole)
         fold = replace(fold, curve=fold.scored[chosen])
+        told = fold.labels(labels)
+        if not whole and len(told) > ALONG_THE_WAY:
+            fold = replace(fold, curve_means=_equally_many(told, ALONG_THE_WAY, generator, every_class=True))
     return fold
 
 

@@ -22,7 +22,7 @@ __all__ = ["all_pairs", "listed_pairs", "score_counts", "verification_accuracy",
 
 EXACT_PAIRS = 2**21
 BINS_PER_UNIT = 2**18  # its table of counts stays in the cache
-CHUNK_ELEMENTS = 2**20  # similarities held at one time: they stay in the cache
+CHUNK_ELEMENTS = 2**18  # similarities held at one time: they stay in the cache
 Blocks = Iterator[tuple[torch.Tensor, torch.Tensor]]  # similarities of pairs, and whether they are of one class
 
 

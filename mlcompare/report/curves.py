@@ -10,8 +10,8 @@ from mlcompare.report.study import Embeddings
 
 __all__ = ["Curves", "curves_of", "nearest", "normalized", "recall_at", "roc_points"]
 
-MOST_QUERIES = 4_000  # beyond that, curves are drawn from evenly spaced queries against the whole gallery
-CHUNK = 512
+MOST_QUERIES = 2_000  # beyond that, curves are drawn from evenly spaced queries against the whole gallery
+CHUNK = 128
 GRID = 2.0**-32  # cosines are multiples of this, as they are in the evaluation: equal vectors tie
 FAR_GRID = np.concatenate([[0.0], np.logspace(-4, 0, 81)])
 
@@ -101,7 +101,7 @@ def _similarities(run: Embeddings) -> tuple[np.ndarray, np.ndarray, np.ndarray] 
     return (same, different, first_hits) if len(same) and len(different) else None
 
 
-def _thinned(values: np.ndarray, most: int = 2**19) -> np.ndarray:
+def _thinned(values: np.ndarray, most: int = 2**17) -> np.ndarray:
     """Keep memory in bounds: evenly spaced order statistics of very many values."""
     if len(values) <= most:
         return values
@@ -116,15 +116,22 @@ def roc_points(same: np.ndarray, different: np.ndarray, far: np.ndarray) -> np.n
     >>> roc_points(np.array([0.9, 0.4]), np.array([0.5, 0.1]), np.array([0.5, 1.0])).tolist()
     [1.0, 1.0]
     """
-    values = np.concatenate([same, different])
-    order = np.argsort(-values, kind="stable")
-    is_same = np.concatenate([np.ones(len(same)), np.zeros(len(different))])[order]
-    ends = np.flatnonzero(np.append(np.diff(values[order]) != 0, True))  # the last of each run of ties
-    tar = np.concatenate([[0.0], np.cumsum(is_same)[ends] / len(same)])
-    rate = np.concatenate([[0.0], np.cumsum(1 - is_same)[ends] / len(different)])
-    last = np.append(np.diff(rate) > 0, True)  # the highest TAR at each FAR
-    points = np.interp(far, rate[last], tar[last])
-    return np.where((far > 0) & (far < 1 / len(different)), np.nan, points)
+    same, different = np.sort(same), np.sort(different)
+    n = len(different)
+
+    def true_accepts(falsely: np.ndarray) -> np.ndarray:
+        """TAR when as many pairs of different classes are accepted: that of the last threshold before the next one."""
+        following = different[np.maximum(n - 1 - falsely, 0)]
+        accepted = len(same) - np.searchsorted(same, following, side="right")
+        return np.where(falsely < n, accepted / len(same), 1.0)
+
+    at = far * n
+    following = different[np.maximum(n - 1 - np.floor(at).astype(int), 0)]  # the first that is too many
+    below = n - np.searchsorted(different, following, side="right")  # ties come in together: this many, or
+    above = n - np.searchsorted(different, following, side="left")  # that many
+    share = np.clip((at - below) / (above - below), 0.0, 1.0)
+    points = (1 - share) * true_accepts(below) + share * true_accepts(above)
+    return np.where((far > 0) & (far < 1 / n), np.nan, points)
 
 
 def recall_at(first_hits: np.ndarray, ranks: np.ndarray) -> np.ndarray:
@@ -137,4 +144,9 @@ def nearest(run: Embeddings, queries: np.ndarray, k: int) -> np.ndarray:
     vectors = normalized(run.vectors)
     similarity = cosines(vectors[queries], vectors)
     similarity[np.arange(len(queries)), queries] = -np.inf
-    return np.argsort(-similarity, axis=1, kind="stable")[:, : min(k, len(vectors) - 1)]
+    k = min(k, len(vectors) - 1)
+    found = np.empty((len(queries), k), dtype=np.int64)
+    for i, row in enumerate(similarity):
+        candidates = np.flatnonzero(row >= np.partition(row, -k)[-k])  # ties at the end come by their index
+        found[i] = candidates[np.argsort(-row[candidates], kind="stable")[:k]]
+    return found

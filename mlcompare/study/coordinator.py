@@ -19,13 +19,18 @@ from mlcompare.search.transfer import Transfer
 from mlcompare.study.job_record import job_record, keep_artifacts, reached
 from mlcompare.study.plan import StudyPlan
 from mlcompare.study.store import Store
-from mlcompare.training import TrainingJob, TrainingResult, job_key
+from mlcompare.training import BASELINES, TrainingJob, TrainingResult, job_key
 from mlcompare.training.checkpoint import discard, make_room, sweep
 from mlcompare.training.population import population_key
 
 __all__ = ["Coordinator", "Observer"]
 
 MAX_WIDTH = 128  # members of a population: beyond it a step costs as much for each
+
+
+def _shared_work(job: TrainingJob) -> str | None:
+    """Return what the baselines that go together have in common: a descriptor's folds are described once."""
+    return job.key if BASELINES.usable(str(job.baseline)).fitted else job.baseline
 
 
 class Observer(Protocol):
@@ -70,7 +75,7 @@ class Coordinator:
         Baselines run when every training of a loss is done or running: none of them waits for a baseline.
         """
         missing = [job for job in self.plan.baseline_jobs() if job.key not in self.done]
-        baselines: list[Bundle] = [tuple(jobs) for _, jobs in groupby(missing, lambda job: job.baseline)]
+        baselines: list[Bundle] = [tuple(jobs) for _, jobs in groupby(missing, _shared_work)]
         queue: deque[Bundle] = deque()
         make_room(self.plan.scratch)
         for loss in self.plan.losses:

@@ -101,14 +101,16 @@ def evaluate(job: TrainingJob, data: TrainingData, rows: np.ndarray, embeddings:
 def validation_score(job: TrainingJob, data: TrainingData, loss: nn.Module, embed_rows: EmbedRows) -> float:
     """Return the job's objective on the validation samples of learning curves, whatever it is scored on in the end.
 
-    In a fold with more than 1000 they are a part of those that trials are scored on.
+    In a fold with more than 1000 they are a part of those that trials are scored on, and so are the training rows that
+    class means are taken from.
     """
     looked_at = replace(job, split="validation", metrics=job.metrics[:1], keep=False)
     rows, result = data.splits.folds[job.fold].along, TrainingResult(job.key)
     embeddings = embed_rows(rows)
     score(
-        looked_at, data, rows, embeddings, result, lambda: class_scores(looked_at, data, loss, embeddings, embed_rows)
-    )
+        looked_at, data, rows, embeddings, result,
+        lambda: class_scores(looked_at, data, loss, embeddings, embed_rows, along=True),
+    )  # fmt: skip
     return result.metrics.get(job.metrics[0], float("nan"))
 
 
@@ -126,12 +128,14 @@ def nearest_of_validation(job: TrainingJob, data: TrainingData, embed_rows: Embe
 
 
 def class_scores(
-    job: TrainingJob, data: TrainingData, loss: nn.Module | None, embeddings: Tensor, embed_rows: EmbedRows
-) -> Tensor:
+    job: TrainingJob, data: TrainingData, loss: nn.Module | None, embeddings: Tensor, embed_rows: EmbedRows, *,
+    along: bool = False,
+) -> Tensor:  # fmt: skip
     """Return what closed-set predictions rank the classes by, ``(N, C)``.
 
     The logits of a loss that has class weights (no margin, no scale); else cosines with the class means of the fold's
-    training embeddings (of a sample of them, where the fold has one): the nearest class mean.
+    training embeddings (of a sample of them, where the fold has one; of a smaller one ``along`` the way): the nearest
+    class mean.
     """
     logits = getattr(loss, "logits", None) if getattr(loss, "class_weights", None) is not None else None
     if loss is not None and logits is not None:
@@ -140,5 +144,6 @@ def class_scores(
             return logits(embeddings)
     fold = data.splits.folds[job.fold]
     _, targets = np.unique(fold.labels(data.dataset.labels), return_inverse=True)
-    rows, targets = (fold.train, targets) if fold.means is None else (fold.train[fold.means], targets[fold.means])
+    chosen = fold.curve_means if along and fold.curve_means is not None else fold.means
+    rows, targets = (fold.train, targets) if chosen is None else (fold.train[chosen], targets[chosen])
     return class_mean_scores(embed_rows(rows), targets, embeddings)
