@@ -109,6 +109,11 @@ class Race:
         """Whether a setting with these scores sees no further folds."""
         return clearly_behind(scores, self._best, self._spread)
 
+    def expected(self, scores: Scores) -> float:
+        """Return what a setting's mean over all folds would be: the best's own, less its deficit on the folds seen."""
+        deficit = float(np.mean([self._best[fold] - value for fold, value in scores.items()]))
+        return float(np.mean(list(self._best.values()))) - deficit
+
 
 def mean_curve(curves: Mapping[int, Curve]) -> Curve:
     """Return the mean over folds at each step that every fold was measured at.

@@ -184,7 +184,12 @@ def _pca(job: TrainingJob, data: TrainingData) -> EmbedRows:
     train = torch.as_tensor(_flat(data, chosen))
     mean = train.mean(0)
     axes = _axes(train - mean, job.encoder.embedding_dim, seed)  # (F, D)
-    return lambda rows: (torch.as_tensor(_flat(data, rows)) - mean) @ axes
+
+    def embed_rows(rows: np.ndarray) -> Tensor:
+        chunks = (torch.as_tensor(_flat(data, rows[start : start + CHUNK])) for start in range(0, len(rows), CHUNK))
+        return torch.cat([(chunk - mean) @ axes for chunk in chunks])
+
+    return embed_rows
 
 
 @register_baseline("hog", fitted=False, suits=_has_descriptors, reference="Dalal & Triggs 2005")
@@ -253,4 +258,4 @@ def _untrained(job: TrainingJob, data: TrainingData) -> EmbedRows:
     """The encoder with its first weights."""
     encoder = build_encoder(job, data.dataset)
     standardize = Standardizer.of(encoder, data.dataset, data.splits.folds[job.fold].train, job.device)
-    return lambda rows: embed(encoder, standardize, data.dataset.samples[rows])
+    return lambda rows: embed(encoder, standardize, data.dataset.samples, rows)

@@ -90,7 +90,7 @@ def _value(
     job: TrainingJob, data: TrainingData, encoder: nn.Module, loss: nn.Module, standardize: Standardizer
 ) -> float:
     def embed_rows(chosen: np.ndarray) -> Tensor:
-        return embed(encoder, standardize, data.dataset.samples[chosen])
+        return embed(encoder, standardize, data.dataset.samples, chosen)
 
     with undisturbed(encoder, loss, device=job.device):
         try:

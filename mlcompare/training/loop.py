@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
-import torch
-
 from mlcompare.training.checkpoint import Checkpoint, State
 from mlcompare.training.curve import Curve
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
@@ -19,6 +16,7 @@ from mlcompare.training.record import (
     torch_threads,
 )
 from mlcompare.training.single_stage import SingleStage
+from mlcompare.training.source import Source
 from mlcompare.training.state import module_state, random_state, restore_module, restore_random
 from mlcompare.training.trainers import run_trainer
 
@@ -61,13 +59,13 @@ class _Training:
         self._started = started
         self._prepared = prepare(job, data)
         self._curve = Curve(job, data, self._prepared, result)
-        self._samples = torch.as_tensor(np.asarray(data.dataset.samples), device=job.device)
+        self._source = Source(data.dataset.samples, job.device)
         self._number = 0
         self._stage = self._begin()
 
     def _begin(self) -> SingleStage:
         stage = self._prepared.stages[self._number]
-        return SingleStage(self._job, self._prepared, stage, self._samples, self._result, self._curve)
+        return SingleStage(self._job, self._prepared, stage, self._source, self._result, self._curve)
 
     def run(self, scored: bool) -> None:
         """Train stage after stage, and score the encoder where all of them went well."""

@@ -34,7 +34,8 @@ __all__ = [
     "stream",
 ]
 
-CHUNK = 4096
+CHUNK, CHUNK_VALUES = 4096, 2**25  # rows, and numbers, that are measured at a time
+MOST_VALUES = 2**29  # beyond it, evenly spaced rows are measured: 3500 images of 224² in three channels
 KEPT = 128  # measured means and deviations: a study needs one for each fold
 _MEASURED: dict[tuple[str, bytes], tuple[np.ndarray, np.ndarray]] = {}
 
@@ -48,7 +49,10 @@ class Standardizer:
 
     @classmethod
     def measure(cls, dataset: Dataset, rows: np.ndarray, device: str) -> Standardizer:
-        """Measure on ``rows``; a constant channel or column stays at 0. What was measured last is kept."""
+        """Measure on ``rows`` (2²⁹ numbers of them at most); a constant channel or column stays at 0.
+
+        What was measured last is kept.
+        """
         key = (dataset.fingerprint, hashlib.sha256(np.ascontiguousarray(rows).tobytes()).digest())
         if key not in _MEASURED:
             while len(_MEASURED) >= KEPT:
@@ -60,9 +64,12 @@ class Standardizer:
     @staticmethod
     def _statistics(dataset: Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         axes = (0, 2, 3) if dataset.is_images else (0,)
-        total, squares, count = 0.0, 0.0, 0
-        for start in range(0, len(rows), CHUNK):
-            chunk = dataset.samples[rows[start : start + CHUNK]].astype(np.float64)
+        size = int(np.prod(dataset.sample_shape))
+        if len(rows) * size > MOST_VALUES:
+            rows = rows[np.linspace(0, len(rows) - 1, max(MOST_VALUES // size, 1)).astype(int)]
+        total, squares, count, step = 0.0, 0.0, 0, min(CHUNK, max(CHUNK_VALUES // size, 1))
+        for start in range(0, len(rows), step):
+            chunk = dataset.samples[rows[start : start + step]].astype(np.float64)
             total, squares = total + chunk.sum(axes, keepdims=True), squares + (chunk**2).sum(axes, keepdims=True)
             count += chunk.size // total.size
         mean = total / count

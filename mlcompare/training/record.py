@@ -104,7 +104,7 @@ def score_encoder(
     loss = prepared.stages[-1].loss
 
     def embed_rows(chosen: np.ndarray) -> Tensor:
-        return embed(encoder, prepared.standardize, data.dataset.samples[chosen])
+        return embed(encoder, prepared.standardize, data.dataset.samples, chosen)
 
     score_embeddings(job, data, loss, embed_rows, result)
     if job.keep and result.status == "ok":

@@ -35,17 +35,23 @@ Evaluated = tuple[dict[str, float], dict[Any, float]]  # metrics by name, the ob
 EmbedRows = Callable[[np.ndarray], Tensor]  # rows of the dataset (N,) → embeddings (N, D)
 
 
-def embed(encoder: nn.Module, standardize: Standardizer, samples: np.ndarray, chunk: int | None = None) -> Tensor:
-    """Return embeddings ``(N, D)`` in float32, in evaluation mode, chunk by chunk."""
+def embed(
+    encoder: nn.Module, standardize: Standardizer, samples: np.ndarray, rows: np.ndarray | None = None, *,
+    chunk: int | None = None,
+) -> Tensor:  # fmt: skip
+    """Return embeddings ``(N, D)`` in float32 of samples, or of some ``rows`` of them, in evaluation mode.
+
+    Only a chunk of the samples is read and held at a time.
+    """
     encoder.eval()
     device = standardize.mean.device
     few = samples.ndim == 4 and device.type == "cpu"  # activations of few images stay in the cache: half the time
     chunk = chunk or (IMAGES_ON_CPU if few else CHUNK)
+    parts = []
     with torch.no_grad():
-        parts = [
-            encoder(standardize(torch.as_tensor(samples[i : i + chunk], device=device))).float()
-            for i in range(0, len(samples), chunk)
-        ]
+        for i in range(0, len(samples if rows is None else rows), chunk):
+            part = samples[i : i + chunk] if rows is None else samples[rows[i : i + chunk]]
+            parts.append(encoder(standardize(torch.as_tensor(part, device=device))).float())
     return torch.cat(parts)
 
 

@@ -25,6 +25,7 @@ from mlcompare.training.record import (
     record_losses,
     watch,
 )
+from mlcompare.training.source import Source
 from mlcompare.training.stacked_optimizers import StackedOptimizer, StackedWeights
 from mlcompare.training.step import Step, create_step
 
@@ -57,7 +58,7 @@ class Member:
 class StackedStage:
     """One stage of several members, with their weights stacked; whoever is done leaves the stack."""
 
-    def __init__(self, members: Sequence[Member], number: int, samples: Tensor) -> None:
+    def __init__(self, members: Sequence[Member], number: int, source: Source) -> None:
         self._members, self._number = list(members), number
         self._stages = [member.prepared.stages[number] for member in members]
         self._stage, self._config = self._stages[0], members[0].prepared.config
@@ -65,7 +66,7 @@ class StackedStage:
         self._loss_weights, self._loss_buffers = _stacked([stage.loss for stage in self._stages])
         configs = [member.prepared.config for member in members]
         self._optimizer = StackedOptimizer(self._weights, self._loss_weights, configs)
-        self._batches = _Batches(members, self._stages, samples)
+        self._batches = _Batches(members, self._stages, source)
         precision = encoder_precision(self._config, members[0].job.device)
         told = members[0].job.encoder
         encoder = training_mode(members[0].prepared.encoder, told.freeze, told.batch_norm)
@@ -209,27 +210,28 @@ def _program(encoder: nn.Module, loss: Loss, precision: torch.autocast) -> Calla
 class _Batches:
     """Every member's batches, augmentation and noise: drawn for each member, applied to all at once."""
 
-    def __init__(self, members: Sequence[Member], stages: Sequence[Stage], samples: Tensor) -> None:
+    def __init__(self, members: Sequence[Member], stages: Sequence[Stage], source: Source) -> None:
         own = [member.prepared for member in members]
         drawn = [stage_batches(member.job, member.prepared, stage) for member, stage in zip(members, stages)]
-        self._rows = torch.stack([member.rows[batch] for member, batch in zip(own, drawn)], 1)  # (steps, M, B)
+        rows = torch.stack([member.rows[batch] for member, batch in zip(own, drawn)], 1)  # (steps, M, B)
+        self._inputs = source.batches(rows)
         self._labels = torch.stack([member.labels[batch] for member, batch in zip(own, drawn)], 1)
         self._streams = [random_streams(member.job, stage) for member, stage in zip(members, stages)]
         self._mean = torch.stack([member.standardize.mean for member in own])  # (M, 1, C, 1, 1) or (M, 1, F)
         self._inverse = torch.stack([member.standardize.inverse for member in own])
-        self._augment, self._loss, self._samples = own[0].config.augment, stages[0].loss, samples
+        self._augment, self._loss = own[0].config.augment, stages[0].loss
 
     def keep(self, members: Sequence[int]) -> None:
         """Draw for some members alone from here."""
         kept = list(members)
-        self._rows, self._labels = self._rows[:, kept], self._labels[:, kept]
+        self._inputs, self._labels = self._inputs.keep(kept), self._labels[:, kept]
         self._mean, self._inverse = self._mean[kept], self._inverse[kept]
         self._streams = [self._streams[member] for member in kept]
 
     @property
     def device(self) -> torch.device:
         """Where the batches are."""
-        return self._rows.device
+        return self._labels.device
 
     def state(self) -> list[list[Tensor]]:
         """Return the state of every member's random streams."""
@@ -243,9 +245,8 @@ class _Batches:
 
     def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return ``inputs (M, B, …)``, ``labels (M, B)`` and, for a stochastic loss, ``noise (M, B, B)``."""
-        rows, labels = self._rows[step], self._labels[step]
-        inputs = self._samples[rows]
-        batch = rows.shape[1]
+        inputs, labels = self._inputs[step], self._labels[step]
+        batch = labels.shape[1]
         if self._augment:
             channels, height, width = inputs.shape[2:]
             shape = (channels, height, width)

@@ -34,6 +34,7 @@ from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.search.earlier import Earlier, complements, expected_gains, gains, position
 from mlcompare.search.priors import FILE, TABLES, TRAINED, group_of, nearness
 from mlcompare.search.proposals import distributions
+from mlcompare.search.racing import Race
 from mlcompare.search.space import Choice, Range, Space
 from mlcompare.search.transfer import Transfer
 
@@ -50,15 +51,21 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 @dataclass(frozen=True)
 class Table:
-    """A loss in a situation: its space, ``settings`` and where each is from, ``scores (N, folds)``, ``cube (N, d)``."""
+    """A loss in a situation: its space, N settings and where each is from, ``curves (N, folds, S)``, ``cube (N, d)``."""
 
     situation: str
     loss: str
     space: Space
     settings: tuple[dict, ...]
     source: np.ndarray
-    scores: np.ndarray
+    curves: np.ndarray
+    steps: np.ndarray
     cube: np.ndarray
+
+    @property
+    def scores(self) -> np.ndarray:
+        """What each setting scores on each fold in the end, ``(N, folds)``."""
+        return self.curves[:, :, -1]
 
     @property
     def mean(self) -> np.ndarray:
@@ -91,26 +98,65 @@ def tables() -> dict[tuple[str, str], Table]:
     found = {}
     for key, rows in scores.groupby(["situation", "loss"], observed=True):
         situation, loss = map(str, key)
-        last = rows.groupby(["setting", "fold"]).last()["value"].unstack()
+        last, steps = int(rows["step"].max()), sorted({int(step) for step in rows["step"] if step > 0})
+        at_end = rows[rows["step"] == 0].assign(step=last)  # a training that failed
+        points = pd.concat([rows[rows["step"] > 0], at_end]).pivot(
+            index=["setting", "fold"], columns="step", values="value"
+        )
+        curves = points.to_numpy().reshape(-1, FOLDS, len(steps))
         mine = said[key].sort_values("setting")
         values, space = tuple(map(json.loads, mine["values"])), space_of(spaces[situation][loss])
         cube = np.array([position(space, setting) for setting in values])
         source = mine["source"].to_numpy()
-        found[situation, loss] = Table(situation, loss, space, values, source, last.to_numpy(), cube)
+        found[situation, loss] = Table(situation, loss, space, values, source, curves, np.array(steps), cube)
     return found
 
 
 class Replay:
-    """Tries settings of a table, one at a time, and remembers them."""
+    """Tries settings of a table, one at a time, and remembers them.
 
-    def __init__(self, table: Table, rng: np.random.Generator) -> None:
-        self.table, self.rng = table, rng
+    Attributes:
+        tried: their numbers, in order; ``told`` what the search hears of each, ``whole`` those that no race stopped.
+        trainings: what it cost; one that stops half-way counts half.
+    """
+
+    def __init__(self, table: Table, rng: np.random.Generator, racing: str | None = None) -> None:
+        self.table, self.rng, self.racing = table, rng, racing
         self.tried: list[int] = []
+        self.told: list[float] = []
+        self.whole: list[int] = []
+        self.trainings = 0.0
 
     def row(self, number: int) -> float:
-        """Try a setting of the table by its number."""
+        """Try a setting of the table by its number; as far as the race lets it go."""
         self.tried.append(number)
-        return float(self.table.mean[number])
+        table, score = self.table, float(self.table.mean[number])
+        race = Race([(self._scores(n), self._curves(n)) for n in self.whole] if self.racing else [])
+        cost = float(FOLDS)
+        if self.racing == "folds":
+            for seen in range(1, FOLDS):
+                scores = dict(list(self._scores(number).items())[:seen])
+                if race.behind(scores):
+                    cost, score = seen, race.expected(scores)
+                    break
+        elif self.racing == "steps":
+            mean = dict(zip(table.steps, table.curves[number].mean(axis=0)))
+            for step, least in race.least:
+                if mean[step] < least:
+                    cost, score = FOLDS * step / table.steps[-1], float(mean[step])
+                    break
+        if cost == FOLDS:
+            self.whole.append(number)
+        self.trainings += cost
+        self.told.append(score)
+        return score
+
+    def _scores(self, number: int) -> dict[int, float]:
+        return dict(enumerate(np.nan_to_num(self.table.scores[number])))
+
+    def _curves(self, number: int) -> dict[int, dict[int, float]]:
+        curves = np.nan_to_num(self.table.curves[number])
+        return {fold: dict(zip(self.table.steps.tolist(), curve)) for fold, curve in enumerate(curves)}
 
     def near(self, point: np.ndarray) -> tuple[int, float]:
         """Try the untried setting nearest to a point."""
@@ -121,7 +167,7 @@ class Replay:
 
     @property
     def over(self) -> bool:
-        return len(self.tried) >= MOST or bool(self.table.good[self.tried].any())
+        return len(self.tried) >= MOST or bool(self.table.good[self.whole].any())
 
 
 def first(replay: Replay, numbers: list[int]) -> None:
@@ -184,7 +230,7 @@ def transferred(replay: Replay) -> None:
     first(replay, [0])
     while not replay.over:
         tried = [table.settings[number] for number in replay.tried]
-        values, _ = search.next(tried, [float(table.mean[number]) for number in replay.tried])
+        values, _ = search.next(tried, replay.told)
         replay.near(position(table.space, values))
 
 
@@ -200,7 +246,11 @@ def by_optuna(replay: Replay, sampler: optuna.samplers.BaseSampler) -> None:
 
     def told(number: int) -> optuna.trial.FrozenTrial:
         params = {name: table.settings[number][name] for name in kinds}
-        return optuna.trial.create_trial(params=params, distributions=kinds, value=float(table.mean[number]))
+        score = replay.told[replay.tried.index(number)]
+        if number in replay.whole:
+            return optuna.trial.create_trial(params=params, distributions=kinds, value=score)
+        state, seen = optuna.trial.TrialState.PRUNED, {1: score}
+        return optuna.trial.create_trial(state=state, params=params, distributions=kinds, intermediate_values=seen)
 
     study.add_trials([told(number) for number in replay.tried])
     while not replay.over:
@@ -240,6 +290,10 @@ STRATEGIES: dict[str, tuple[Callable[[Replay], None], ...]] = {
     "priors, then multivariate TPE": (priors, tpe_multivariate),
     "priors, then GP": (priors, gp),
     "transfer (search.start: priors)": (transferred,),
+    "published, then TPE, race over folds": (known, tpe),
+    "published, then TPE, race over steps": (known, tpe),
+    "transfer, race over folds": (transferred,),
+    "transfer, race over steps": (transferred,),
 }
 if importlib.util.find_spec("cmaes") is None:  # an extra of Optuna's
     del STRATEGIES["published, then CMA-ES"]
@@ -247,16 +301,17 @@ BASE, OURS = "published, then TPE (version 0.1)", "transfer (search.start: prior
 
 
 def replayed(case: tuple[str, str, str]) -> list[dict]:
-    """Return, for each repetition, how many settings were tried until a good one, and what five would have reached."""
+    """Return, for each repetition, how many trainings it took until a good one, and what five settings reached."""
     situation, loss, name = case
     table, found = tables()[situation, loss], []
     for repetition in range(REPEATS):
-        replay = Replay(table, np.random.default_rng([repetition, zlib.crc32(f"{situation}{loss}".encode())]))
+        rng = np.random.default_rng([repetition, zlib.crc32(f"{situation}{loss}".encode())])
+        replay = Replay(table, rng, next((kind for kind in ("folds", "steps") if name.endswith(f"over {kind}")), None))
         for part in STRATEGIES[name]:
             part(replay)
-        reached = table.mean[replay.tried[:QUICK]].max()
+        reached = table.mean[[number for number in replay.tried[:QUICK] if number in replay.whole]].max()
         found.append(
-            {"situation": situation, "loss": loss, "strategy": name, "tried": len(replay.tried), "five": reached}
+            {"situation": situation, "loss": loss, "strategy": name, "tried": replay.trainings, "five": reached}
         )
     return found
 
@@ -272,7 +327,7 @@ def lines(found: pd.DataFrame) -> Iterator[str]:
         gain = (five[name] - five[BASE]).groupby("loss").mean()
         above = f"{(gain > 0).sum()} of {len(gain)}"
         yield (
-            f"{name:36}{FOLDS * tried[name].median():10.0f}{fewer.median():14.2f}×{worst:11.2f}×"
+            f"{name:36}{tried[name].median():10.0f}{fewer.median():14.2f}×{worst:11.2f}×"
             f"{five[name].mean():11.4f}{above:>14}"
         )
     ratio = (tried[BASE] / tried[OURS]).median()

@@ -94,9 +94,9 @@ SITUATIONS: dict[str, dict[str, Any]] = {
         "training": {"evaluations": 2, "steps": 50, "classes_per_batch": 16, "samples_per_class": 2},
     },
     "faces": {
-        "dataset": {"name": "orl_faces", "size": [28, 24]},
+        "dataset": {"name": "orl_faces", "size": [20, 16]},
         "protocol": DISJOINT,
-        "encoder": {"name": "conv", "embedding_dim": 64, "channels": [16, 32]},
+        "encoder": {"name": "conv", "embedding_dim": 64, "channels": [8, 16]},
         "training": {"evaluations": 3, "steps": 50, "classes_per_batch": 8, "samples_per_class": 4},
     },
 }
