@@ -51,7 +51,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 @dataclass(frozen=True)
 class Table:
-    """A loss in a situation: its space, N settings and where each is from, ``curves (N, folds, S)``, ``cube (N, d)``."""
+    """A loss in a situation: its space, N settings, their source, ``curves (N, folds, S)`` and places in the cube."""
 
     situation: str
     loss: str
