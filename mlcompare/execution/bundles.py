@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from mlcompare.execution.less_memory import with_less_memory
 from mlcompare.training import TrainingData, TrainingJob, TrainingResult, run_baseline, train
 from mlcompare.training.population import train_population
 
@@ -32,7 +35,11 @@ def run_bundle(bundle: Bundle, data: TrainingData) -> list[TrainingResult]:
         if bundle[0].kind == "baseline":
             known: dict = {}
             return [run_baseline(job, data, known) for job in bundle]
-        return train_population(bundle, data) if len(bundle) > 1 else [train(bundle[0], data)]
+
+        def run(jobs: Sequence[TrainingJob]) -> list[TrainingResult]:
+            return train_population(jobs, data) if len(jobs) > 1 else [train(jobs[0], data)]
+
+        return with_less_memory(bundle, run)
 
 
 def broken_context(results: list[TrainingResult]) -> bool:

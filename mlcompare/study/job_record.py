@@ -41,6 +41,7 @@ def job_record(job: TrainingJob, result: TrainingResult) -> dict[str, Any]:
         "peak_memory": result.peak_memory,
         "device": result.device,
         "time": round(time.time(), 3),
+        **({} if result.retried is None else {"retried": result.retried}),
     }
 
 

@@ -3,6 +3,7 @@
 from mlcompare.training.baselines import BASELINES, baselines_of, is_fitted, register_baseline, run_baseline
 from mlcompare.training.config import TrainingConfig
 from mlcompare.training.job import (
+    OUT_OF_MEMORY,
     EncoderConfig,
     TrainingData,
     TrainingJob,
@@ -18,6 +19,7 @@ from mlcompare.training.trainers import Assignment, register_trainer
 
 __all__ = [
     "BASELINES",
+    "OUT_OF_MEMORY",
     "Assignment",
     "EncoderConfig",
     "Trained",

@@ -18,6 +18,7 @@ from mlcompare.training.config import TrainingConfig
 
 __all__ = [
     "LOSS_STATE",
+    "OUT_OF_MEMORY",
     "VALIDATION_NEAREST",
     "VALIDATION_ROWS",
     "EncoderConfig",
@@ -31,6 +32,7 @@ __all__ = [
 
 
 VALIDATION_ROWS, VALIDATION_NEAREST = "validation_rows", "validation_nearest"  # of a final training's artifacts
+OUT_OF_MEMORY = "out of memory"  # the reason of a training that asked for more than there is
 LOSS_STATE = "loss."  # before the names of a kept loss's own weights and running state
 
 
@@ -153,7 +155,7 @@ class TrainingResult:
     ``per_class`` is ``{metric: {class name: value}}``; ``history`` is ``{"step": [...], "loss": [...]}``; ``curve`` the
     objective on the fold's validation samples along the training, ``{"step": [...], "map_at_r": [...]}``; ``step`` how
     many steps the scored weights were trained for. ``artifacts`` (embeddings, labels, weights, the loss's own state) is
-    filled where the job says ``keep``.
+    filled where the job says ``keep``. ``retried`` says how it was trained after it had run out of memory.
     """
 
     key: str
@@ -169,6 +171,7 @@ class TrainingResult:
     peak_memory: int = 0
     device: str = "cpu"
     artifacts: dict[str, Any] | None = None
+    retried: str | None = None
 
     def keep(self, encoder: nn.Module, loss: nn.Module, class_counts: Tensor) -> None:
         """Add the weights of what was trained to the artifacts, as arrays: they travel between processes by value."""

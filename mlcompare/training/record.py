@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mlcompare.errors import MLCompareError
 from mlcompare.training.health import divergence, embedding_fault, spread
-from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
+from mlcompare.training.job import OUT_OF_MEMORY, TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.prepare import Prepared, Stage
 from mlcompare.training.scoring import EmbedRows, class_scores, embed, evaluation_rows, nearest_of_validation, score
 
@@ -43,12 +43,12 @@ def failures_recorded(results: list[TrainingResult]) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError):
-        reason = "out of memory"
+        reason = OUT_OF_MEMORY
     except MLCompareError as error:
         reason = str(error)
     except Exception as error:  # a plug-in's code may raise anything
         refused = "allocate memory" in str(error)  # PyTorch's own word for it on the CPU
-        reason = "out of memory" if refused else f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = OUT_OF_MEMORY if refused else f"{type(error).__name__}: {error}".splitlines()[0]
     else:
         return
     for result in results:
