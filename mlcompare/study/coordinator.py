@@ -112,7 +112,7 @@ class Coordinator:
             return
         if result.artifacts:
             keep_artifacts(self.store, job, result.artifacts)
-        record = job_record(job, result)
+        record = job_record(job, result, self.store.path)
         self.store.append(record)
         self.done[job.key] = record
         for observer in self.observers:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from mlcompare.data.hints import hint
 from mlcompare.errors import MLCompareError, StoreError
+from mlcompare.study.class_scores import missing_scores
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.interim import unfinished
 from mlcompare.study.journal import JOURNAL, read_journal
@@ -60,6 +61,7 @@ def check_store(store: str | Path) -> list[str]:
     twice = len(jobs) - len({r["key"] for r in jobs})
     asks = sum(r["type"] == "ask" for r in records)
     lines = [f"ok: the journal of {config.name!r}: {asks} trials asked, {len(jobs)} trainings, {len(failed)} failed"]
+    lines += [f"fault: {name} is missing: bring it back from a copy" for name in missing_scores(records, store)]
     lines += [f"fault: {twice} trainings stand twice in the journal"] if twice else []
     lines += [f"  failed: {r['key']}: {r['reason']}" for r in failed[:20]]
     left = unfinished(config, records)

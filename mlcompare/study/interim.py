@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mlcompare.errors import StoreError
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.journal import JOURNAL, read_journal
 from mlcompare.study.results_table import write_tables
@@ -28,7 +29,7 @@ def bring_up_to_date(store: Path) -> str:
     config, records = validated(known["study"], str(store / STUDY)), read_journal(journal)
     behind = not results.is_file() or results.stat().st_mtime < journal.stat().st_mtime
     if behind and any(record["type"] == "job" for record in records):
-        with suppress(OSError):
+        with suppress(OSError, StoreError):
             write_tables(store, config.name, config.search.objective, records)
     return unfinished(config, records)
 

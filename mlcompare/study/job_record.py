@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlcompare.files import whole_file
+from mlcompare.study.class_scores import journaled_scores
 from mlcompare.study.store import Store
 from mlcompare.training import TrainingJob, TrainingResult, artifact_path, is_fitted
 
 __all__ = ["job_record", "keep_artifacts", "reached"]
 
 
-def job_record(job: TrainingJob, result: TrainingResult) -> dict[str, Any]:
-    """Return the journal's line of a finished training: JSON, without NaN."""
+def job_record(job: TrainingJob, result: TrainingResult, store: Path) -> dict[str, Any]:
+    """Return the journal's line of a finished training: JSON, without NaN.
+
+    Scores of very many classes go to a file of the ``store``.
+    """
     raw = job.kind == "baseline" and job.baseline is not None and not is_fitted(job.baseline, job.metrics)
     return {
         "type": "job",
@@ -32,7 +37,7 @@ def job_record(job: TrainingJob, result: TrainingResult) -> dict[str, Any]:
         "status": result.status,
         "reason": result.reason,
         "metrics": _finite(result.metrics),
-        "per_class": {name: _finite(scores) for name, scores in result.per_class.items()},
+        **journaled_scores(store, job, {name: _finite(scores) for name, scores in result.per_class.items()}),
         "history": _finite_history(result.history),
         "step": result.step,
         "curve": _finite_history(result.curve),

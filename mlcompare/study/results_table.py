@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from mlcompare.files import write_atomically
+from mlcompare.study.class_scores import class_scores
 from mlcompare.study.sealed_samples import sealed_class_sizes
 
 __all__ = ["per_class_frame", "results_frame", "write_parquet", "write_tables"]
@@ -97,15 +98,21 @@ def _curve_rows(record: Record, objective: str) -> list[dict[str, Any]]:
     return [{**own, "step": step, "value": value} for step, value in points if record["status"] != "failed"]
 
 
-def per_class_frame(study: str, records: Iterable[Record], sizes: Mapping[str, int] | None = None) -> pd.DataFrame:
+def per_class_frame(
+    study: str, records: Iterable[Record], sizes: Mapping[str, int] | None = None, *, store: Path | None = None
+) -> pd.DataFrame:
     """Return the scores of each sealed class: one row for each final or baseline job, metric and class.
 
-    ``sizes`` says how many sealed samples each class has, where that is known.
+    ``sizes`` says how many sealed samples each class has, where that is known. Scores of very many classes are read
+    from the files of the ``store``.
+
+    Raises:
+        StoreError: such a file is missing or damaged.
     """
     rows, sizes = [], sizes or {}
     for record, source in _jobs(records):
         common = {"study": study, **{key: record[key] for key in ("loss", "family", "kind", "fold", "seed")}}
-        for metric, by_class in (record.get("per_class") or {}).items():
+        for metric, by_class in class_scores(record, store).items():
             rows += [
                 {
                     **common,
@@ -125,8 +132,9 @@ def per_class_frame(study: str, records: Iterable[Record], sizes: Mapping[str, i
 def write_tables(store: Path, study: str, objective: str, records: Iterable[Record]) -> None:
     """Write ``results.parquet`` and ``per_class.parquet``, each whole or not at all."""
     records = list(records)
+    by_class = per_class_frame(study, records, sealed_class_sizes(store), store=store)
     write_parquet(store / "results.parquet", results_frame(study, objective, records))
-    write_parquet(store / "per_class.parquet", per_class_frame(study, records, sealed_class_sizes(store)))
+    write_parquet(store / "per_class.parquet", by_class)
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:

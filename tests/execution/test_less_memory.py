@@ -47,7 +47,7 @@ def scarce(fits):
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 6])
-def test_a_population_is_cut_until_it_fits(most: int, data, monkeypatch) -> None:
+def test_a_population_is_cut_until_it_fits(most: int, data, monkeypatch, tmp_path) -> None:
     run = scarce(lambda asked: len(asked) <= most)
     monkeypatch.setattr(bundles, "train_population", run)
     results = run_bundle(jobs(7), data)
@@ -58,7 +58,7 @@ def test_a_population_is_cut_until_it_fits(most: int, data, monkeypatch) -> None
         assert result.metrics == pytest.approx(other.metrics, abs=1e-6)
         assert result.retried.startswith("out of memory as one of ")
         assert int(result.retried.split()[-1]) <= most
-        assert job_record(jobs(7)[0], result)["retried"] == result.retried
+        assert job_record(jobs(7)[0], result, tmp_path)["retried"] == result.retried
 
 
 def test_a_training_is_cut_into_pieces_until_it_fits(data, monkeypatch) -> None:
