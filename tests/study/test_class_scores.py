@@ -62,8 +62,6 @@ def test_a_repair_does_not_destroy(fault: str, both) -> None:
 def test_a_journal_line_does_not_grow_with_the_classes(tmp_path) -> None:
     config = EncoderConfig(), TrainingConfig()
     job = TrainingJob("baseline", None, {}, *config, 0, 0, baseline="pca", split="test", seed=0)
-        "baseline", None, {}, EncoderConfig(), TrainingConfig(), 0, 0, baseline="pca", split="test", seed=0
-    )
     lengths = []
     for classes in (2_000, 20_000):
         result = TrainingResult(job.key, per_class={"map_at_r": {f"class é {n}": n / classes for n in range(classes)}})
