@@ -34,7 +34,7 @@ __all__ = [
     "stream",
 ]
 
-CHUNK, CHUNK_VALUES = 4096, 2**25  # rows, and numbers, that are measured at a time
+CHUNK, CHUNK_VALUES, CHUNK_PIXELS = 4096, 2**25, 2**22  # rows, and numbers of them, that are measured at a time
 MOST_VALUES = 2**29  # beyond it, evenly spaced rows are measured: 3500 images of 224² in three channels
 KEPT = 128  # measured means and deviations: a study needs one for each fold
 _MEASURED: dict[tuple[str, bytes], tuple[np.ndarray, np.ndarray]] = {}
@@ -67,7 +67,8 @@ class Standardizer:
         size = int(np.prod(dataset.sample_shape))
         if len(rows) * size > MOST_VALUES:
             rows = rows[np.linspace(0, len(rows) - 1, max(MOST_VALUES // size, 1)).astype(int)]
-        total, squares, count, step = 0.0, 0.0, 0, min(CHUNK, max(CHUNK_VALUES // size, 1))
+        step = min(CHUNK, max((CHUNK_PIXELS if dataset.is_images else CHUNK_VALUES) // size, 1))
+        total, squares, count = 0.0, 0.0, 0
         for start in range(0, len(rows), step):
             chunk = dataset.samples[rows[start : start + step]].astype(np.float64)
             total, squares = total + chunk.sum(axes, keepdims=True), squares + (chunk**2).sum(axes, keepdims=True)

@@ -110,7 +110,7 @@ def test_no_pass_over_the_samples_copies_many_of_them(tmp_path, make_job, monkey
     dataset = Dataset("watched", samples, labels, tuple("abcdefghij"))
     data = TrainingData(dataset, draw_splits(labels, test_classes=0.34, folds=2))
     monkeypatch.setattr(scoring, "IMAGES_ON_CPU", 16)
-    monkeypatch.setattr("mlcompare.training.prepare.CHUNK_VALUES", 32 * 64)
+    monkeypatch.setattr("mlcompare.training.prepare.CHUNK_PIXELS", 32 * 64)
     Watched.most = 0
     assert train(replace(make_job(training={"evaluations": 2}), encoder=CONV), data).status == "ok"
     assert 0 < Watched.most <= 32
