@@ -147,12 +147,14 @@ class Flat:
         return " – ".join(dict.fromkeys(ends))
 
 
-def flat_range(entry: LossEntry, dimension: str) -> Flat | None:
+def flat_range(entry: LossEntry, dimension: str, dataset: str | None = None) -> Flat | None:
     """Return where a dimension hardly matters to a loss, or None if that isn't known.
+
+    Situations made of ``dataset`` don't count.
 
     >>> str(Flat(0.2, 0.5, 0.9)), str(Flat(None, None, 0.99)), str(Flat(1, 1, 0.8))
     ('0.2 – 0.5', 'any', '1')
     """
     known = shipped()["losses"].get(entry.terms[0].loss, {}) if entry.form == "single" else {}
-    found = known.get("flat", {}).get(dimension)
+    found = known.get("flat_without", {}).get(dataset, known.get("flat", {})).get(dimension)
     return None if found is None else Flat(**found)

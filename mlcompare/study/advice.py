@@ -32,7 +32,7 @@ def advice_for(loss: LossPlan, classes: int, dataset: str | None = None) -> Advi
     """Return where to begin with a loss of a plan that trains on so many classes of a dataset."""
     known = (*prior_starts(loss.entry, loss.space, classes, dataset), *loss.first)
     values = {**default_values(loss.space), **(known[0].values if known else {})}
-    flat = {name: flat_range(loss.entry, name) for name in loss.dimensions}
+    flat = {name: flat_range(loss.entry, name, dataset) for name in loss.dimensions}
     return Advice(
         {name: values[name] for name in loss.dimensions},
         REASONS[known[0].source if known else "default"],

@@ -360,26 +360,43 @@ def widest(loss: str) -> Space:
     return found
 
 
-def flat(loss: str) -> dict[str, dict]:
-    """Return, for each dimension, between which values a loss can be within 1 % of its best.
+def flats(loss: str) -> dict[str, dict[str, dict]]:
+    """Return :func:`flat` over all situations, and over those of other data than each dataset's (``without``)."""
+    known = json.loads(SPACES.read_text(encoding="utf-8"))
+    datasets = {name: said["situation"]["dataset"] for name, said in known.items()}
+    smoothed = smoothed_shares(loss)
+    without = {
+        dataset: flat(loss, {s: shares for s, shares in smoothed.items() if datasets[s] != dataset})
+        for dataset in sorted(set(datasets.values()))
+    }
+    return {"flat": flat(loss, smoothed), "flat_without": without}
 
-    A forest smooths each situation's scores over the unit cube. In each tenth of a dimension the best that it predicts,
-    whatever the other dimensions are, is taken as a share of its best of all, and averaged over the situations.
+
+def smoothed_shares(loss: str) -> dict[str, dict[str, np.ndarray]]:
+    """Return, for each situation and dimension, the best of each tenth as a share of the best of all.
+
+    A forest smooths each situation's scores over the unit cube; the best is the best that it predicts in a tenth of a
+    dimension, whatever the other dimensions are.
     """
     space, found = widest(loss), {}
     searched = [name for name, dimension in space.items() if isinstance(dimension, Range | Choice)]
     cube = np.random.default_rng(0).random((DRAWN, len(searched)))
-    shares: dict[str, list[np.ndarray]] = {name: [] for name in searched}
     for table in (table for table in tables().values() if table.loss == loss):
         forest = RandomForestRegressor(100, min_samples_leaf=3, random_state=0)
         forest.fit(np.array([position(space, values) for values in table.settings]), table.mean)
-        predicted = forest.predict(cube)
+        predicted, found[table.situation] = forest.predict(cube), {}
         for name in distributions(table.space):
             part = (cube[:, searched.index(name)] * parts_of(space[name])).astype(int)
             best = [np.quantile(predicted[part == i], TOP) for i in range(parts_of(space[name]))]
-            shares[name].append(np.array(best) / max(best))
-    for name in searched:
-        mean = np.mean(shares[name], axis=0)
+            found[table.situation][name] = np.array(best) / max(best)
+    return found
+
+
+def flat(loss: str, smoothed: dict[str, dict[str, np.ndarray]]) -> dict[str, dict]:
+    """Return, for each dimension, between which values a loss can be within 1 % of its best, over some situations."""
+    space, found = widest(loss), {}
+    for name in {name: None for shares in smoothed.values() for name in shares}:
+        mean = np.mean([shares[name] for shares in smoothed.values() if name in shares], axis=0)
         low = high = int(mean.argmax())
         while low > 0 and mean[low - 1] >= mean.max() - FLAT:
             low -= 1
@@ -435,7 +452,7 @@ def write_priors() -> None:
     """Write the priors that come with the package from all tables."""
     spaces, losses = json.loads(SPACES.read_text(encoding="utf-8")), {}
     for loss in dict.fromkeys(table.loss for table in tables().values()):
-        losses[loss] = {"settings": best_for_any(widest(loss), earlier(loss)), "flat": flat(loss)}
+        losses[loss] = {"settings": best_for_any(widest(loss), earlier(loss)), **flats(loss)}
     groups: dict[str, list[str]] = {}
     for loss in losses:
         groups.setdefault(group_of(LossEntry(loss, "single", (Term(loss),))), []).append(loss)

@@ -67,6 +67,9 @@ def test_situations_of_the_same_dataset_are_left_out() -> None:
         tables = earlier_tables(entry, dataset)
         assert tables
         assert dataset not in {situations[table.situation]["dataset"] for table in tables}
+    own = {d for d in ("digits", "glyphs") for key in ("lr", "margin", "scale")
+           if flat_range(entry, key, d) != flat_range(entry, key)}  # fmt: skip
+    assert own == {"digits", "glyphs"}
     assert prior_starts(entry, space_of("arcface"), 100, "digits") != prior_starts(entry, space_of("arcface"), 100)
 
 
