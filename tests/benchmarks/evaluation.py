@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-SAMPLES, DIMENSIONS, PAIR_SAMPLES = 60_000, 128, 15_000
+SAMPLES, DIMENSIONS = 60_000, 128
 
 
 def embeddings(samples: int, classes: int, noise: float):
@@ -35,21 +35,21 @@ def peer(options):
 
     include = ("precision_at_1", "mean_average_precision_at_r")
     calculator = AccuracyCalculator(include=include, k="max_bin_count")
-    return lambda vectors, labels: calculator.get_accuracy(vectors, labels), SAMPLES
+    return lambda vectors, labels: calculator.get_accuracy(vectors, labels), options.samples
 
 
 def ours(options):
     from mlcompare.evaluation import evaluate_embeddings
 
     metrics = ["recall_at_1", "recall_at_10", "recall_at_100", "map_at_r"]
-    return lambda vectors, labels: evaluate_embeddings(vectors, labels, metrics), SAMPLES
+    return lambda vectors, labels: evaluate_embeddings(vectors, labels, metrics), options.samples
 
 
 def pairs(options):
     from mlcompare.evaluation import evaluate_embeddings
 
     metrics = ["auc", "eer", *(f"tar_at_far_1e-{k}" for k in range(1, 7))]
-    return lambda vectors, labels: evaluate_embeddings(vectors, labels, metrics), PAIR_SAMPLES
+    return lambda vectors, labels: evaluate_embeddings(vectors, labels, metrics), options.samples // 4
 
 
 def measure(side: str, options) -> None:
@@ -63,6 +63,7 @@ def measure(side: str, options) -> None:
 
         faiss.omp_set_num_threads(options.threads)
     vectors, labels = embeddings(samples, min(options.classes, samples // 2), options.noise)
+    vectors, labels = vectors.to(options.device), labels.to(options.device)
     before = peak_memory()
     start = time.perf_counter()
     scores = evaluate(vectors, labels)
@@ -78,6 +79,7 @@ def peak_memory() -> int:
 
 def run(side: str, options) -> dict:
     arguments = [f"--classes={options.classes}", f"--threads={options.threads}", f"--noise={options.noise}"]
+    arguments += [f"--samples={options.samples}", f"--device={options.device}"]
     environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     command = [sys.executable, __file__, *arguments, f"--side={side}"]
@@ -94,6 +96,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--noise", type=float, default=2.5, help="standard deviation within a class; that between is 1")
     parser.add_argument("--skip-peer", action="store_true")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="of the retrieval; a quarter for the pairs")
+    parser.add_argument("--device", default="cpu", help="where the embeddings lie: cpu or cuda")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:

@@ -98,6 +98,12 @@ class Bare(torch.nn.Module):
         return F.cross_entropy(F.linear(embeddings, self.weight), labels)
 
 
+def synchronize(device: str) -> None:
+    """Wait for the device."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
 def with_miner(loss, miner):
     return loss if miner is None else lambda embeddings, labels: loss(embeddings, labels, miner(embeddings, labels))
 
@@ -123,13 +129,15 @@ def batch(size: int, per_class: int | None, num_classes: int | None, dim: int):
     return embeddings, torch.arange(size) // per_class
 
 
-def measure(build, case, context, shape, seconds, pipe):
+def measure(build, case, context, shape, seconds, device, pipe):
     """Send (milliseconds, megabytes): the fastest of the calls that fit in ``seconds``, at least three."""
     try:
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
-        embeddings, labels = batch(*shape)
+        if device == "cpu":  # CUDA reserves more addresses than that
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+        embeddings, labels = (tensor.to(device) for tensor in batch(*shape))
         embeddings.requires_grad_()
         loss = build(case, context)
+        loss = loss.to(device) if isinstance(loss, torch.nn.Module) else loss
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         best, started, calls = float("inf"), time.perf_counter(), 0
         while calls < 3 or (time.perf_counter() - started < seconds and calls < 1000):
@@ -138,8 +146,11 @@ def measure(build, case, context, shape, seconds, pipe):
                 loss.zero_grad(set_to_none=True)
             tick = time.perf_counter()
             loss(embeddings, labels).backward()
+            synchronize(device)
             best, calls = min(best, time.perf_counter() - tick), calls + 1
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        if device == "cuda":
+            peak = torch.cuda.max_memory_allocated() // 1024
         pipe.send((best * 1e3, peak / 1024))
     except (MemoryError, RuntimeError) as error:
         pipe.send("out of memory" if "alloc" in str(error) or isinstance(error, MemoryError) else str(error)[:40])
@@ -181,23 +192,23 @@ def line(label, size, mine, other, target) -> str:
     return f"{label:34s}{size:>12s}{cell(mine)}{cell(other)}{verdict}{wanted}{slower}"
 
 
-def run_pairs(cases, sizes, seconds) -> None:
+def run_pairs(cases, sizes, seconds, device) -> None:
     print(f"\n{'pairs and triplets, D=' + str(DIM):34s}{'batch×K':>12s}{'ours ms, peak':>21s}{'PML ms, peak':>21s}")
     for case in cases:
         for size, per_class in sizes:
-            arguments = (case, {}, (size, per_class, None, DIM), seconds)
+            arguments = (case, {}, (size, per_class, None, DIM), seconds, device)
             mine, other = in_turns(arguments, ours, theirs)
             target = case.target if (size, per_class) == (256, 4) else None
             print(line(case.label, f"{size}×{per_class}", mine, other, target), flush=True)
 
 
-def run_heads(cases, classes, seconds) -> None:
+def run_heads(cases, classes, seconds, device) -> None:
     title = f"heads, B={HEAD_BATCH}, D={HEAD_DIM}"
     print(f"\n{title:34s}{'classes':>12s}{'ours ms, peak':>21s}{'PML ms, peak':>21s}   ours / linear + cross-entropy")
     for case in cases:
         for count in classes:
             context = {"num_classes": count, "embedding_dim": HEAD_DIM}
-            arguments = (case, context, (HEAD_BATCH, None, count, HEAD_DIM), seconds)
+            arguments = (case, context, (HEAD_BATCH, None, count, HEAD_DIM), seconds, device)
             mine, other, floor = in_turns(arguments, ours, theirs, bare)
             over = ratio(floor, mine)
             text = line(case.label, str(count), mine, other, case.target)
@@ -209,14 +220,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="64×4 and 256×4, heads up to 10 000 classes")
     parser.add_argument("--only", nargs="*", default=None, help="registered names")
     parser.add_argument("--seconds", type=float, default=1.0, help="time for each measurement")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     keep = [c for c in (*PAIRS, *HEADS) if options.only is None or c.name in options.only]
     pairs, heads = [c for c in keep if c in PAIRS], [c for c in keep if c in HEADS]
     if pairs:
-        run_pairs(pairs, [(64, 4), (256, 4)] if options.quick else SIZES, options.seconds)
+        run_pairs(pairs, [(64, 4), (256, 4)] if options.quick else SIZES, options.seconds, options.device)
     if heads:
-        run_heads(heads, CLASSES[:3] if options.quick else CLASSES, options.seconds)
+        run_heads(heads, CLASSES[:3] if options.quick else CLASSES, options.seconds, options.device)
 
 
 if __name__ == "__main__":
