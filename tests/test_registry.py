@@ -39,6 +39,9 @@ NAMES = [
     "curricularface",
     "magface",
     "adaface",
+    "ldam",
+    "logit_adjusted_softmax",
+    "class_balanced_softmax",
     "center_term",
     "ring_term",
     "up_term",
@@ -67,6 +70,7 @@ def test_every_name_of_the_specification_is_registered():
     assert sorted(NAMES) == [spec.name for spec in NATIVE]
     assert sorted(METRIC) == [spec.name for spec in list_losses(family="metric", provider="native")]
     assert get_spec("am_softmax") is get_spec("cosface")
+    assert get_spec("balanced_softmax") is get_spec("logit_adjusted_softmax")
 
 
 @pytest.mark.parametrize("spec", NATIVE, ids=lambda spec: spec.name)

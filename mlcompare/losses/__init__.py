@@ -7,6 +7,7 @@ from mlcompare.losses import (
     ccl,
     center,
     circle,
+    class_balanced,
     combined_margin,
     contrastive,
     cosface,
@@ -16,7 +17,9 @@ from mlcompare.losses import (
     heated_up,
     l2_softmax,
     l_softmax,
+    ldam,
     lifted_structure,
+    logit_adjusted,
     magface,
     margin_based,
     multi_similarity,
@@ -44,6 +47,7 @@ from mlcompare.losses.base import Loss
 from mlcompare.losses.ccl import CCL
 from mlcompare.losses.center import CenterTerm
 from mlcompare.losses.circle import Circle
+from mlcompare.losses.class_balanced import ClassBalancedSoftmax
 from mlcompare.losses.combined_margin import CombinedMargin
 from mlcompare.losses.compose import LossEntry, SumLoss, Term
 from mlcompare.losses.contrastive import Contrastive
@@ -55,7 +59,9 @@ from mlcompare.losses.head import CosineHead, Head, MarginHead
 from mlcompare.losses.heated_up import HeatedUpSoftmax
 from mlcompare.losses.l2_softmax import L2Softmax
 from mlcompare.losses.l_softmax import AnnealedHead, LSoftmax
+from mlcompare.losses.ldam import LDAM
 from mlcompare.losses.lifted_structure import GeneralizedLiftedStructure, LiftedStructure
+from mlcompare.losses.logit_adjusted import LogitAdjustedSoftmax
 from mlcompare.losses.magface import MagFace
 from mlcompare.losses.margin_based import MarginBased
 from mlcompare.losses.multi_similarity import MultiSimilarity
@@ -79,12 +85,14 @@ from mlcompare.losses.up import UPTerm
 
 __all__ = [
     "CCL",
+    "LDAM",
     "AdaCos",
     "AdaFace",
     "AnnealedHead",
     "ArcFace",
     "CenterTerm",
     "Circle",
+    "ClassBalancedSoftmax",
     "CombinedMargin",
     "Contrastive",
     "CosFace",
@@ -100,6 +108,7 @@ __all__ = [
     "LSoftmax",
     "LiftedStructure",
     "LinearHead",
+    "LogitAdjustedSoftmax",
     "Loss",
     "LossEntry",
     "MagFace",
@@ -136,6 +145,7 @@ __all__ = [
     "ccl",
     "center",
     "circle",
+    "class_balanced",
     "combined_margin",
     "contrastive",
     "cosface",
@@ -145,7 +155,9 @@ __all__ = [
     "heated_up",
     "l2_softmax",
     "l_softmax",
+    "ldam",
     "lifted_structure",
+    "logit_adjusted",
     "magface",
     "margin_based",
     "multi_similarity",
