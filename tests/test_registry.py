@@ -42,6 +42,8 @@ NAMES = [
     "ldam",
     "logit_adjusted_softmax",
     "class_balanced_softmax",
+    "generalised_cross_entropy",
+    "sface",
     "center_term",
     "ring_term",
     "up_term",

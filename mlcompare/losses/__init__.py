@@ -14,6 +14,7 @@ from mlcompare.losses import (
     curricularface,
     deepvisage,
     focal,
+    generalised_cross_entropy,
     heated_up,
     l2_softmax,
     l_softmax,
@@ -30,6 +31,7 @@ from mlcompare.losses import (
     proxy,
     ring,
     semihard,
+    sface,
     soft_triple,
     softmax,
     sphereface,
@@ -55,6 +57,7 @@ from mlcompare.losses.cosface import CosFace
 from mlcompare.losses.curricularface import CurricularFace
 from mlcompare.losses.deepvisage import DeepVisage
 from mlcompare.losses.focal import Focal
+from mlcompare.losses.generalised_cross_entropy import GeneralisedCrossEntropy
 from mlcompare.losses.head import CosineHead, Head, MarginHead
 from mlcompare.losses.heated_up import HeatedUpSoftmax
 from mlcompare.losses.l2_softmax import L2Softmax
@@ -73,6 +76,7 @@ from mlcompare.losses.pair import PairLoss, SampledLoss
 from mlcompare.losses.proxy import ProxyAnchor, ProxyNCA
 from mlcompare.losses.ring import RingTerm
 from mlcompare.losses.semihard import TripletSemiHard
+from mlcompare.losses.sface import SFace
 from mlcompare.losses.soft_triple import SoftTriple
 from mlcompare.losses.softmax import LinearHead, ModifiedSoftmax, Softmax
 from mlcompare.losses.sphereface import SphereFace, SphereFaceFNorm
@@ -101,6 +105,7 @@ __all__ = [
     "DeepVisage",
     "DispersionTerm",
     "Focal",
+    "GeneralisedCrossEntropy",
     "GeneralizedLiftedStructure",
     "Head",
     "HeatedUpSoftmax",
@@ -124,6 +129,7 @@ __all__ = [
     "ProxyAnchor",
     "ProxyNCA",
     "RingTerm",
+    "SFace",
     "SampledLoss",
     "SoftTriple",
     "Softmax",
@@ -152,6 +158,7 @@ __all__ = [
     "curricularface",
     "deepvisage",
     "focal",
+    "generalised_cross_entropy",
     "heated_up",
     "l2_softmax",
     "l_softmax",
@@ -168,6 +175,7 @@ __all__ = [
     "proxy",
     "ring",
     "semihard",
+    "sface",
     "soft_triple",
     "softmax",
     "sphereface",

@@ -46,6 +46,7 @@ class ClassBalancedSoftmax(LinearHead):
     0.8318
     """
 
+    group = "long_tail"
     class_rows = ("class_weights", "bias", "counts")
     beta: float = Hyperparameter(
         0.999,

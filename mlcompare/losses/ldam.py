@@ -46,6 +46,7 @@ class LDAM(MarginHead):
     0.3869
     """
 
+    group = "long_tail"
     class_rows = ("class_weights", "counts")
     margin: float = Hyperparameter(
         0.5, low=0.0, high=0.8, minimum=0.0, symbol="m", unit="cosine", description="of the rarest class"

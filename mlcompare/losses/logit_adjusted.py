@@ -56,6 +56,7 @@ class LogitAdjustedSoftmax(LinearHead):
     1.3863
     """
 
+    group = "long_tail"
     class_rows = ("class_weights", "bias", "counts")
     tau: float = Hyperparameter(
         1.0, low=0.25, high=2.0, minimum=0.0, symbol="τ", description="strength of the adjustment"
