@@ -13,6 +13,8 @@ from mlcompare.losses import (
     cosface,
     curricularface,
     deepvisage,
+    dynamic_arcface,
+    elasticface,
     focal,
     generalised_cross_entropy,
     heated_up,
@@ -28,6 +30,7 @@ from mlcompare.losses import (
     noise_resistant,
     normface,
     nt_xent,
+    p2sgrad,
     proxy,
     ring,
     semihard,
@@ -40,6 +43,7 @@ from mlcompare.losses import (
     subcenter_arcface,
     trihard,
     triplet,
+    uniface,
     up,
 )
 from mlcompare.losses.adacos import AdaCos
@@ -56,6 +60,8 @@ from mlcompare.losses.contrastive import Contrastive
 from mlcompare.losses.cosface import CosFace
 from mlcompare.losses.curricularface import CurricularFace
 from mlcompare.losses.deepvisage import DeepVisage
+from mlcompare.losses.dynamic_arcface import DynamicArcFace
+from mlcompare.losses.elasticface import ElasticArcFace, ElasticCosFace, ElasticHead
 from mlcompare.losses.focal import Focal
 from mlcompare.losses.generalised_cross_entropy import GeneralisedCrossEntropy
 from mlcompare.losses.head import CosineHead, Head, MarginHead
@@ -72,6 +78,7 @@ from mlcompare.losses.n_pair import NPair
 from mlcompare.losses.noise_resistant import DispersionTerm, NoiseResistantSoftmax
 from mlcompare.losses.normface import NormFace
 from mlcompare.losses.nt_xent import NTXent, SupCon
+from mlcompare.losses.p2sgrad import P2SGrad
 from mlcompare.losses.pair import PairLoss, SampledLoss
 from mlcompare.losses.proxy import ProxyAnchor, ProxyNCA
 from mlcompare.losses.ring import RingTerm
@@ -85,6 +92,7 @@ from mlcompare.losses.sphereface_r import SphereFaceR
 from mlcompare.losses.subcenter_arcface import SubcenterArcFace
 from mlcompare.losses.trihard import TriHard
 from mlcompare.losses.triplet import Triplet
+from mlcompare.losses.uniface import UniFace
 from mlcompare.losses.up import UPTerm
 
 __all__ = [
@@ -104,6 +112,10 @@ __all__ = [
     "CurricularFace",
     "DeepVisage",
     "DispersionTerm",
+    "DynamicArcFace",
+    "ElasticArcFace",
+    "ElasticCosFace",
+    "ElasticHead",
     "Focal",
     "GeneralisedCrossEntropy",
     "GeneralizedLiftedStructure",
@@ -125,6 +137,7 @@ __all__ = [
     "NTXent",
     "NoiseResistantSoftmax",
     "NormFace",
+    "P2SGrad",
     "PairLoss",
     "ProxyAnchor",
     "ProxyNCA",
@@ -145,6 +158,7 @@ __all__ = [
     "Triplet",
     "TripletSemiHard",
     "UPTerm",
+    "UniFace",
     "adacos",
     "adaface",
     "arcface",
@@ -157,6 +171,8 @@ __all__ = [
     "cosface",
     "curricularface",
     "deepvisage",
+    "dynamic_arcface",
+    "elasticface",
     "focal",
     "generalised_cross_entropy",
     "heated_up",
@@ -172,6 +188,7 @@ __all__ = [
     "noise_resistant",
     "normface",
     "nt_xent",
+    "p2sgrad",
     "proxy",
     "ring",
     "semihard",
@@ -184,5 +201,6 @@ __all__ = [
     "subcenter_arcface",
     "trihard",
     "triplet",
+    "uniface",
     "up",
 ]
