@@ -49,6 +49,8 @@ NAMES = [
     "uniface",
     "dynamic_arcface",
     "p2sgrad",
+    "vpl",
+    "qcface",
     "center_term",
     "ring_term",
     "up_term",

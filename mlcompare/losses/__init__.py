@@ -32,6 +32,7 @@ from mlcompare.losses import (
     nt_xent,
     p2sgrad,
     proxy,
+    qcface,
     ring,
     semihard,
     sface,
@@ -45,6 +46,7 @@ from mlcompare.losses import (
     triplet,
     uniface,
     up,
+    vpl,
 )
 from mlcompare.losses.adacos import AdaCos
 from mlcompare.losses.adaface import AdaFace
@@ -81,6 +83,7 @@ from mlcompare.losses.nt_xent import NTXent, SupCon
 from mlcompare.losses.p2sgrad import P2SGrad
 from mlcompare.losses.pair import PairLoss, SampledLoss
 from mlcompare.losses.proxy import ProxyAnchor, ProxyNCA
+from mlcompare.losses.qcface import QCFace
 from mlcompare.losses.ring import RingTerm
 from mlcompare.losses.semihard import TripletSemiHard
 from mlcompare.losses.sface import SFace
@@ -94,10 +97,12 @@ from mlcompare.losses.trihard import TriHard
 from mlcompare.losses.triplet import Triplet
 from mlcompare.losses.uniface import UniFace
 from mlcompare.losses.up import UPTerm
+from mlcompare.losses.vpl import VPL
 
 __all__ = [
     "CCL",
     "LDAM",
+    "VPL",
     "AdaCos",
     "AdaFace",
     "AnnealedHead",
@@ -141,6 +146,7 @@ __all__ = [
     "PairLoss",
     "ProxyAnchor",
     "ProxyNCA",
+    "QCFace",
     "RingTerm",
     "SFace",
     "SampledLoss",
@@ -190,6 +196,7 @@ __all__ = [
     "nt_xent",
     "p2sgrad",
     "proxy",
+    "qcface",
     "ring",
     "semihard",
     "sface",
@@ -203,4 +210,5 @@ __all__ = [
     "triplet",
     "uniface",
     "up",
+    "vpl",
 ]

@@ -3,7 +3,7 @@
 import math
 from statistics import NormalDist
 
-from .naive_heads import arc, cosine, cross_entropy, mean, values, weights
+from .naive_heads import arc, cosine, cross_entropy, eased_or_arc, mean, norm, values, weights
 from .naive_long_tail import counts
 
 NAIVE = {}
@@ -67,3 +67,35 @@ def p2sgrad(loss, x, y, noise):
     return mean(
         [math.fsum((cosine(v, w) - (j == t)) ** 2 for j, w in enumerate(weights(loss))) / 2 for v, t in zip(x, y)]
     )
+
+
+@naive("vpl")
+def vpl(loss, x, y, noise):
+    h, mixed = values(loss), []
+    moved = eased_or_arc(loss)
+    for w, f, stamp in zip(weights(loss), loss.memory.numpy(), loss.stamp.tolist()):
+        fresh = float(loss.steps) - stamp <= h["window"] and float(loss.progress) >= h["start"]
+        share = h["share"] if fresh else 0.0
+        mixed.append((1 - share) * w / norm(w) + share * f)
+    logits = []
+    for v, t in zip(x, y):
+        angles = [math.acos(cosine(v, w)) for w in mixed]
+        logits.append([h["scale"] * (moved(a, h["margin"]) if j == t else math.cos(a)) for j, a in enumerate(angles)])
+    return mean([cross_entropy(row, int(t)) for row, t in zip(logits, y)])
+
+
+@naive("qcface")
+def qcface(loss, x, y, noise):
+    h, each = values(loss), []
+    low, u = h["lower_norm"], h["upper_norm"]
+    k = (((low + u) / 2 / low) ** 2 - 1) / (1 - ((low + u) / 2 / u) ** 2)
+    for v, t in zip(x, y):
+        p = math.exp(-cross_entropy([h["scale"] * cosine(v, w) for w in weights(loss)], int(t)))
+        ease = lambda a: math.cos(a + h["margin"]) if a < math.pi / 2 else math.cos(a)  # noqa: E731 - one formula
+        each.append(cross_entropy(with_target(loss, v, int(t), ease), int(t)))
+        best = math.sqrt(((k - 1) * p + 1) / ((k / u**2 - 1 / low**2) * p + 1 / low**2 + 1e-3))
+        n = norm(v) / math.sqrt(loss.embedding_dim / 512)
+        if float(loss.progress) >= h["start"]:
+            cost = [k * p * (1 / (z + 1e-3) + z / u**2) + (1 - p) * (1 / (z + 1e-3) + z / low**2) for z in (n, best)]
+            each[-1] += h["weight"] * (cost[0] - cost[1])
+    return mean(each)

@@ -1,10 +1,12 @@
 """Losses for faces: what their margins, thresholds and memories do."""
 
+import copy
 import math
 
 import pytest
 import torch
 
+from mlcompare.losses.qcface import norm_cost
 from mlcompare.registry import create_loss
 
 SIZES = {"num_classes": 4, "embedding_dim": 3}
@@ -35,7 +37,7 @@ def test_elastic_margins_have_the_mean_and_the_spread_that_are_asked_for():
     loss.class_weights.data = torch.eye(2, dtype=torch.float64)
     row, label, generator = torch.tensor([[1.0, 0.0]], dtype=torch.float64), torch.tensor([0]), torch.Generator()
     draws = torch.stack([loss(row, label, loss.draw_noise(1, generator=generator)) for _ in range(2000)]).detach()
-    margins = ((draws - math.log(2)) / 0.5e-3 + 1) / 1.0  # −½·s·(cos θ − m) + log 2
+    margins = (draws - math.log(2)) / 0.5e-3 + 1  # −½·s·(cos θ − m) + log 2
     assert margins.mean().item() == pytest.approx(0.3, abs=0.01)
     assert margins.std().item() == pytest.approx(0.1, abs=0.01)
 
@@ -89,3 +91,71 @@ def test_p2sgrad_has_the_papers_gradient():
     slopes = (cosine - torch.nn.functional.one_hot(labels, 4)).detach()
     (expected,) = torch.autograd.grad((slopes * cosine).sum() / len(labels), x)
     torch.testing.assert_close(torch.autograd.grad(loss(x, labels), x)[0], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_vpl_mixes_the_newest_sample_in_while_it_is_fresh():
+    """The same sample again and again: fresh for two steps after it was seen, then its class is its weight alone."""
+    loss = create_loss("vpl", num_classes=2, embedding_dim=2, margin=0.0, scale=1.0, share=0.5, window=2).double()
+    loss.class_weights.data = torch.eye(2, dtype=torch.float64)
+    own = other = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
+    plain, mixed = math.log(1 + math.exp(1.0)), math.log(1 + math.exp(1 - math.sqrt(0.5)))
+    loss.eval()
+    assert loss(own, torch.tensor([0])).item() == pytest.approx(plain)
+    loss.train()(own, torch.tensor([0]))
+    for step in range(4):
+        value = copy.deepcopy(loss).eval()(own, torch.tensor([0])).item()
+        assert value == pytest.approx(mixed if step < 2 else plain), step
+        loss(other, torch.tensor([1]))  # class 1 alone, on its weight
+
+
+def test_vpl_waits_for_its_share_of_the_training_and_remembers_meanwhile():
+    loss = loss_of("vpl", start=0.5)
+    plain = loss_of("arcface")
+    for progress in (0.0, 0.4):
+        loss.set_progress(progress)
+        assert loss(*batch()).item() == pytest.approx(plain(*batch()).item(), rel=1e-9)
+    loss.set_progress(0.5)
+    assert abs(loss(*batch()).item() - plain(*batch()).item()) > 0.01
+
+
+def test_vpl_keeps_the_last_sample_of_each_class():
+    loss = loss_of("vpl")
+    rows, _ = batch(5)
+    loss(rows, torch.tensor([1, 3, 1, 1, 3]))
+    expected = torch.nn.functional.normalize(rows[[3, 4]])
+    torch.testing.assert_close(loss.memory[[1, 3]], expected)
+    assert not loss.memory[[0, 2]].any()
+    assert loss.stamp[[1, 3]].tolist() == [0.0, 0.0]
+
+
+def test_qcface_asks_sure_samples_to_be_long_and_unsure_ones_to_be_short():
+    p = torch.tensor([[0.0], [0.5], [1.0]], dtype=torch.float64)
+    for norms, best in ((torch.linspace(0.5, 120, 2400).double(), [1.0, 50.5, 100.0]),):
+        costs = norm_cost(norms[None, :], p, torch.tensor(1.0), torch.tensor(100.0))  # (3, N)
+        found = norms[costs.argmin(1)]
+        torch.testing.assert_close(found, torch.tensor(best, dtype=torch.float64), rtol=0.1, atol=0.1)
+
+
+def test_qcface_norms_are_those_of_512_dimensions():
+    values = []
+    for dim in (32, 512):
+        loss = create_loss("qcface", num_classes=2, embedding_dim=dim).double()
+        loss.class_weights.data = torch.eye(2, dim, dtype=torch.float64)
+        x = torch.zeros(1, dim, dtype=torch.float64)
+        x[0, :2] = 50 * math.sqrt(dim / 512) * torch.tensor([0.8, 0.6], dtype=torch.float64)
+        values.append(loss(x, torch.tensor([0])).item())
+    assert values[0] == pytest.approx(values[1], rel=1e-9)
+
+
+def test_qcface_trains_the_norm_apart_from_the_direction():
+    """The norm's part has no gradient across x, the margin's part none along it."""
+    x, labels = batch()
+    slopes = []
+    for weight in (0.0, 1.0):
+        rows = x.clone().requires_grad_()
+        slopes.append(torch.autograd.grad(loss_of("qcface", weight=weight)(rows, labels), rows)[0])
+    along = torch.nn.functional.normalize(x)
+    assert (slopes[0] * along).sum(1).abs().max() < 1e-12
+    norm_part = slopes[1] - slopes[0]
+    torch.testing.assert_close(norm_part, (norm_part * along).sum(1, keepdim=True) * along, rtol=1e-9, atol=1e-12)
+    assert norm_part.norm() > 0.1

@@ -79,7 +79,8 @@ def build(name, draw, **options):
             )
         else:
             near = h.default * draw.uniform(0.5, 1.5) if h.default else draw.random()
-            settings_[key] = min(max(near, h.minimum or 0.0), h.maximum or near)
+            near = min(max(near, h.minimum or 0.0), h.maximum or near)
+            settings_[key] = round(near) if h.integer else near
     generator = torch.Generator().manual_seed(draw.randrange(2**31))
     counts = [10, 8, 9, 2, 1]
     loss = create_loss(
@@ -87,10 +88,12 @@ def build(name, draw, **options):
     )
     loss.set_progress(draw.random())
     for key, state in loss.named_buffers():  # as after some training
-        if key.endswith(("mean", "centers")):
+        if key.endswith(("mean", "centers", "memory")):
             state.copy_(torch.randn(state.shape, generator=generator))
         if key.endswith(("variance", "mean_norm", "norm_deviation", "curriculum")):
             state.copy_(0.5 + torch.rand(state.shape, generator=generator))
+        if key.endswith("stamp"):  # the last step of some classes, long ago or not
+            state.copy_(-400 * torch.rand(state.shape, generator=generator))
     for key, weight in loss.named_parameters():
         if key == "bias":
             weight.data.copy_(torch.randn(weight.shape, generator=generator))

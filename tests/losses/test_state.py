@@ -9,7 +9,7 @@ import torch
 from mlcompare.errors import InvalidValueError
 from mlcompare.registry import create_loss, list_losses
 
-STATEFUL = ["adacos", "adaface", "ccl", "center_term", "curricularface", "deepvisage", "ring_term"]
+STATEFUL = ["adacos", "adaface", "ccl", "center_term", "curricularface", "deepvisage", "ring_term", "vpl"]
 
 
 def loss_of(name, classes=3, dim=2, **values):
