@@ -51,6 +51,8 @@ NAMES = [
     "p2sgrad",
     "vpl",
     "qcface",
+    "kappaface",
+    "unitsface",
     "center_term",
     "ring_term",
     "up_term",

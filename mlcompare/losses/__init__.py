@@ -18,6 +18,7 @@ from mlcompare.losses import (
     focal,
     generalised_cross_entropy,
     heated_up,
+    kappaface,
     l2_softmax,
     l_softmax,
     ldam,
@@ -45,6 +46,7 @@ from mlcompare.losses import (
     trihard,
     triplet,
     uniface,
+    unitsface,
     up,
     vpl,
 )
@@ -68,6 +70,7 @@ from mlcompare.losses.focal import Focal
 from mlcompare.losses.generalised_cross_entropy import GeneralisedCrossEntropy
 from mlcompare.losses.head import CosineHead, Head, MarginHead
 from mlcompare.losses.heated_up import HeatedUpSoftmax
+from mlcompare.losses.kappaface import KappaFace
 from mlcompare.losses.l2_softmax import L2Softmax
 from mlcompare.losses.l_softmax import AnnealedHead, LSoftmax
 from mlcompare.losses.ldam import LDAM
@@ -96,6 +99,7 @@ from mlcompare.losses.subcenter_arcface import SubcenterArcFace
 from mlcompare.losses.trihard import TriHard
 from mlcompare.losses.triplet import Triplet
 from mlcompare.losses.uniface import UniFace
+from mlcompare.losses.unitsface import UniTSFace
 from mlcompare.losses.up import UPTerm
 from mlcompare.losses.vpl import VPL
 
@@ -126,6 +130,7 @@ __all__ = [
     "GeneralizedLiftedStructure",
     "Head",
     "HeatedUpSoftmax",
+    "KappaFace",
     "L2Softmax",
     "LSoftmax",
     "LiftedStructure",
@@ -165,6 +170,7 @@ __all__ = [
     "TripletSemiHard",
     "UPTerm",
     "UniFace",
+    "UniTSFace",
     "adacos",
     "adaface",
     "arcface",
@@ -182,6 +188,7 @@ __all__ = [
     "focal",
     "generalised_cross_entropy",
     "heated_up",
+    "kappaface",
     "l2_softmax",
     "l_softmax",
     "ldam",
@@ -209,6 +216,7 @@ __all__ = [
     "trihard",
     "triplet",
     "uniface",
+    "unitsface",
     "up",
     "vpl",
 ]

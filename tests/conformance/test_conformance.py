@@ -14,7 +14,7 @@ class TestEveryLoss(LossTestCase):
         self.loss_name = request.param
 
 
-COUNTED = ["class_balanced_softmax", "dynamic_arcface", "ldam", "logit_adjusted_softmax"]
+COUNTED = ["class_balanced_softmax", "dynamic_arcface", "kappaface", "ldam", "logit_adjusted_softmax"]
 
 
 class TestLongTails(LossTestCase):

@@ -99,3 +99,31 @@ def qcface(loss, x, y, noise):
             cost = [k * p * (1 / (z + 1e-3) + z / u**2) + (1 - p) * (1 / (z + 1e-3) + z / low**2) for z in (n, best)]
             each[-1] += h["weight"] * (cost[0] - cost[1])
     return mean(each)
+
+
+@naive("kappaface")
+def kappaface(loss, x, y, noise):
+    h, n = values(loss), counts(loss)
+    r = [min(norm(row), 0.9999) for row in loss.direction.numpy()]
+    kappa = [z * (loss.embedding_dim - z * z) / (1 - z * z) for z in r]
+    deviation = math.sqrt(math.fsum((k - mean(kappa)) ** 2 for k in kappa) / (len(kappa) - 1))
+    psi = []
+    for k, m in zip(kappa, n):
+        spread = 1 - 1 / (1 + math.exp(-h["sharpness"] * (k - mean(kappa)) / deviation))
+        psi.append(h["gamma"] * spread + (1 - h["gamma"]) * (math.cos(math.pi * m / (1.05 * max(n))) + 1) / 2)
+    logits = [with_target(loss, v, int(t), lambda a, t=t: math.cos(a + h["margin"] * psi[t])) for v, t in zip(x, y)]
+    return mean([cross_entropy(row, int(t)) for row, t in zip(logits, y)])
+
+
+@naive("unitsface")
+def unitsface(loss, x, y, noise):
+    h, each = values(loss), []
+    b = float(loss.first) + float(loss.offset.detach())
+    known = [bool(s) and float(loss.progress) >= h["start"] for s in loss.seen]
+    for v, t in zip(x, y):
+        each.append(cross_entropy(with_target(loss, v, int(t), lambda a: math.cos(a) - h["margin"]), int(t)))
+        for j, f in enumerate(loss.memory.numpy()):
+            s = h["scale"] * cosine(v, f)
+            if known[j]:
+                each[-1] += log1p_exp(b - (s - h["scale"] * h["sample_margin"])) if j == t else log1p_exp(s - b)
+    return mean(each)

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from mlcompare.losses.kappaface import concentration, margin_weights
 from mlcompare.losses.qcface import norm_cost
 from mlcompare.registry import create_loss
 
@@ -159,3 +160,53 @@ def test_qcface_trains_the_norm_apart_from_the_direction():
     norm_part = slopes[1] - slopes[0]
     torch.testing.assert_close(norm_part, (norm_part * along).sum(1, keepdim=True) * along, rtol=1e-9, atol=1e-12)
     assert norm_part.norm() > 0.1
+
+
+def test_kappaface_gives_scattered_and_rare_classes_the_larger_margins():
+    counts, same = torch.tensor([10.0, 10.0, 2.0]), torch.tensor(10.0)
+    direction = torch.tensor([[0.9, 0.0], [0.5, 0.0], [0.9, 0.0]])
+    close, scattered, rare = margin_weights(concentration(direction), counts, same, 0.4, 0.7).tolist()
+    assert close < scattered
+    assert close < rare
+    assert all(0 < weight < 1 for weight in (close, scattered, rare))
+    alike = margin_weights(torch.full((3,), 4.0), torch.full((3,), 10.0), same, 0.4, 1.0)
+    assert alike.tolist() == [0.5, 0.5, 0.5]
+
+
+def test_kappaface_averages_each_class_it_sees():
+    loss = loss_of("kappaface", momentum=0.9)
+    rows, _ = batch(3)
+    loss(rows, torch.tensor([1, 1, 2]))
+    rows = torch.nn.functional.normalize(rows)
+    torch.testing.assert_close(loss.direction[1], 0.1 * (rows[0] + rows[1]) / 2)
+    torch.testing.assert_close(loss.direction[2], 0.1 * rows[2])
+    assert not loss.direction[[0, 3]].any()
+
+
+def test_unitsface_starts_its_threshold_once_at_the_negatives_it_has():
+    loss = loss_of("unitsface", scale=8.0, start=0.5)
+    rows, labels = batch(4)
+    loss.set_progress(0.4)
+    plain = loss_of("cosface", margin=0.4, scale=8.0)(rows, labels).item()
+    assert [loss(rows, labels).item() for _ in range(2)] == pytest.approx([plain] * 2, rel=1e-9)
+    assert loss.threshold().item() == 0.0
+    loss.set_progress(0.5)
+    loss(rows, labels)
+    cosines = torch.nn.functional.normalize(rows) @ torch.nn.functional.normalize(rows).T
+    others = (8 * cosines)[~torch.eye(4, dtype=torch.bool)].reshape(4, 3)
+    start = others.logsumexp(1).mean().item()
+    assert loss.threshold().item() == pytest.approx(start, rel=1e-6)
+    loss(-rows, labels)
+    assert loss.threshold().item() == pytest.approx(start, rel=1e-6)
+
+
+def test_unitsface_compares_with_seen_classes_alone():
+    loss = loss_of("unitsface")
+    rows, _ = batch(3)
+    loss(rows[:2], torch.tensor([0, 1]))
+    assert loss.seen.tolist() == [True, True, False, False]
+    plain = loss_of("cosface", margin=0.4, scale=64.0)
+    x = rows[2:]
+    extra = loss.eval()(x, torch.tensor([3])).item() - plain(x, torch.tensor([3])).item()
+    cosines = (torch.nn.functional.normalize(x) @ loss.memory[:2].T)[0]
+    assert extra == pytest.approx(torch.log1p((64 * cosines).exp()).sum().item(), rel=1e-9)

@@ -88,10 +88,14 @@ def build(name, draw, **options):
     )
     loss.set_progress(draw.random())
     for key, state in loss.named_buffers():  # as after some training
-        if key.endswith(("mean", "centers", "memory")):
+        if key.endswith(("mean", "centers", "memory", "direction")):
             state.copy_(torch.randn(state.shape, generator=generator))
         if key.endswith(("variance", "mean_norm", "norm_deviation", "curriculum")):
             state.copy_(0.5 + torch.rand(state.shape, generator=generator))
+        if key.endswith("direction"):  # shorter than 1
+            state.mul_(0.3)
+        if key.endswith(("seen", "first")):
+            state.copy_(torch.rand(state.shape, generator=generator).round())
         if key.endswith("stamp"):  # the last step of some classes, long ago or not
             state.copy_(-400 * torch.rand(state.shape, generator=generator))
     for key, weight in loss.named_parameters():

@@ -11,7 +11,7 @@ from mlcompare.training import EncoderConfig, TrainingData
 from mlcompare.training.prepare import prepare
 from tests.training.test_population import assert_alike, members
 
-COUNTED = ["class_balanced_softmax", "dynamic_arcface", "ldam", "logit_adjusted_softmax"]
+COUNTED = ["class_balanced_softmax", "dynamic_arcface", "kappaface", "ldam", "logit_adjusted_softmax"]
 
 
 @pytest.fixture(scope="module")
