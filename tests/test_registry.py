@@ -73,6 +73,16 @@ NAMES = [
     "soft_triple",
     "nt_xent",
     "supcon",
+    "sigmoid_pair",
+    "decoupled_contrastive",
+    "smooth_ap",
+    "recall_at_k",
+    "proxy_nca_pp",
+    "ranked_list",
+    "tuplet_margin",
+    "threshold_consistent_term",
+    "roadmap",
+    "selective_contrastive_triplet",
 ]
 METRIC = NAMES[NAMES.index("contrastive") :]
 

@@ -12,6 +12,7 @@ from mlcompare.losses import (
     contrastive,
     cosface,
     curricularface,
+    decoupled_contrastive,
     deepvisage,
     dynamic_arcface,
     elasticface,
@@ -34,17 +35,25 @@ from mlcompare.losses import (
     p2sgrad,
     proxy,
     qcface,
+    ranked_list,
+    recall_at_k,
     ring,
+    roadmap,
+    selective_contrastive,
     semihard,
     sface,
+    sigmoid_pair,
+    smooth_ap,
     soft_triple,
     softmax,
     sphereface,
     sphereface2,
     sphereface_r,
     subcenter_arcface,
+    threshold_consistent,
     trihard,
     triplet,
+    tuplet_margin,
     uniface,
     unitsface,
     up,
@@ -63,6 +72,7 @@ from mlcompare.losses.compose import LossEntry, SumLoss, Term
 from mlcompare.losses.contrastive import Contrastive
 from mlcompare.losses.cosface import CosFace
 from mlcompare.losses.curricularface import CurricularFace
+from mlcompare.losses.decoupled_contrastive import DecoupledContrastive
 from mlcompare.losses.deepvisage import DeepVisage
 from mlcompare.losses.dynamic_arcface import DynamicArcFace
 from mlcompare.losses.elasticface import ElasticArcFace, ElasticCosFace, ElasticHead
@@ -85,19 +95,27 @@ from mlcompare.losses.normface import NormFace
 from mlcompare.losses.nt_xent import NTXent, SupCon
 from mlcompare.losses.p2sgrad import P2SGrad
 from mlcompare.losses.pair import PairLoss, SampledLoss
-from mlcompare.losses.proxy import ProxyAnchor, ProxyNCA
+from mlcompare.losses.proxy import ProxyAnchor, ProxyNCA, ProxyNCAPlusPlus
 from mlcompare.losses.qcface import QCFace
+from mlcompare.losses.ranked_list import RankedList
+from mlcompare.losses.recall_at_k import RecallAtK
 from mlcompare.losses.ring import RingTerm
+from mlcompare.losses.roadmap import Roadmap
+from mlcompare.losses.selective_contrastive import SelectiveContrastiveTriplet
 from mlcompare.losses.semihard import TripletSemiHard
 from mlcompare.losses.sface import SFace
+from mlcompare.losses.sigmoid_pair import SigmoidPair
+from mlcompare.losses.smooth_ap import SmoothAP
 from mlcompare.losses.soft_triple import SoftTriple
 from mlcompare.losses.softmax import LinearHead, ModifiedSoftmax, Softmax
 from mlcompare.losses.sphereface import SphereFace, SphereFaceFNorm
 from mlcompare.losses.sphereface2 import SphereFace2
 from mlcompare.losses.sphereface_r import SphereFaceR
 from mlcompare.losses.subcenter_arcface import SubcenterArcFace
+from mlcompare.losses.threshold_consistent import ThresholdConsistentTerm
 from mlcompare.losses.trihard import TriHard
 from mlcompare.losses.triplet import Triplet
+from mlcompare.losses.tuplet_margin import TupletMargin
 from mlcompare.losses.uniface import UniFace
 from mlcompare.losses.unitsface import UniTSFace
 from mlcompare.losses.up import UPTerm
@@ -119,6 +137,7 @@ __all__ = [
     "CosFace",
     "CosineHead",
     "CurricularFace",
+    "DecoupledContrastive",
     "DeepVisage",
     "DispersionTerm",
     "DynamicArcFace",
@@ -151,10 +170,17 @@ __all__ = [
     "PairLoss",
     "ProxyAnchor",
     "ProxyNCA",
+    "ProxyNCAPlusPlus",
     "QCFace",
+    "RankedList",
+    "RecallAtK",
     "RingTerm",
+    "Roadmap",
     "SFace",
     "SampledLoss",
+    "SelectiveContrastiveTriplet",
+    "SigmoidPair",
+    "SmoothAP",
     "SoftTriple",
     "Softmax",
     "SphereFace",
@@ -165,9 +191,11 @@ __all__ = [
     "SumLoss",
     "SupCon",
     "Term",
+    "ThresholdConsistentTerm",
     "TriHard",
     "Triplet",
     "TripletSemiHard",
+    "TupletMargin",
     "UPTerm",
     "UniFace",
     "UniTSFace",
@@ -182,6 +210,7 @@ __all__ = [
     "contrastive",
     "cosface",
     "curricularface",
+    "decoupled_contrastive",
     "deepvisage",
     "dynamic_arcface",
     "elasticface",
@@ -204,17 +233,25 @@ __all__ = [
     "p2sgrad",
     "proxy",
     "qcface",
+    "ranked_list",
+    "recall_at_k",
     "ring",
+    "roadmap",
+    "selective_contrastive",
     "semihard",
     "sface",
+    "sigmoid_pair",
+    "smooth_ap",
     "soft_triple",
     "softmax",
     "sphereface",
     "sphereface2",
     "sphereface_r",
     "subcenter_arcface",
+    "threshold_consistent",
     "trihard",
     "triplet",
+    "tuplet_margin",
     "uniface",
     "unitsface",
     "up",

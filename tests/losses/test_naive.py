@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from mlcompare.registry import create_loss, get_spec, list_losses
 
-from . import naive_faces, naive_heads, naive_long_tail, naive_noise, naive_pairs
+from . import naive_faces, naive_heads, naive_long_tail, naive_noise, naive_pairs, naive_retrieval
 
-REFERENCES = (naive_faces, naive_heads, naive_long_tail, naive_noise, naive_pairs)
+REFERENCES = (naive_faces, naive_heads, naive_long_tail, naive_noise, naive_pairs, naive_retrieval)
 NAIVE = {name: function for module in REFERENCES for name, function in module.NAIVE.items()}
 NAMES = [spec.name for spec in list_losses(provider="native") if spec.name != "up_term"]  # part of up_softmax
 CLASSES, DIM = 5, 6
@@ -101,6 +101,8 @@ def build(name, draw, **options):
     for key, weight in loss.named_parameters():
         if key == "bias":
             weight.data.copy_(torch.randn(weight.shape, generator=generator))
+        if key in ("log_growth", "shift"):
+            weight.data.copy_(0.5 * torch.randn(weight.shape, generator=generator))
         if key in ("learned_scale", "learned_alpha"):
             weight.data.copy_(5 + 20 * torch.rand(weight.shape, generator=generator))
     return loss.double().eval()
