@@ -17,7 +17,7 @@ __all__ = ["ClassBalancedSoftmax"]
 @register_loss(
     "class_balanced_softmax",
     family="margin",
-    reference="Cui et al. 2019, arXiv:1901.05555, eq. 4",
+    reference="Cui et al. 2019, arXiv:1901.05555",
     bibtex=cite(
         "cui2019class",
         "Cui, Yin and Jia, Menglin and Lin, Tsung-Yi and Song, Yang and Belongie, Serge",

@@ -21,7 +21,7 @@ def register_counts(loss: Loss, num_classes: int) -> None:
 
 
 def effective_weights(counts: Tensor, beta: Number) -> Tensor:
-    """Return ``(1 − β)/(1 − β^n)`` of each class's n, ``(C,)``, scaled to a mean of 1 (Cui et al. 2019, eq. 2).
+    """Return ``(1 − β)/(1 − β^n)`` of each class's n, ``(C,)``, scaled to a mean of 1 (Cui et al. 2019).
 
     >>> effective_weights(torch.tensor([1.0, 1.0, 2.0]), 0.5)  # 1, 1 and ½/¾, over their mean
     tensor([1.1250, 1.1250, 0.7500])

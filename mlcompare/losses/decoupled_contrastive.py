@@ -16,7 +16,7 @@ __all__ = ["DecoupledContrastive"]
 @register_loss(
     "decoupled_contrastive",
     family="metric",
-    reference="Yeh et al. 2022, arXiv:2110.06848, eq. 6",
+    reference="Yeh et al. 2022, arXiv:2110.06848",
     bibtex=cite(
         "yeh2022decoupled",
         "Yeh, Chun-Hsiao and Hong, Cheng-Yao and Hsu, Yen-Chi and Liu, Tyng-Luh and Chen, Yubei and LeCun, Yann",

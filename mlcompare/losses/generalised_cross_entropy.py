@@ -15,7 +15,7 @@ __all__ = ["GeneralisedCrossEntropy"]
 @register_loss(
     "generalised_cross_entropy",
     family="margin",
-    reference="Zhang & Sabuncu 2018, arXiv:1805.07836, eq. 6",
+    reference="Zhang & Sabuncu 2018, arXiv:1805.07836",
     aliases=("generalized_cross_entropy",),
     bibtex=cite(
         "zhang2018generalized",

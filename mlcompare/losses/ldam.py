@@ -17,7 +17,7 @@ __all__ = ["LDAM"]
 @register_loss(
     "ldam",
     family="margin",
-    reference="Cao et al. 2019, arXiv:1906.07413, eq. 12 and 13",
+    reference="Cao et al. 2019, arXiv:1906.07413",
     bibtex=cite(
         "cao2019learning",
         "Cao, Kaidi and Wei, Colin and Gaidon, Adrien and Arechiga, Nikos and Ma, Tengyu",

@@ -17,7 +17,7 @@ __all__ = ["LogitAdjustedSoftmax"]
 @register_loss(
     "logit_adjusted_softmax",
     family="margin",
-    reference="Menon et al. 2021, arXiv:2007.07314, eq. 10; balanced softmax: Ren et al. 2020, arXiv:2007.10740",
+    reference="Menon et al. 2021, arXiv:2007.07314; balanced softmax: Ren et al. 2020, arXiv:2007.10740",
     aliases=("balanced_softmax",),
     bibtex=cite(
         "menon2021longtail",

@@ -73,7 +73,7 @@ class ProxyNCA(Head):
 @register_loss(
     "proxy_nca_pp",
     family="metric",
-    reference="Teh et al. 2020, arXiv:2004.01113, eq. 4",
+    reference="Teh et al. 2020, arXiv:2004.01113",
     bibtex=cite(
         "teh2020proxynca",
         "Teh, Eu Wern and DeVries, Terrance and Taylor, Graham W.",

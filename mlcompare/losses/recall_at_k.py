@@ -13,7 +13,7 @@ from mlcompare.registry import Hyperparameter, Option, register_loss
 
 __all__ = ["RecallAtK"]
 
-KS = (1, 2, 4, 8, 16)  # the authors' for all data sets but the largest
+KS = (1, 2, 4, 8, 16)  # the official code's default
 
 
 @register_loss(

@@ -17,7 +17,7 @@ __all__ = ["SmoothAP"]
 @register_loss(
     "smooth_ap",
     family="metric",
-    reference="Brown et al. 2020, arXiv:2007.12163, eq. 8",
+    reference="Brown et al. 2020, arXiv:2007.12163",
     bibtex=cite(
         "brown2020smooth",
         "Brown, Andrew and Xie, Weidi and Kalogeiton, Vicky and Zisserman, Andrew",
