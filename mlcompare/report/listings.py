@@ -66,7 +66,8 @@ def losses_table(specs: list[Any]) -> Table:
         for spec in sorted(some, key=lambda spec: (spec.year or 0, spec.name)):
             tuned = "  ".join(f"{name}={h.default:g}" for name, h in spec.hyperparameters.items() if h.searched)
             name = " = ".join([spec.name + "*" * (spec.name in FIRST_COMPARISON), *spec.aliases])
-            where = f"broken: {spec.broken}" if spec.broken else spec.venue or spec.reference
+            known = spec.venue if spec.year and spec.venue else spec.reference
+            where = f"broken: {spec.broken}" if spec.broken else known
             table.add_row(Text(name), spec.family, str(spec.year or ""), Text(where), Text(tuned))
     return table
 
