@@ -34,8 +34,11 @@ class SigmoidPair(Loss):
     another, and ``−b/t`` is one threshold of the cosine for all. t and b start at ``scale`` and ``bias`` and are
     learned, t as ``scale·e^δ``; ``learn=False`` keeps them. b = −10 says at the start that pairs are negative, as
     nearly all are. SigLIP's pairs are an image and a text, one positive for each anchor; here they are the samples of
-    one batch, with as many positives as a class has. Not compared with the authors' code, whose pairs are those; s and
-    b are its start, the ranges a choice of this package's.
+    one batch, with as many positives as a class has.
+
+    With two samples of each class, value and gradient were compared with the loss of the authors' code
+    (google-research/big_vision, trainers/proj/image_text/siglip.py), its JAX calls replaced by torch's, summed over the
+    pairs of both samples and of each alone. s and b are its start, the ranges a choice of this package's.
 
     >>> x, y = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0, 1])
     >>> loss = SigmoidPair(scale=1.0, bias=0.0)
