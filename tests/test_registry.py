@@ -4,13 +4,23 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import pytest
 import torch
 
 from mlcompare.errors import InvalidValueError, UnknownNameError
 from mlcompare.losses import LossEntry, Term
-from mlcompare.registry import Hyperparameter, Option, create_loss, get_spec, list_losses, register_loss
+from mlcompare.registry import (
+    FIRST_COMPARISON,
+    IDEAS,
+    Hyperparameter,
+    Option,
+    create_loss,
+    get_spec,
+    list_losses,
+    register_loss,
+)
 
 NATIVE = list_losses(provider="native")
 NAMES = [
@@ -39,6 +49,20 @@ NAMES = [
     "curricularface",
     "magface",
     "adaface",
+    "ldam",
+    "logit_adjusted_softmax",
+    "class_balanced_softmax",
+    "generalised_cross_entropy",
+    "sface",
+    "elastic_arcface",
+    "elastic_cosface",
+    "uniface",
+    "dynamic_arcface",
+    "p2sgrad",
+    "vpl",
+    "qcface",
+    "kappaface",
+    "unitsface",
     "center_term",
     "ring_term",
     "up_term",
@@ -59,6 +83,16 @@ NAMES = [
     "soft_triple",
     "nt_xent",
     "supcon",
+    "sigmoid_pair",
+    "decoupled_contrastive",
+    "smooth_ap",
+    "recall_at_k",
+    "proxy_nca_pp",
+    "ranked_list",
+    "tuplet_margin",
+    "threshold_consistent_term",
+    "roadmap",
+    "selective_contrastive_triplet",
 ]
 METRIC = NAMES[NAMES.index("contrastive") :]
 
@@ -67,10 +101,30 @@ def test_every_name_of_the_specification_is_registered():
     assert sorted(NAMES) == [spec.name for spec in NATIVE]
     assert sorted(METRIC) == [spec.name for spec in list_losses(family="metric", provider="native")]
     assert get_spec("am_softmax") is get_spec("cosface")
+    assert get_spec("balanced_softmax") is get_spec("logit_adjusted_softmax")
+
+
+def test_ten_losses_for_a_first_comparison_are_of_both_families():
+    specs = [get_spec(name) for name in FIRST_COMPARISON]
+    assert len({spec.name for spec in specs}) == 10
+    assert [spec.family for spec in specs].count("metric") == 5
+
+
+def test_year_and_venue_are_those_of_the_reference():
+    facts = {spec.name: (spec.year, spec.venue) for spec in NATIVE}
+    assert facts["softmax"][0] == 1990
+    assert facts["supcon"] == (2020, "NeurIPS")
+    assert facts["logit_adjusted_softmax"] == (2021, "ICLR")
+    assert facts["sface"] == (2021, "IEEE Transactions on Image Processing")
+    assert facts["qcface"] == (2025, "arXiv")
+    assert replace(get_spec("qcface"), reference="arXiv:2007.07314", bibtex="").year is None
 
 
 @pytest.mark.parametrize("spec", NATIVE, ids=lambda spec: spec.name)
 def test_every_record_is_complete(spec):
+    assert spec.group in IDEAS
+    assert 1950 < spec.year < 2100
+    assert spec.venue
     assert spec.summary
     assert spec.reference
     assert spec.bibtex.startswith("@")

@@ -7,16 +7,24 @@ from mlcompare.losses import (
     ccl,
     center,
     circle,
+    class_balanced,
     combined_margin,
     contrastive,
     cosface,
     curricularface,
+    decoupled_contrastive,
     deepvisage,
+    dynamic_arcface,
+    elasticface,
     focal,
+    generalised_cross_entropy,
     heated_up,
+    kappaface,
     l2_softmax,
     l_softmax,
+    ldam,
     lifted_structure,
+    logit_adjusted,
     magface,
     margin_based,
     multi_similarity,
@@ -24,18 +32,32 @@ from mlcompare.losses import (
     noise_resistant,
     normface,
     nt_xent,
+    p2sgrad,
     proxy,
+    qcface,
+    ranked_list,
+    recall_at_k,
     ring,
+    roadmap,
+    selective_contrastive,
     semihard,
+    sface,
+    sigmoid_pair,
+    smooth_ap,
     soft_triple,
     softmax,
     sphereface,
     sphereface2,
     sphereface_r,
     subcenter_arcface,
+    threshold_consistent,
     trihard,
     triplet,
+    tuplet_margin,
+    uniface,
+    unitsface,
     up,
+    vpl,
 )
 from mlcompare.losses.adacos import AdaCos
 from mlcompare.losses.adaface import AdaFace
@@ -44,18 +66,26 @@ from mlcompare.losses.base import Loss
 from mlcompare.losses.ccl import CCL
 from mlcompare.losses.center import CenterTerm
 from mlcompare.losses.circle import Circle
+from mlcompare.losses.class_balanced import ClassBalancedSoftmax
 from mlcompare.losses.combined_margin import CombinedMargin
 from mlcompare.losses.compose import LossEntry, SumLoss, Term
 from mlcompare.losses.contrastive import Contrastive
 from mlcompare.losses.cosface import CosFace
 from mlcompare.losses.curricularface import CurricularFace
+from mlcompare.losses.decoupled_contrastive import DecoupledContrastive
 from mlcompare.losses.deepvisage import DeepVisage
+from mlcompare.losses.dynamic_arcface import DynamicArcFace
+from mlcompare.losses.elasticface import ElasticArcFace, ElasticCosFace, ElasticHead
 from mlcompare.losses.focal import Focal
+from mlcompare.losses.generalised_cross_entropy import GeneralisedCrossEntropy
 from mlcompare.losses.head import CosineHead, Head, MarginHead
 from mlcompare.losses.heated_up import HeatedUpSoftmax
+from mlcompare.losses.kappaface import KappaFace
 from mlcompare.losses.l2_softmax import L2Softmax
 from mlcompare.losses.l_softmax import AnnealedHead, LSoftmax
+from mlcompare.losses.ldam import LDAM
 from mlcompare.losses.lifted_structure import GeneralizedLiftedStructure, LiftedStructure
+from mlcompare.losses.logit_adjusted import LogitAdjustedSoftmax
 from mlcompare.losses.magface import MagFace
 from mlcompare.losses.margin_based import MarginBased
 from mlcompare.losses.multi_similarity import MultiSimilarity
@@ -63,43 +93,68 @@ from mlcompare.losses.n_pair import NPair
 from mlcompare.losses.noise_resistant import DispersionTerm, NoiseResistantSoftmax
 from mlcompare.losses.normface import NormFace
 from mlcompare.losses.nt_xent import NTXent, SupCon
+from mlcompare.losses.p2sgrad import P2SGrad
 from mlcompare.losses.pair import PairLoss, SampledLoss
-from mlcompare.losses.proxy import ProxyAnchor, ProxyNCA
+from mlcompare.losses.proxy import ProxyAnchor, ProxyNCA, ProxyNCAPlusPlus
+from mlcompare.losses.qcface import QCFace
+from mlcompare.losses.ranked_list import RankedList
+from mlcompare.losses.recall_at_k import RecallAtK
 from mlcompare.losses.ring import RingTerm
+from mlcompare.losses.roadmap import Roadmap
+from mlcompare.losses.selective_contrastive import SelectiveContrastiveTriplet
 from mlcompare.losses.semihard import TripletSemiHard
+from mlcompare.losses.sface import SFace
+from mlcompare.losses.sigmoid_pair import SigmoidPair
+from mlcompare.losses.smooth_ap import SmoothAP
 from mlcompare.losses.soft_triple import SoftTriple
 from mlcompare.losses.softmax import LinearHead, ModifiedSoftmax, Softmax
 from mlcompare.losses.sphereface import SphereFace, SphereFaceFNorm
 from mlcompare.losses.sphereface2 import SphereFace2
 from mlcompare.losses.sphereface_r import SphereFaceR
 from mlcompare.losses.subcenter_arcface import SubcenterArcFace
+from mlcompare.losses.threshold_consistent import ThresholdConsistentTerm
 from mlcompare.losses.trihard import TriHard
 from mlcompare.losses.triplet import Triplet
+from mlcompare.losses.tuplet_margin import TupletMargin
+from mlcompare.losses.uniface import UniFace
+from mlcompare.losses.unitsface import UniTSFace
 from mlcompare.losses.up import UPTerm
+from mlcompare.losses.vpl import VPL
 
 __all__ = [
     "CCL",
+    "LDAM",
+    "VPL",
     "AdaCos",
     "AdaFace",
     "AnnealedHead",
     "ArcFace",
     "CenterTerm",
     "Circle",
+    "ClassBalancedSoftmax",
     "CombinedMargin",
     "Contrastive",
     "CosFace",
     "CosineHead",
     "CurricularFace",
+    "DecoupledContrastive",
     "DeepVisage",
     "DispersionTerm",
+    "DynamicArcFace",
+    "ElasticArcFace",
+    "ElasticCosFace",
+    "ElasticHead",
     "Focal",
+    "GeneralisedCrossEntropy",
     "GeneralizedLiftedStructure",
     "Head",
     "HeatedUpSoftmax",
+    "KappaFace",
     "L2Softmax",
     "LSoftmax",
     "LiftedStructure",
     "LinearHead",
+    "LogitAdjustedSoftmax",
     "Loss",
     "LossEntry",
     "MagFace",
@@ -111,11 +166,21 @@ __all__ = [
     "NTXent",
     "NoiseResistantSoftmax",
     "NormFace",
+    "P2SGrad",
     "PairLoss",
     "ProxyAnchor",
     "ProxyNCA",
+    "ProxyNCAPlusPlus",
+    "QCFace",
+    "RankedList",
+    "RecallAtK",
     "RingTerm",
+    "Roadmap",
+    "SFace",
     "SampledLoss",
+    "SelectiveContrastiveTriplet",
+    "SigmoidPair",
+    "SmoothAP",
     "SoftTriple",
     "Softmax",
     "SphereFace",
@@ -126,26 +191,38 @@ __all__ = [
     "SumLoss",
     "SupCon",
     "Term",
+    "ThresholdConsistentTerm",
     "TriHard",
     "Triplet",
     "TripletSemiHard",
+    "TupletMargin",
     "UPTerm",
+    "UniFace",
+    "UniTSFace",
     "adacos",
     "adaface",
     "arcface",
     "ccl",
     "center",
     "circle",
+    "class_balanced",
     "combined_margin",
     "contrastive",
     "cosface",
     "curricularface",
+    "decoupled_contrastive",
     "deepvisage",
+    "dynamic_arcface",
+    "elasticface",
     "focal",
+    "generalised_cross_entropy",
     "heated_up",
+    "kappaface",
     "l2_softmax",
     "l_softmax",
+    "ldam",
     "lifted_structure",
+    "logit_adjusted",
     "magface",
     "margin_based",
     "multi_similarity",
@@ -153,16 +230,30 @@ __all__ = [
     "noise_resistant",
     "normface",
     "nt_xent",
+    "p2sgrad",
     "proxy",
+    "qcface",
+    "ranked_list",
+    "recall_at_k",
     "ring",
+    "roadmap",
+    "selective_contrastive",
     "semihard",
+    "sface",
+    "sigmoid_pair",
+    "smooth_ap",
     "soft_triple",
     "softmax",
     "sphereface",
     "sphereface2",
     "sphereface_r",
     "subcenter_arcface",
+    "threshold_consistent",
     "trihard",
     "triplet",
+    "tuplet_margin",
+    "uniface",
+    "unitsface",
     "up",
+    "vpl",
 ]

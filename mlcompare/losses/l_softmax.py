@@ -24,6 +24,7 @@ def softened(cosine: Tensor, margin: Number, weight: Tensor) -> Tensor:
 class AnnealedHead(Head):
     """What annealed heads declare: the floor of λ and the preset of its schedule."""
 
+    group = "margin"
     lambda_min: float = Hyperparameter(0.0, minimum=0.0, symbol="λ", description="where the annealed λ ends")
     annealing: str = Option("none", choices=(*ANNEALING, "none"), description="schedule of λ")
 

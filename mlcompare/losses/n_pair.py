@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from mlcompare.geometry import FAR
 from mlcompare.losses.base import Loss
 from mlcompare.losses.citation import cite
+from mlcompare.losses.noise import one_for_each_sample
 from mlcompare.registry import Hyperparameter, register_loss
 
 __all__ = ["NPair", "one_pair_of_each_class"]
@@ -74,6 +75,4 @@ class NPair(Loss):
         self, batch_size: int, *, generator: torch.Generator | None = None, device: torch.device | str | None = None
     ) -> Tensor:
         """Return noise ``(B, B)`` whose rows are alike: the loss reads the first."""
-        where = generator.device if generator is not None else device
-        row = torch.rand(1, batch_size, generator=generator, device=where).to(device or where)  # (1, B)
-        return row.expand(batch_size, batch_size)
+        return one_for_each_sample(batch_size, generator, device)

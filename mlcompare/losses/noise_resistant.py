@@ -42,6 +42,7 @@ class NoiseResistantSoftmax(ArcFace):
     1.0633
     """
 
+    group = "noise"
     beta: float = Hyperparameter(
         0.9, low=0.5, high=1.0, minimum=0.0, maximum=1.0, symbol="β", description="trust in the label"
     )

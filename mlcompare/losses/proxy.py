@@ -7,12 +7,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mlcompare.errors import InvalidValueError
-from mlcompare.geometry import FAR
+from mlcompare.geometry import FAR, scalar
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import Head
 from mlcompare.registry import Hyperparameter, register_loss
 
-__all__ = ["ProxyAnchor", "ProxyNCA"]
+__all__ = ["ProxyAnchor", "ProxyNCA", "ProxyNCAPlusPlus"]
 
 
 def log_sum_by_class(values: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
@@ -68,6 +68,43 @@ class ProxyNCA(Head):
         near, mine = self.scaled_cosines(embeddings, labels, 2 * self.scale)  # (B, C), (B, 1): 2s − s·d²
         others = near.scatter(1, labels[:, None], -FAR).logsumexp(1)  # (B,): over j ≠ y
         return others.mean() - mine.mean()
+
+
+@register_loss(
+    "proxy_nca_pp",
+    family="metric",
+    reference="Teh et al. 2020, arXiv:2004.01113",
+    bibtex=cite(
+        "teh2020proxynca",
+        "Teh, Eu Wern and DeVries, Terrance and Taylor, Graham W.",
+        "ProxyNCA++: Revisiting and Revitalizing Proxy Neighborhood Component Analysis",
+        venue="European Conference on Computer Vision (ECCV)",
+        year=2020,
+        arxiv="2004.01113",
+    ),
+)
+class ProxyNCAPlusPlus(Head):
+    """ProxyNCA++: the batch mean of ``−log(e^{−d²(x,p_y)/τ} / Σ_j e^{−d²(x,p_j)/τ})``, the own proxy in the sum.
+
+    d² is the squared Euclidean distance of normalised embeddings ``(B, D)`` to normalised proxies ``(C, D)``. With the
+    own proxy in the denominator it is a probability, unlike :class:`ProxyNCA`'s, and since ``d² = 2 − 2·cos θ`` it is
+    NormFace at s = 2/τ. The paper's other parts belong to the training: proxies learn faster (``head_lr_ratio``),
+    batches are balanced, features are pooled by their maximum. τ = 1/9 is the paper's. Value and gradient were compared
+    with ProxyNCA_prob in loss.py of the authors' repository (euwern/proxynca_pp); the range is a choice of this
+    package's.
+
+    >>> loss = ProxyNCAPlusPlus(num_classes=2, embedding_dim=2, temperature=1.0)
+    >>> _ = loss.class_weights.data.copy_(torch.eye(2))
+    >>> round(loss(torch.tensor([[3.0, 0.0]]), torch.tensor([0])).item(), 4)  # log(1 + e^{0 − 2})
+    0.1269
+    """
+
+    group = "proxy"
+    temperature: float = Hyperparameter(1 / 9, low=0.02, high=1.0, log=True, positive=True, symbol="τ")
+
+    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+        near, _ = self.scaled_cosines(embeddings, labels, 2 / scalar(self.temperature))  # (B, C)
+        return F.cross_entropy(near, labels)
 
 
 @register_loss(

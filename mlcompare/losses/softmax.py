@@ -27,7 +27,7 @@ SPHEREFACE_BIBTEX = cite(
 class LinearHead(Head):
     """A linear classifier with a bias ``(C,)``."""
 
-    class_rows = ("class_weights", "bias")
+    class_rows: tuple[str, ...] = ("class_weights", "bias")
 
     def setup(self, generator: torch.Generator | None) -> None:
         super().setup(generator)

@@ -6,6 +6,8 @@ attributes, and :func:`register_loss` files it under a name. Outside packages re
 """
 
 from mlcompare.registry.catalogue import (
+    FIRST_COMPARISON,
+    IDEAS,
     LOSSES,
     PML_PREFIX,
     create_loss,
@@ -19,6 +21,8 @@ from mlcompare.registry.registry import REGISTRIES, Record, Registry, install, o
 from mlcompare.registry.spec import LossSpec
 
 __all__ = [
+    "FIRST_COMPARISON",
+    "IDEAS",
     "LOSSES",
     "PML_PREFIX",
     "REGISTRIES",

@@ -17,11 +17,32 @@ if TYPE_CHECKING:
 
     from mlcompare.losses.base import Loss
 
-__all__ = ["LOSSES", "PML_PREFIX", "create_loss", "get_spec", "list_losses", "register", "register_loss"]
+__all__ = [
+    "FIRST_COMPARISON", "IDEAS", "LOSSES", "PML_PREFIX", "create_loss", "get_spec", "list_losses", "register",
+    "register_loss",
+]  # fmt: skip
 
 FAMILIES = ("metric", "margin")
 PML_PREFIX = "pml/"
 LOSSES = Registry("loss", "losses", LossSpec, homes=["mlcompare.losses"])
+IDEAS: Mapping[str, str] = MappingProxyType(
+    {
+        "softmax": "softmax and normalisation",
+        "margin": "margins",
+        "proxy": "proxies",
+        "pair": "pairs",
+        "triplet": "triplets",
+        "list": "lists",
+        "long_tail": "long tails: told each class's training samples",
+        "noise": "wrong labels",
+        "sum": "sums that papers named",
+        "term": "terms, for a sum with any loss",
+    }
+)
+FIRST_COMPARISON = (  # both families, and the ideas that the others vary; in the order in which they join a small study
+    "softmax", "trihard", "arcface", "multi_similarity", "cosface", "contrastive", "normface", "margin_based", "center",
+    "triplet",
+)  # fmt: skip
 
 
 def register(spec: LossSpec, *, replace: bool = False) -> LossSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,21 @@ class LossSpec(Record):
     def defaults(self) -> dict[str, float]:
         """Every hyperparameter at the paper's setting."""
         return {name: h.default for name, h in self.hyperparameters.items()}
+
+    @property
+    def year(self) -> int | None:
+        """Of the work it is from, as its reference says."""
+        found = re.search(r"(?<![\d.:])(?:19|20)\d\d(?![\d.])", self.reference)
+        return int(found.group()) if found else None
+
+    @property
+    def venue(self) -> str:
+        """Where that work appeared: a conference's short name, a journal, or arXiv; empty without a BibTeX entry."""
+        entry = self.bibtex.split("\n\n")[0]
+        found = re.search(r"^  (?:booktitle|journal) = {(.*)},?$", entry, flags=re.MULTILINE)
+        place = found.group(1) if found else ""
+        short = re.search(r"\(([A-Za-z]+)\)", place)
+        return "arXiv" if place.startswith("arXiv") else short.group(1) if short else place
 
     def create(
         self,

@@ -10,6 +10,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from mlcompare.registry import FIRST_COMPARISON, IDEAS
+
 __all__ = [
     "dataset_records", "datasets_table", "keys_table", "loss_page", "loss_records", "losses_table", "record_page",
     "record_rows", "records_table",
@@ -23,6 +25,10 @@ def loss_records(specs: list[Any]) -> list[dict[str, Any]]:
             "name": spec.name,
             "family": spec.family,
             "group": spec.group,
+            "idea": IDEAS.get(spec.group, spec.group),
+            "year": spec.year,
+            "venue": spec.venue,
+            "first_comparison": spec.name in FIRST_COMPARISON,
             "provider": spec.provider,
             "summary": spec.summary,
             "reference": spec.reference,
@@ -48,19 +54,29 @@ def _record(h: Any) -> dict[str, Any]:
 
 
 def losses_table(specs: list[Any]) -> Table:
-    """Return the listing: name, family, group, what is tuned, reference."""
-    table = Table("loss", "family", "group", "tuned", "reference", title=f"{len(specs)} losses", title_justify="left")
-    for spec in specs:
-        tuned = "  ".join(f"{name}={h.default:g}" for name, h in spec.hyperparameters.items() if h.searched)
-        name = " = ".join([spec.name, *spec.aliases])
-        reference = f"broken: {spec.broken}" if spec.broken else spec.reference
-        table.add_row(Text(name), spec.family, spec.group, Text(tuned), Text(reference))
+    """Return the listing, by idea and year: name, family, year, where it is from, what is tuned."""
+    note = "* ten for a first comparison" if any(spec.name in FIRST_COMPARISON for spec in specs) else None
+    table = Table("loss", "family", "year", "from", "tuned", title=f"{len(specs)} losses", title_justify="left")
+    table.caption, table.caption_justify = note, "left"
+    for idea in [*IDEAS, *sorted({spec.group for spec in specs} - set(IDEAS))]:
+        some = [spec for spec in specs if spec.group == idea]
+        if some:
+            table.add_section()
+            table.add_row(Text(IDEAS.get(idea, idea or "others"), style="bold"))
+        for spec in sorted(some, key=lambda spec: (spec.year or 0, spec.name)):
+            tuned = "  ".join(f"{name}={h.default:g}" for name, h in spec.hyperparameters.items() if h.searched)
+            name = " = ".join([spec.name + "*" * (spec.name in FIRST_COMPARISON), *spec.aliases])
+            known = spec.venue if spec.year and spec.venue else spec.reference
+            where = f"broken: {spec.broken}" if spec.broken else known
+            table.add_row(Text(name), spec.family, str(spec.year or ""), Text(where), Text(tuned))
     return table
 
 
 def loss_page(spec: Any) -> Group:
     """Return everything about one loss: docstring, hyperparameters, options, published settings, reference."""
-    head = Text(f"{spec.name}  ({spec.family}, {spec.group})", style="bold")
+    facts = (spec.family, IDEAS.get(spec.group, spec.group), spec.venue, spec.year)
+    where = ", ".join(str(fact) for fact in facts if fact)
+    head = Text(f"{spec.name}  ({where})", style="bold")
     parts: list[Any] = [head, Text(inspect.cleandoc(spec.doc) if spec.doc else "no description")]
     if spec.broken:
         parts.append(Text(f"broken: {spec.broken}", style="red"))

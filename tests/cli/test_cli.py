@@ -194,6 +194,9 @@ def test_listings(capsys) -> None:
 
     _, out, _ = call(capsys, "losses", "--format", "json")
     assert [record["name"] for record in json.loads(out)] == [spec.name for spec in list_losses()]
+    told = {record["name"]: record for record in json.loads(out)}
+    assert (told["smooth_ap"]["idea"], told["smooth_ap"]["year"], told["smooth_ap"]["venue"]) == ("lists", 2020, "ECCV")
+    assert sum(record["first_comparison"] for record in told.values()) == 10
     _, out, _ = call(capsys, "losses", "cosface")
     for part in ("margin", "cosine", "0.35", "0 – 0.6", "Wang"):
         assert part in out

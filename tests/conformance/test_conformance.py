@@ -14,6 +14,17 @@ class TestEveryLoss(LossTestCase):
         self.loss_name = request.param
 
 
+COUNTED = ["class_balanced_softmax", "dynamic_arcface", "kappaface", "ldam", "logit_adjusted_softmax"]
+
+
+class TestLongTails(LossTestCase):
+    class_counts = (100, 10, 10, 2)
+
+    @pytest.fixture(autouse=True, params=COUNTED)
+    def _named(self, request):
+        self.loss_name = request.param
+
+
 class TestUnequalClasses(LossTestCase):
     loss_name = "up_softmax"
     class_counts = (10, 10, 10, 2)

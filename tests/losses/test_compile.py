@@ -31,7 +31,9 @@ def test_one_graph_for_all_values(name):
     assert counter.frame_count == 1
 
 
-STATEFUL = ["adacos", "adaface", "ccl", "center", "curricularface", "deepvisage", "ring"]
+STATEFUL = [
+    "adacos", "adaface", "ccl", "center", "curricularface", "deepvisage", "kappaface", "ring", "unitsface", "vpl",
+]  # fmt: skip
 DEFAULT = {*STATEFUL, "softmax", "arcface", "l_softmax", "trihard", "margin_based", "multi_similarity", "proxy_anchor"}
 INDUCTOR = [pytest.param(name, marks=() if name in DEFAULT else pytest.mark.slow) for name in NAMES]
 

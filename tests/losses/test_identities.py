@@ -104,3 +104,17 @@ def test_proxies_and_centers_of_one_are_the_simple_heads():
     assert value("soft_triple", 3, centers=1, scale=20.0, margin=0.2) == pytest.approx(
         value("cosface", 3, scale=20.0, margin=0.2), rel=1e-9
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"), [("logit_adjusted_softmax", "softmax"), ("class_balanced_softmax", "softmax")]
+)
+def test_without_counts_a_long_tail_loss_is_softmax(name, plain):
+    assert value(name, 0) == pytest.approx(value(plain, 0), rel=1e-9)
+    counts = [7] * CLASSES
+    assert value(name, 0, class_counts=counts) == pytest.approx(value(plain, 0), rel=1e-9)
+
+
+def test_ldam_without_counts_is_cosface():
+    margins = {"margin": 0.3, "scale": 20.0}
+    assert value("ldam", 0, **margins) == pytest.approx(value("cosface", 0, **margins), rel=1e-9)

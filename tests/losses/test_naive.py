@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from mlcompare.registry import create_loss, get_spec, list_losses
 
-from . import naive_heads, naive_pairs
+from . import naive_faces, naive_heads, naive_long_tail, naive_noise, naive_pairs, naive_retrieval
 
-NAIVE = {**naive_heads.NAIVE, **naive_pairs.NAIVE}
+REFERENCES = (naive_faces, naive_heads, naive_long_tail, naive_noise, naive_pairs, naive_retrieval)
+NAIVE = {name: function for module in REFERENCES for name, function in module.NAIVE.items()}
 NAMES = [spec.name for spec in list_losses(provider="native") if spec.name != "up_term"]  # part of up_softmax
 CLASSES, DIM = 5, 6
 WHOLE = (1, 2, 5)  # what an open whole-number option is tried with
@@ -78,7 +79,8 @@ def build(name, draw, **options):
             )
         else:
             near = h.default * draw.uniform(0.5, 1.5) if h.default else draw.random()
-            settings_[key] = min(max(near, h.minimum or 0.0), h.maximum or near)
+            near = min(max(near, h.minimum or 0.0), h.maximum or near)
+            settings_[key] = round(near) if h.integer else near
     generator = torch.Generator().manual_seed(draw.randrange(2**31))
     counts = [10, 8, 9, 2, 1]
     loss = create_loss(
@@ -86,13 +88,21 @@ def build(name, draw, **options):
     )
     loss.set_progress(draw.random())
     for key, state in loss.named_buffers():  # as after some training
-        if key.endswith(("mean", "centers")):
+        if key.endswith(("mean", "centers", "memory", "direction")):
             state.copy_(torch.randn(state.shape, generator=generator))
         if key.endswith(("variance", "mean_norm", "norm_deviation", "curriculum")):
             state.copy_(0.5 + torch.rand(state.shape, generator=generator))
+        if key.endswith("direction"):  # shorter than 1
+            state.mul_(0.3)
+        if key.endswith(("seen", "first")):
+            state.copy_(torch.rand(state.shape, generator=generator).round())
+        if key.endswith("stamp"):  # the last step of some classes, long ago or not
+            state.copy_(-400 * torch.rand(state.shape, generator=generator))
     for key, weight in loss.named_parameters():
         if key == "bias":
             weight.data.copy_(torch.randn(weight.shape, generator=generator))
+        if key in ("log_growth", "shift"):
+            weight.data.copy_(0.5 * torch.randn(weight.shape, generator=generator))
         if key in ("learned_scale", "learned_alpha"):
             weight.data.copy_(5 + 20 * torch.rand(weight.shape, generator=generator))
     return loss.double().eval()

@@ -63,6 +63,12 @@ PAIRS = {
     "circle": ({"margin": 0.3, "gamma": 20.0}, lambda: losses.CircleLoss(m=0.3, gamma=20.0, **MEAN), None),
     "nt_xent": ({"temperature": 0.2}, lambda: losses.NTXentLoss(temperature=0.2), None),
     "supcon": ({"temperature": 0.2}, lambda: losses.SupConLoss(temperature=0.2), None),
+    "tuplet_margin": ({"margin": math.radians(9), "scale": 20.0}, lambda: losses.TupletMarginLoss(9, 20), None),
+    "threshold_consistent_term": (
+        {"positive_margin": 0.8, "negative_margin": 0.2},
+        lambda: losses.ThresholdConsistentMarginLoss(margin_plus=0.8, margin_minus=0.2),
+        None,
+    ),
 }
 
 

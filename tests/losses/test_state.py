@@ -9,7 +9,10 @@ import torch
 from mlcompare.errors import InvalidValueError
 from mlcompare.registry import create_loss, list_losses
 
-STATEFUL = ["adacos", "adaface", "ccl", "center_term", "curricularface", "deepvisage", "ring_term"]
+STATEFUL = [
+    "adacos", "adaface", "ccl", "center_term", "curricularface", "deepvisage", "kappaface", "ring_term", "unitsface",
+    "vpl",
+]  # fmt: skip
 
 
 def loss_of(name, classes=3, dim=2, **values):

@@ -38,7 +38,7 @@ def plan_of(**changes):
 @pytest.mark.parametrize("loss", NATIVE)
 def test_a_head_is_searched_exactly_where_there_is_one(loss: str) -> None:
     spec = next(spec for spec in list_losses() if spec.name == loss)
-    has_head = "num_classes" in spec.needs or loss == "margin_based"  # β is learned
+    has_head = "num_classes" in spec.needs or loss in ("margin_based", "sigmoid_pair")  # β, and t and b, are learned
     space = fitted(entry(loss), loss_space(entry(loss), {}), TrainingConfig(), 100, 1000)
     assert ("head_lr_ratio" in space) == ("head_weight_decay" in space) == has_head == owns_weights(entry(loss))
 

@@ -124,6 +124,7 @@ CASES = [
     ("margin_based", {"schedule": "cosine", "warmup": 0.3, "select": "best"}),  # noise of its own; two kinds of weights
     ("adaface", {"optimizer": "sgd_momentum"}),  # running state
     ("center", {"optimizer": "rmsprop", "sampler": "epoch"}),
+    ("unitsface", {"optimizer": "adamw"}),  # a memory of samples, and a threshold that starts where they say
 ]
 
 

@@ -79,10 +79,11 @@ def test_the_loss_is_that_of_a_head_with_those_classes_alone(name: str) -> None:
     have = dict(small.named_parameters()) | dict(small.named_buffers())
     for key, tensor in (dict(loss.named_parameters()) | dict(loss.named_buffers())).items():
         have[key].data.copy_(tensor[rows] if key in sample._all else tensor)
-    expected = small(embeddings, torch.searchsorted(rows, labels), None)
+    noise = loss.draw_noise(B, generator=torch.Generator().manual_seed(4))
+    expected = small(embeddings, torch.searchsorted(rows, labels), noise)
     with sample.step(optimizer_of(sample), labels):
         assert sample._rows.equal(rows)
-        value = sample(embeddings, labels, None)
+        value = sample(embeddings, labels, noise)
         value.backward()
     torch.testing.assert_close(value, expected)
     assert loss.num_classes == C

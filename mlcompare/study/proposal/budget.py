@@ -8,15 +8,12 @@ from dataclasses import dataclass
 
 from mlcompare.data import Splits
 from mlcompare.execution.devices import cpu_count
+from mlcompare.registry import FIRST_COMPARISON
 from mlcompare.study.estimate import CAUTION, CONSTANT, SETTINGS, Costs, measure
 from mlcompare.study.plan import StudyPlan
 
-__all__ = ["LOSSES", "Budget", "Timed", "fit_budget", "time_plan"]
+__all__ = ["Budget", "Timed", "fit_budget", "time_plan"]
 
-LOSSES = (  # in the order in which they join: both families grow together
-    "softmax", "trihard", "arcface", "multi_similarity", "cosface", "contrastive", "normface", "margin_based", "center",
-    "triplet",
-)  # fmt: skip
 TIMED = ("softmax", "trihard")
 TIERS = (  # losses, trials, seeds, steps: from the least that compares anything to more than most need
     (2, 3, 1, 30), (4, 4, 1, 40), (6, 5, 2, 50), (8, 6, 2, 60), (10, 6, 2, 80), (10, 8, 2, 120), (10, 12, 2, 200),
@@ -94,7 +91,8 @@ def fit_budget(timed: Timed, minutes: float, *, samples: int, batch: int) -> Bud
     most = min(4 * least, max(least, PASSES * samples // batch))
     steps = _largest(lambda steps: timed.seconds(losses, trials, seeds, steps) <= seconds, least, most)
     steps = max(least, steps // (scale := 10 ** max(len(str(steps)) - 2, 0)) * scale)  # two digits say enough
-    return Budget(LOSSES[:losses], trials, seeds, steps, timed.seconds(losses, trials, seeds, steps) / 60, number)
+    took = timed.seconds(losses, trials, seeds, steps) / 60
+    return Budget(FIRST_COMPARISON[:losses], trials, seeds, steps, took, number)
 
 
 def _largest(fits: Callable[[int], bool], low: int, high: int) -> int:

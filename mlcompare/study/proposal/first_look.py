@@ -8,9 +8,9 @@ from typing import Any
 
 from mlcompare.data import Splits, bound_validation, draw_splits
 from mlcompare.data.survey import Survey
+from mlcompare.registry import FIRST_COMPARISON
 from mlcompare.study.config import validated
 from mlcompare.study.plan import StudyPlan, make_plan
-from mlcompare.study.proposal.budget import LOSSES
 from mlcompare.study.proposal.protocol import Chosen, choose_protocol
 from mlcompare.study.proposal.samples import batch_of, encoders_for, stand_in
 from mlcompare.study.sections import SearchConfig
@@ -50,7 +50,7 @@ def unmeasured_plan(found: Survey) -> StudyPlan:
     place = str(found.path)
     study, _, _ = outlined(found, place)
     shape, encoder = encoders_for(found)[0]
-    study = with_encoder(found, study, shape, encoder) | {"losses": dict.fromkeys(LOSSES)}
+    study = with_encoder(found, study, shape, encoder) | {"losses": dict.fromkeys(FIRST_COMPARISON)}
     return make_plan(validated(study, place), place=place, dataset=stand_in(found, shape))
 
 
