@@ -6,6 +6,7 @@ import time
 
 from mlcompare.training.checkpoint import Checkpoint, State
 from mlcompare.training.curve import Curve
+from mlcompare.training.feed import Feed
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.prepare import own_random_numbers, prepare
 from mlcompare.training.record import (
@@ -16,7 +17,6 @@ from mlcompare.training.record import (
     torch_threads,
 )
 from mlcompare.training.single_stage import SingleStage
-from mlcompare.training.source import Source
 from mlcompare.training.state import module_state, random_state, restore_module, restore_random
 from mlcompare.training.trainers import run_trainer
 
@@ -59,13 +59,13 @@ class _Training:
         self._started = started
         self._prepared = prepare(job, data)
         self._curve = Curve(job, data, self._prepared, result)
-        self._source = Source(data.dataset.samples, job.device)
+        self._feed = Feed(data.dataset.samples, job.device)
         self._number = 0
         self._stage = self._begin()
 
     def _begin(self) -> SingleStage:
         stage = self._prepared.stages[self._number]
-        return SingleStage(self._job, self._prepared, stage, self._source, self._result, self._curve)
+        return SingleStage(self._job, self._prepared, stage, self._feed, self._result, self._curve)
 
     def run(self, scored: bool) -> None:
         """Train stage after stage, and score the encoder where all of them went well."""

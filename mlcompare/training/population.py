@@ -14,6 +14,7 @@ from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import InvalidValueError
 from mlcompare.training.checkpoint import Checkpoint, State
 from mlcompare.training.config import TrainingConfig
+from mlcompare.training.feed import Feed
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.prepare import own_random_numbers
 from mlcompare.training.record import (
@@ -24,7 +25,6 @@ from mlcompare.training.record import (
     torch_threads,
 )
 from mlcompare.training.searched import of_training, shape_of_training
-from mlcompare.training.source import Source
 from mlcompare.training.stacked_stage import Member, StackedStage
 
 __all__ = ["alone_by_config", "population_fault", "population_key", "train_population"]
@@ -139,7 +139,7 @@ class _Population:
     ) -> None:  # fmt: skip
         self._data, self._checkpoint, self._started = data, checkpoint, started
         self._members = [Member.of(job, data, result) for job, result in zip(jobs, results)]
-        self._source = Source(data.dataset.samples, jobs[0].device)
+        self._feed = Feed(data.dataset.samples, jobs[0].device)
         self._number = 0
         self._stage: StackedStage | None = None  # under way, where a checkpoint was in one
 
@@ -149,7 +149,7 @@ class _Population:
             going = [member for member in self._members if member.going]
             if not going:
                 return
-            stage = self._stage or StackedStage(going, self._number, self._source)
+            stage = self._stage or StackedStage(going, self._number, self._feed)
             self._stage = None
             stage.run(self._keep)
             self._number += 1
@@ -181,7 +181,7 @@ class _Population:
     def restore(self, saved: State) -> None:
         """Go on from a saved state; what is known of the results is written last."""
         self._number = saved["number"]
-        self._stage = StackedStage([self._members[n] for n in saved["stacked"]], self._number, self._source)
+        self._stage = StackedStage([self._members[n] for n in saved["stacked"]], self._number, self._feed)
         self._stage.restore(saved["stage"])
         for member, state in zip(self._members, saved["members"], strict=True):
             member.curve.best = state["best"]

@@ -14,13 +14,13 @@ from mlcompare.training.checkpoint import State
 from mlcompare.training.class_sample import class_sample
 from mlcompare.training.clipping import clip
 from mlcompare.training.curve import Curve
+from mlcompare.training.feed import Feed
 from mlcompare.training.freeze import training_mode
 from mlcompare.training.job import TrainingJob, TrainingResult
 from mlcompare.training.microbatch import backward_in_pieces
 from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
 from mlcompare.training.prepare import Prepared, Stage, encoder_precision, random_streams, stage_batches, stream
 from mlcompare.training.record import WATCH_EVERY, record_losses, watch
-from mlcompare.training.source import Source
 
 __all__ = ["SingleStage"]
 
@@ -29,12 +29,12 @@ class SingleStage:
     """One loss, its optimiser and its random streams; ``after(steps taken)`` is called after every step."""
 
     def __init__(
-        self, job: TrainingJob, prepared: Prepared, stage: Stage, source: Source, result: TrainingResult, curve: Curve
+        self, job: TrainingJob, prepared: Prepared, stage: Stage, feed: Feed, result: TrainingResult, curve: Curve
     ) -> None:
         self._job, self._prepared, self._stage = job, prepared, stage
         self._result, self._curve, self._config = result, curve, prepared.config
         self._batches = stage_batches(job, prepared, stage)
-        self._inputs = source.batches(prepared.rows[self._batches])
+        self._inputs = feed.batches(prepared.rows[self._batches])
         self._augmentation, self._noise = random_streams(job, stage)
         self._classes = class_sample(
             stage.loss, prepared.config.class_sample, len(prepared.class_counts), stream(job, stage, "classes")

@@ -16,6 +16,7 @@ from mlcompare.metrics import higher_is_better
 from mlcompare.training.checkpoint import State
 from mlcompare.training.clipping import clipped
 from mlcompare.training.curve import Curve
+from mlcompare.training.feed import Feed
 from mlcompare.training.freeze import training_mode
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.optimizers import learning_rate_factor
@@ -25,7 +26,6 @@ from mlcompare.training.record import (
     record_losses,
     watch,
 )
-from mlcompare.training.source import Source
 from mlcompare.training.stacked_optimizers import StackedOptimizer, StackedWeights
 from mlcompare.training.step import Step, create_step
 
@@ -58,7 +58,7 @@ class Member:
 class StackedStage:
     """One stage of several members, with their weights stacked; whoever is done leaves the stack."""
 
-    def __init__(self, members: Sequence[Member], number: int, source: Source) -> None:
+    def __init__(self, members: Sequence[Member], number: int, feed: Feed) -> None:
         self._members, self._number = list(members), number
         self._stages = [member.prepared.stages[number] for member in members]
         self._stage, self._config = self._stages[0], members[0].prepared.config
@@ -66,7 +66,7 @@ class StackedStage:
         self._loss_weights, self._loss_buffers = _stacked([stage.loss for stage in self._stages])
         configs = [member.prepared.config for member in members]
         self._optimizer = StackedOptimizer(self._weights, self._loss_weights, configs)
-        self._batches = _Batches(members, self._stages, source)
+        self._batches = _Batches(members, self._stages, feed)
         precision = encoder_precision(self._config, members[0].job.device)
         told = members[0].job.encoder
         encoder = training_mode(members[0].prepared.encoder, told.freeze, told.batch_norm)
@@ -210,11 +210,11 @@ def _program(encoder: nn.Module, loss: Loss, precision: torch.autocast) -> Calla
 class _Batches:
     """Every member's batches, augmentation and noise: drawn for each member, applied to all at once."""
 
-    def __init__(self, members: Sequence[Member], stages: Sequence[Stage], source: Source) -> None:
+    def __init__(self, members: Sequence[Member], stages: Sequence[Stage], feed: Feed) -> None:
         own = [member.prepared for member in members]
         drawn = [stage_batches(member.job, member.prepared, stage) for member, stage in zip(members, stages)]
         rows = torch.stack([member.rows[batch] for member, batch in zip(own, drawn)], 1)  # (steps, M, B)
-        self._inputs = source.batches(rows)
+        self._inputs = feed.batches(rows)
         self._labels = torch.stack([member.labels[batch] for member, batch in zip(own, drawn)], 1)
         self._streams = [random_streams(member.job, stage) for member, stage in zip(members, stages)]
         self._mean = torch.stack([member.standardize.mean for member in own])  # (M, 1, C, 1, 1) or (M, 1, F)

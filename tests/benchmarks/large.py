@@ -98,18 +98,18 @@ def seconds_a_step(job, data, steps: int) -> float:
 
 def streamed(steps: int) -> None:
     """ResNet-18 at 112²: images read ahead beside images in memory, in turns."""
-    from mlcompare.training import EncoderConfig, source
+    from mlcompare.training import EncoderConfig, feed
 
-    usual = source.room
+    usual = feed.room
     with tempfile.TemporaryDirectory() as name:
         dataset = images(Path(name) / "x.npy", 3000)
         data, job = training(dataset, EncoderConfig("resnet", 128, {"depth": 18}), steps)
         taken: dict[bool, list[float]] = {True: [], False: []}
         for _ in range(3):
             for resident in (True, False):
-                source.room = usual if resident else (lambda device: 0)
+                feed.room = usual if resident else (lambda device: 0)
                 taken[resident].append(seconds_a_step(job, data, steps))
-        source.room = usual
+        feed.room = usual
     resident, ahead = (float(np.median(taken[kind])) for kind in (True, False))
     print(
         f"ResNet-18 at {SIDE}²: {BATCH / resident:.1f} images/s in memory, {BATCH / ahead:.1f} read ahead, "
@@ -140,7 +140,7 @@ def beside_a_loader() -> None:
     import torch
     from PIL import Image
 
-    from mlcompare.training.source import Source
+    from mlcompare.training.feed import Feed
 
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
@@ -159,7 +159,7 @@ def beside_a_loader() -> None:
                 batch.float()
             taken.append(time.perf_counter() - started)
         dataset = images(Path(name) / "x.npy", 1600)
-        batches = Source(dataset.samples, "cpu", most=0).batches(torch.randperm(1600).view(-1, BATCH))
+        batches = Feed(dataset.samples, "cpu", most=0).batches(torch.randperm(1600).view(-1, BATCH))
         started = time.perf_counter()
         for step in range(1600 // BATCH):
             batches[step].float()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Batches", "Source", "room"]
+__all__ = ["Batches", "Feed", "room"]
 
 AHEAD = 3  # batches that are read before they are asked for
 SHARE = 0.5  # of what is free, at most, is given to samples: the rest is for the training
@@ -33,7 +33,7 @@ def room(device: str | torch.device) -> int:
         return 2**63 - 1
 
 
-class Source:
+class Feed:
     """The samples of a dataset, for trainings on one device.
 
     Samples that fit stay there whole (on the CPU, an array in memory always does and is never copied). Of others each
@@ -44,8 +44,8 @@ class Source:
         samples: ``(N, …)``, an array or a memory map.
         most: bytes that may lie on the device; what :func:`room` says by default.
 
-    >>> source = Source(np.arange(6, dtype=np.float32).reshape(3, 2), "cpu")
-    >>> source.resident, source.batches(torch.tensor([[2, 0]]))[0].tolist()
+    >>> feed = Feed(np.arange(6, dtype=np.float32).reshape(3, 2), "cpu")
+    >>> feed.resident, feed.batches(torch.tensor([[2, 0]]))[0].tolist()
     (True, [[4.0, 5.0], [0.0, 1.0]])
     """
 
@@ -64,31 +64,31 @@ class Source:
 class Batches:
     """The samples of each step ``(…, *sample)`` on the device; asked for in order, they are there when asked for."""
 
-    def __init__(self, source: Source, rows: Tensor) -> None:
-        self._source = source
-        self._rows = rows if source.resident else rows.cpu()
+    def __init__(self, feed: Feed, rows: Tensor) -> None:
+        self._feed = feed
+        self._rows = rows if feed.resident else rows.cpu()
         self._coming: dict[int, Future[Tensor]] = {}
         self._reader: ThreadPoolExecutor | None = None
 
     def __getitem__(self, step: int) -> Tensor:
-        source = self._source
-        if source.resident:
-            return source.samples[self._rows[step]]
+        feed = self._feed
+        if feed.resident:
+            return feed.samples[self._rows[step]]
         for number in range(step, min(step + AHEAD + 1, len(self._rows))):
             if number not in self._coming:
                 self._coming[number] = self._thread().submit(self._read, number)
         for number in [number for number in self._coming if number < step]:  # a training that went on from elsewhere
             self._coming.pop(number)
-        return self._coming.pop(step).result().to(source.device, non_blocking=True)
+        return self._coming.pop(step).result().to(feed.device, non_blocking=True)
 
     def keep(self, members: Sequence[int]) -> Batches:
         """Return the batches of some members of a population, whose rows are ``(steps, M, B)``."""
-        return Batches(self._source, self._rows[:, list(members)])
+        return Batches(self._feed, self._rows[:, list(members)])
 
     def _read(self, step: int) -> Tensor:
         rows = self._rows[step]
-        found = self._source.samples.index_select(0, rows.flatten())
-        if self._source.device.type == "cuda":
+        found = self._feed.samples.index_select(0, rows.flatten())
+        if self._feed.device.type == "cuda":
             found = found.pin_memory()
         return found.view(*rows.shape, *found.shape[1:])
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from mlcompare.data import Dataset, draw_splits
-from mlcompare.training import EncoderConfig, TrainingData, scoring, source, train
+from mlcompare.training import EncoderConfig, TrainingData, feed, scoring, train
+from mlcompare.training.feed import AHEAD, Feed
 from mlcompare.training.population import train_population
 from mlcompare.training.prepare import Standardizer, prepare
-from mlcompare.training.source import AHEAD, Source
 
 CONV = EncoderConfig("conv", 6, {"channels": [4, 8]})
 ENGINES = {"alone": lambda jobs, data: [train(job, data) for job in jobs], "together": train_population}
@@ -47,7 +47,7 @@ def mapped(images, tmp_path):
 def test_samples_that_do_not_fit_train_alike(engine, augment, images, mapped, make_job, monkeypatch) -> None:
     jobs = [replace(make_job(fold=fold, training={"augment": augment}), encoder=CONV) for fold in (0, 1)]
     expected = ENGINES[engine](jobs, images)
-    monkeypatch.setattr(source, "room", lambda device: 0)
+    monkeypatch.setattr(feed, "room", lambda device: 0)
     found = ENGINES[engine](jobs, mapped)
     for one, other in zip(expected, found):
         assert one.status == other.status == "ok"
@@ -59,13 +59,13 @@ def test_where_samples_lie(tmp_path) -> None:
     in_memory = np.zeros((4, 3), np.float32)
     np.save(tmp_path / "x.npy", in_memory)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="c")
-    assert Source(in_memory, "cpu", most=0).resident  # it is there anyway
-    assert Source(mapped, "cpu", most=mapped.nbytes).resident
-    assert not Source(mapped, "cpu", most=47).resident
+    assert Feed(in_memory, "cpu", most=0).resident  # it is there anyway
+    assert Feed(mapped, "cpu", most=mapped.nbytes).resident
+    assert not Feed(mapped, "cpu", most=47).resident
     for samples in (in_memory, mapped):
-        assert np.shares_memory(Source(samples, "cpu", most=0).samples.numpy(), samples)
-    assert not Source(in_memory, "meta", most=0).resident
-    assert source.room("cpu") > 0
+        assert np.shares_memory(Feed(samples, "cpu", most=0).samples.numpy(), samples)
+    assert not Feed(in_memory, "meta", most=0).resident
+    assert feed.room("cpu") > 0
 
 
 @pytest.mark.parametrize("first", [0, 7])
@@ -73,7 +73,7 @@ def test_batches_in_any_order_are_those_asked_for(first: int, tmp_path) -> None:
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(20, 3)))
     mapped = np.load(tmp_path / "x.npy", mmap_mode="c")
     rows = torch.randint(0, 20, (12, 2, 4), generator=torch.Generator().manual_seed(0))
-    batches = Source(mapped, "cpu", most=0).batches(rows)
+    batches = Feed(mapped, "cpu", most=0).batches(rows)
     for step in [*range(first, 12), 3, 4]:  # goes on from a checkpoint, and is asked for earlier ones
         assert np.array_equal(batches[step].numpy(), mapped[rows[step].numpy()])
         assert len(batches._coming) <= AHEAD
@@ -81,7 +81,7 @@ def test_batches_in_any_order_are_those_asked_for(first: int, tmp_path) -> None:
 
 
 def test_reading_ahead_ends_with_the_training(mapped, make_job, monkeypatch) -> None:
-    monkeypatch.setattr(source, "room", lambda device: 0)
+    monkeypatch.setattr(feed, "room", lambda device: 0)
     assert train(replace(make_job(), encoder=CONV), mapped).status == "ok"
     gc.collect()
     until = time.monotonic() + 10
@@ -91,12 +91,12 @@ def test_reading_ahead_ends_with_the_training(mapped, make_job, monkeypatch) -> 
 
 
 def test_a_fault_while_reading_fails_the_training_alone(mapped, make_job, monkeypatch) -> None:
-    monkeypatch.setattr(source, "room", lambda device: 0)
+    monkeypatch.setattr(feed, "room", lambda device: 0)
 
     def broken(self, step):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(source.Batches, "_read", broken)
+    monkeypatch.setattr(feed.Batches, "_read", broken)
     result = train(replace(make_job(), encoder=CONV), mapped)
     assert result.status == "failed"
     assert "Input/output error" in result.reason
@@ -126,10 +126,10 @@ def test_no_pass_over_the_samples_copies_many_of_them(tmp_path, make_job, monkey
     assert 1 / some[1].ravel() == pytest.approx([values.std()])
 
 
-def test_prepared_rows_are_what_the_source_gathers(mapped, make_job) -> None:
+def test_prepared_rows_are_what_the_feed_gathers(mapped, make_job) -> None:
     job = replace(make_job(), encoder=CONV)
     prepared = prepare(job, mapped)
     rows = prepared.rows[torch.arange(6).view(2, 3)]
-    resident = Source(np.asarray(mapped.dataset.samples), "cpu").batches(rows)
-    read = Source(mapped.dataset.samples, "cpu", most=0).batches(rows)
+    resident = Feed(np.asarray(mapped.dataset.samples), "cpu").batches(rows)
+    read = Feed(mapped.dataset.samples, "cpu", most=0).batches(rows)
     assert all(torch.equal(resident[step], read[step]) for step in range(2))
