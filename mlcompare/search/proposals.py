@@ -36,12 +36,14 @@ class Told:
     """A finished trial: its values, and its objective (``None``: failed).
 
     ``stopped_after`` is the number of folds a trial saw before it was stopped for being behind; 0 for whole trials.
+    ``expected`` is what its objective over all folds would be, by what it lacked on those (folds are not equally hard).
     """
 
     number: int
     values: Mapping[str, Any]
     objective: float | None
     stopped_after: int = 0
+    expected: float | None = None
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,8 @@ def _known(
     scores = [sign * trial.objective for trial in ordered if trial.objective is not None]
     worst, mean = (min(scores), sum(scores) / len(scores)) if scores else (0.0, 0.0)
     settings = [trial.values for trial in ordered] + [values for values, _ in running]
-    known = [worst if trial.objective is None else sign * trial.objective for trial in ordered]
+    reached = [trial.objective if trial.expected is None else trial.expected for trial in ordered]
+    known = [worst if score is None else sign * score for score in reached]
     return settings, known + [mean if expected is None else expected for _, expected in running]
 
 

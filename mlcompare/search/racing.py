@@ -110,7 +110,11 @@ class Race:
         return clearly_behind(scores, self._best, self._spread)
 
     def expected(self, scores: Scores) -> float:
-        """Return what a setting's mean over all folds would be: the best's own, less its deficit on the folds seen."""
+        """Return what a setting's mean over all folds would be: the best's own, less its deficit on the folds seen.
+
+        >>> round(Race([({0: 0.5, 1: 0.7}, {})]).expected({0: 0.4}), 3)
+        0.5
+        """
         deficit = float(np.mean([self._best[fold] - value for fold, value in scores.items()]))
         return float(np.mean(list(self._best.values()))) - deficit
 

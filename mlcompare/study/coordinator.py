@@ -272,8 +272,17 @@ class Coordinator:
         if (loss, trial) in self.stopped:
             scores = [score for record in records if (score := reached(record, self.plan.objective)) is not None]
             mean = float(np.mean(scores)) if len(scores) == len(records) else None
-            return Told(trial, values, mean, stopped_after=len(records))
+            return Told(trial, values, mean, stopped_after=len(records), expected=self._expected(loss, trial))
         return Told(trial, values, self._objective(records))
+
+    def _expected(self, loss: str, trial: int) -> float | None:
+        """What a trial that was spared some folds would have reached over all; None where it ended along its steps."""
+        scores = self._scores(loss, trial)
+        if not 0 < len(scores) < len(self.plan.folds) or len(scores) < len(self.trial_records(loss, trial)):
+            return None
+        first = trial // self.plan.config.search.parallel * self.plan.config.search.parallel
+        whole = self._whole(loss, first)
+        return self._sign * Race(whole).expected(scores) if whole else None
 
     def _objective(self, records: list[dict[str, Any]]) -> float | None:
         """The mean over the folds; ``None`` where a fold failed."""

@@ -11,11 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlcompare.comparison import compare, trial_scores
+from mlcompare.execution.executors import InProcessExecutor
 from mlcompare.report import write_report
+from mlcompare.search.proposals import _known
 from mlcompare.search.racing import clearly_behind, least_means, paired_spread
 from mlcompare.study import run_study
+from mlcompare.study.config import validated
+from mlcompare.study.coordinator import Coordinator
 from mlcompare.study.doctor import check_store
 from mlcompare.study.journal import read_journal
+from mlcompare.study.plan import make_plan
+from mlcompare.study.store import Store
 
 MEASURED = ["seconds", "peak_memory"]
 
@@ -296,3 +302,23 @@ def test_a_trial_is_judged_by_the_folds_up_to_the_check(close: dict, tmp_path: P
     scored(monkeypatch, score)
     run_study(close, tmp_path / "store", executor="in-process")
     assert records(tmp_path / "store", "stop") == []
+
+
+def test_a_search_hears_what_a_stopped_trial_lacked_not_how_easy_its_folds_were(race: dict, tmp_path: Path) -> None:
+    plan = make_plan(validated(race, "study"))
+    with Store(tmp_path) as store:
+        coordinator = Coordinator(plan, store, InProcessExecutor(plan.data), [])
+        coordinator.run()
+        told = coordinator.told("cosface")
+        _, scores = _known(told, [], True)
+        stopped = [trial for trial in told if trial.stopped_after]
+        assert stopped
+        for trial in stopped:
+            first = trial.number // 4 * 4
+            best = max(
+                (t for t in told if t.number < first and not t.stopped_after), key=lambda t: (t.objective, -t.number)
+            )
+            seen, whole = (coordinator._scores("cosface", t.number) for t in (trial, best))
+            lacks = np.mean([whole[fold] - value for fold, value in seen.items()])
+            assert trial.expected == pytest.approx(best.objective - lacks)
+            assert scores[trial.number] == trial.expected
