@@ -24,10 +24,11 @@ from mlcompare.search.needs import HEAD_KEYS, K, needs_pairs
 from mlcompare.search.proposals import Start, default_values
 from mlcompare.search.space import Choice, Range, Space
 
-__all__ = ["Flat", "earlier_tables", "flat_range", "group_of", "nearness", "prior_starts", "shipped"]
+__all__ = ["MEASURED", "Flat", "earlier_tables", "flat_range", "group_of", "nearness", "prior_starts", "shipped"]
 
 FILE, TABLES = "priors.json", "priors.parquet"
 TRAINED = ("lr", *sorted(HEAD_KEYS), K)  # what losses of a kind share
+MEASURED = ("linear", "mlp")  # encoders on which priors save trainings, on several datasets
 SIZE = 8  # settings that a search can begin with
 
 

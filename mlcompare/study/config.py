@@ -111,8 +111,8 @@ def with_defaults(study: Mapping[str, Any]) -> dict[str, Any]:
 
     Nothing is checked: what else a version no longer knows stays as it is.
 
-    >>> with_defaults({"name": "old", "search": {"trials": 6}})["search"]["racing"]
-    False
+    >>> with_defaults({"name": "old", "search": {"trials": 6}})["search"]["parallel"]
+    2
     """
     filled = dict(study)
     for name, field in StudyConfig.model_fields.items():

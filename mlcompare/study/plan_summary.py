@@ -13,6 +13,7 @@ from mlcompare.search.proposals import published_trials
 from mlcompare.study.data_notes import data_notes
 from mlcompare.study.nested import is_nested
 from mlcompare.study.plan import StudyPlan
+from mlcompare.study.spaces import search_start
 
 __all__ = ["print_outline"]
 
@@ -70,8 +71,11 @@ def _resolved(plan: StudyPlan) -> Iterator[str]:
     search, final = config.search, config.final
     over = "folds" if search.racing is True else search.racing
     racing = f"racing over {over}" if over else "no racing"
+    starts = {"priors": "what situations of other data tell", "published": "published settings"}
+    told = starts.get(search_start(config), "its own trials alone")
     yield (
-        f"search: {search.trials} trials a loss, {search.parallel} at a time, by {search.objective}, {racing}; "
+        f"search: {search.trials} trials a loss, {search.parallel} at a time, by {search.objective}, after the paper's "
+        f"setting by {told}, {racing}; "
         f"then {len(plan.folds)} folds × {final.seeds} seeds of the best and the default setting"
     )
 

@@ -180,13 +180,14 @@ class SearchConfig(Section):
         None, ge=0, description="settings drawn at random before the sampler learns; left out: a third of them"
     )
     seed: int = Field(0, ge=0, description="draws the settings")
-    start: Literal["priors", "published", "cold"] = Field(
-        "published",
+    start: Literal["priors", "published", "cold"] | None = Field(
+        None,
         description="what a search goes by after the paper's setting: `published` optima, then its own trials; "
-        "`priors`, trainings in situations of other data, as far as its own trials agree; `cold`, its own trials alone",
+        "`priors`, trainings in situations of other data, as far as its own trials agree; `cold`, its own trials "
+        "alone; left out: `priors` for a linear or mlp encoder or head, `published` for others",
     )
     racing: Literal[False, True, "folds", "steps"] = Field(
-        False,
+        "steps",
         description="stop settings that are clearly behind: before further `folds` (or true), or along the `steps` of "
         "a population's trainings (single trainings race over folds)",
     )

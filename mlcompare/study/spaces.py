@@ -15,7 +15,7 @@ from mlcompare.losses.compose import LossEntry
 from mlcompare.search.earlier import Earlier
 from mlcompare.search.first_settings import first_settings
 from mlcompare.search.needs import K, fitted
-from mlcompare.search.priors import earlier_tables
+from mlcompare.search.priors import MEASURED, earlier_tables
 from mlcompare.search.proposals import Start
 from mlcompare.search.space import Choice, Range, Space
 from mlcompare.search.training_space import PRETRAINED_LR, training_space
@@ -25,7 +25,7 @@ from mlcompare.study.places import section
 from mlcompare.training import TrainingConfig, TrainingData
 from mlcompare.training.searched import AUGMENT, with_searched
 
-__all__ = ["LossPlan", "check_batch", "fit_losses", "plan_losses"]
+__all__ = ["LossPlan", "check_batch", "fit_losses", "plan_losses", "search_start"]
 
 Batch = tuple[int, str, int, int]  # fold, sampler, P, K
 
@@ -94,19 +94,30 @@ def fit_losses(
     labels = trained_labels(data.dataset, data.splits)
     fewest, rows = min(int(targets.max()) + 1 for targets in labels), min(len(targets) for targets in labels)
     drawn: set[Batch] = set()  # batches that were tried: most losses ask for the same
-    found = {}
+    found, start = {}, search_start(config)
     for name, loss in losses.items():
         space = dict(loss.space)
         if pretrained and "lr" in space and "lr" not in loss.said:
             space["lr"] = training_space({"lr": PRETRAINED_LR}, {})["lr"]
         space = fitted(loss.entry, space, config.training, fewest, rows, said=loss.said)
-        first = first_settings(loss.entry, space, config.search.start)
-        earlier = earlier_tables(loss.entry, config.dataset.name) if config.search.start == "priors" else ()
+        first = first_settings(loss.entry, space, start)
+        earlier = earlier_tables(loss.entry, config.dataset.name) if start == "priors" else ()
         found[name] = replace(loss, space=space, first=first, earlier=earlier)
         with section(place, f"losses.{name}"):
             _check_batches(space, config.training, labels, drawn)
             _check_strengths(space, data)
     return found
+
+
+def search_start(config: StudyConfig) -> str:
+    """Return what searches go by: what the study says, else priors for encoders like those that they were measured on.
+
+    >>> search_start(StudyConfig(name="x", dataset="digits", encoder={"name": "linear"}, losses={"softmax": None}))
+    'priors'
+    >>> search_start(StudyConfig(name="x", dataset="digits", encoder={"name": "conv4"}, losses={"softmax": None}))
+    'published'
+    """
+    return config.search.start or ("priors" if config.encoder.trained.name in MEASURED else "published")
 
 
 def trained_labels(dataset: Dataset, splits: Splits) -> list[np.ndarray]:
