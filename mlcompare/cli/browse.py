@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mlcompare.cli.app import app
 from mlcompare.cli.options import Format, PluginOption, ReportFormat, StoreArgument, at_home
-from mlcompare.cli.ranking import compared, print_ranking
+from mlcompare.cli.ranking import any_result, compared, leave_report, print_ranking
 from mlcompare.errors import InvalidValueError
 
 __all__ = ["dashboard", "doctor", "report", "results"]
@@ -90,11 +90,14 @@ def doctor(
 ) -> None:
     """Check a store, and with --rebuild make its tables and databases anew from the journal."""
     from mlcompare.study.doctor import check_store, rebuild_views
+    from mlcompare.study.interim import bring_up_to_date
 
     findings = check_store(store)
     for finding in findings:
         print(finding)
     if rebuild:
         print(rebuild_views(store))
+        if any_result(store) and not bring_up_to_date(store):
+            leave_report(store, None, Console(), anew=True)  # MLflow's page says the answer again
     elif any(finding.startswith("fault") for finding in findings):
         raise typer.Exit(1)

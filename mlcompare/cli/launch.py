@@ -66,7 +66,7 @@ def run(
     print_failures(outcome.store, console)
     report = leave_report(outcome.store, tracking_uri, console)
     console.print(
-        f"browse:    {where_to_browse(outcome.store, tracking_uri, outcome.experiment_id)}",
+        f"browse:    {where_to_browse(outcome.store, tracking_uri, outcome.experiment_id, outcome.fingerprint)}",
         soft_wrap=True,
         markup=False,
     )

@@ -46,6 +46,7 @@ def leave_report(store: Path, tracking_uri: str | None, console: Console, *, ane
     from mlcompare.report import write_report
     from mlcompare.report.tables import ranking_csv
     from mlcompare.report.verdict import leader_sentence
+    from mlcompare.study.tracked import stored_fingerprint, tracker_of
     from mlcompare.tracking.comparison_run import log_comparison
 
     path, results = store / "report.html", store / "results.parquet"
@@ -56,7 +57,9 @@ def leave_report(store: Path, tracking_uri: str | None, console: Console, *, ane
         (store / "ranking.csv").write_text(ranking_csv(comparison), encoding="utf-8")
         write_report([store])
         family, best = comparison.family, next((r for r in comparison.records() if r["loss"] == comparison.best), None)
-        fault = log_comparison(store, best, family.sentence if family else leader_sentence(comparison), tracking_uri)
+        sentence = family.sentence if family else leader_sentence(comparison)
+        tracker = tracker_of(store, stored_fingerprint(store), tracking_uri)
+        fault = log_comparison(tracker, store, best, sentence)
     if fault:
         console.print(f"MLflow could not log the comparison ({fault})", style="yellow", markup=False)
     return path

@@ -18,13 +18,14 @@ from mlcompare.errors import MLCompareError, StoreError
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.interim import unfinished
 from mlcompare.study.journal import JOURNAL, read_journal
+from mlcompare.study.logged_names import logged_names
 from mlcompare.study.nested import is_nested, join_parts, part_stores
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.results_table import write_tables
 from mlcompare.study.store import STUDY, Store
-from mlcompare.tracking import Tracker, artifacts_address, database_uri, replace_database, strayed
-from mlcompare.tracking.dashboard import shared_views
-from mlcompare.tracking.study_runs import describe, run_identities, runs_of
+from mlcompare.study.tracked import tracker_of
+from mlcompare.tracking import artifacts_address, replace_database, strayed
+from mlcompare.tracking.study_runs import runs_of
 
 __all__ = ["check_store", "rebuild_views"]
 
@@ -121,18 +122,10 @@ def rebuild_views(store: str | Path) -> str:
         shutil.rmtree(store / "artifacts" / "mlflow", ignore_errors=True)
         objective = config.search.objective
         write_tables(store, config.name, objective, opened.records)
-        location = store / "artifacts" / "mlflow"
         fresh = store / f".mlflow.{os.getpid()}.db"
-        tracker = Tracker(
-            database_uri(fresh),
-            config.name,
-            dataset=(config.dataset.name, fingerprint["dataset"]),
-            description=describe(config.model_dump(mode="json")),
-            artifacts=location,
-            views=shared_views(objective, fingerprint["spaces"]),
-            identities=run_identities({**fingerprint, "study": config.model_dump(mode="json")}),
-        )
-        runs = list(runs_of(opened.records, config.protocol.folds, objective, store))
+        tracker = tracker_of(store, {**fingerprint, "study": config.model_dump(mode="json")}, database=fresh)
+        names = logged_names(config.losses)
+        runs = list(runs_of(opened.records, config.protocol.folds, objective, store, names))
         for run in runs:
             tracker.log(run)
         write_optuna(store, config, fingerprint["spaces"], opened.records)

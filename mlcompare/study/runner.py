@@ -19,6 +19,7 @@ from mlcompare.study.coordinator import Coordinator
 from mlcompare.study.data_notes import keep_data_notes
 from mlcompare.study.engine import settle_engine
 from mlcompare.study.label_suspects import keep_suspects, suspects_sentence
+from mlcompare.study.logged_names import logged_names
 from mlcompare.study.nested import is_nested, join_parts, part_of, part_stores
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.plan import StudyPlan, make_plan
@@ -26,18 +27,10 @@ from mlcompare.study.progress import ProgressObserver
 from mlcompare.study.results_table import write_tables
 from mlcompare.study.sealed_samples import keep_contents, keep_test_samples
 from mlcompare.study.store import Store
+from mlcompare.study.tracked import study_fingerprint, tracker_of
 from mlcompare.study.warm_start import started_from
-from mlcompare.tracking import Tracker, check_address, local_uri
-from mlcompare.tracking.dashboard import shared_views
-from mlcompare.tracking.study_runs import (
-    artifacts_of,
-    describe,
-    job_run,
-    run_identities,
-    runs_of,
-    sources_of,
-    trial_run,
-)
+from mlcompare.tracking import Tracker, check_address
+from mlcompare.tracking.study_runs import artifacts_of, job_run, runs_of, sources_of, trial_run
 
 __all__ = ["StudyOutcome", "default_store", "run_study"]
 
@@ -49,7 +42,8 @@ CLOSING_SECONDS = 10.0  # for what is queued for MLflow when a study breaks off:
 class StudyOutcome:
     """What a call of :func:`run_study` did: ``resumed`` trainings were found done, ``trained`` were run now.
 
-    ``experiment_id`` is MLflow's; ``tracking_fault`` says why something is not in MLflow yet.
+    ``experiment_id`` is MLflow's, ``fingerprint`` what its runs are tagged with; ``tracking_fault`` says why something
+    is not in MLflow yet.
     """
 
     store: Path
@@ -58,6 +52,7 @@ class StudyOutcome:
     seconds: float
     tracking_fault: str | None = None
     experiment_id: str | None = None
+    fingerprint: str = ""
 
 
 def default_store(name: str) -> Path:
@@ -70,18 +65,20 @@ class _Tracking:
 
     def __init__(self, tracker: Tracker, coordinator: Coordinator) -> None:
         self._tracker, self._coordinator = tracker, coordinator
+        self._names = logged_names(coordinator.plan.config.losses)
 
     def job_done(self, record: dict[str, Any]) -> None:
         if record["kind"] != "trial":
             openings = {loss: opened["settings"] for loss, opened in self._coordinator.opened.items()}
             store, objective = self._coordinator.store.path, self._coordinator.plan.objective
             sources, kept = sources_of(record, openings), artifacts_of(record, openings, store)
-            self._tracker.log(job_run(record, sources, objective, kept))
+            self._tracker.log(job_run(record, sources, objective, kept, names=self._names))
 
     def trial_done(self, loss: str, trial: int, objective: float | None, records: list[dict[str, Any]]) -> None:
         source = self._coordinator.asked[loss, trial]["source"]
         early = self._coordinator.stopped.get((loss, trial), {}).get("folds", 0)
-        self._tracker.log(trial_run(records, source, self._coordinator.plan.objective, stopped=early))
+        told = self._coordinator.plan.objective
+        self._tracker.log(trial_run(records, source, told, stopped=early, names=self._names))
 
 
 def run_study(
@@ -157,7 +154,7 @@ def run_study(
         if console is not None:
             console.print(_begun(plan), soft_wrap=True, markup=False)
         engine = settle_engine(executor, plan, opened, populations=populations)
-        tracker = _tracker(plan, path, fingerprint, tracking_uri)
+        tracker = tracker_of(path, fingerprint, tracking_uri)
         try:
             keep_test_samples(path, plan.data)
             keep_contents(path, plan.data)
@@ -185,17 +182,8 @@ def run_study(
             raise
         fault = tracker.close()
         trained, seconds = len(coordinator.done) - resumed, time.perf_counter() - started
-        return StudyOutcome(path, resumed, trained, seconds, fault, tracker.experiment_id)
-
-
-def _tracker(plan: StudyPlan, path: Path, fingerprint: Mapping[str, Any], uri: str | None) -> Tracker:
-    """Return what logs the study to a server, or to the store's own database."""
-    dataset = (plan.data.dataset.name, plan.data.dataset.fingerprint)
-    return Tracker(
-        uri or local_uri(path), plan.config.name, description=describe(fingerprint["study"]),
-        artifacts=None if uri else path / "artifacts" / "mlflow", dataset=dataset,
-        views=shared_views(plan.objective, fingerprint["spaces"]), identities=run_identities(fingerprint),
-    )  # fmt: skip
+        identity = study_fingerprint(fingerprint)
+        return StudyOutcome(path, resumed, trained, seconds, fault, tracker.experiment_id, identity)
 
 
 def _run_parts(config: StudyConfig, path: Path, options: Mapping[str, Any]) -> StudyOutcome:
@@ -240,8 +228,9 @@ def _read(study: dict[str, Any] | str | Path) -> StudyConfig:
 
 def _catch_up(coordinator: Coordinator, tracker: Tracker) -> None:
     """Log what an earlier coordinator journaled but may not have logged."""
-    store = coordinator.store
-    for run in runs_of(store.records, len(coordinator.plan.folds), coordinator.plan.objective, store.path):
+    store, plan = coordinator.store, coordinator.plan
+    names = logged_names(plan.config.losses)
+    for run in runs_of(store.records, len(plan.folds), plan.objective, store.path, names):
         tracker.log(run)
 
 

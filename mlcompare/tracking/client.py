@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mlcompare.tracking.artifacts_home import bring_home
 from mlcompare.tracking.database import lighten_commits, local_path, share
+from mlcompare.tracking.description import DIGEST_TAG, digest, filled
 from mlcompare.tracking.records import CONTEXT, ENDED, IDENTITY_TAG, KEY_TAG, Experiment, Run, dataset_fields
 from mlcompare.tracking.template import Blank
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # it takes seconds to import
 __all__ = ["MLFLOW", "ClientWriter"]
 
 METRICS_PER_BATCH, RUNS_PER_PAGE = 1000, 1000
+NOTE = "mlflow.note.content"
 
 
 def _quiet_environment() -> None:
@@ -52,6 +54,7 @@ class ClientWriter:
             self.experiment_id = self._client.create_experiment(
                 experiment.name, artifact_location=experiment.location(), tags=experiment.tags()
             )
+            self._describe(experiment.description)
             return
         self.experiment_id = found.experiment_id
         for name, value in experiment.views.items():  # the description may have been edited since: it stays
@@ -75,8 +78,23 @@ class ClientWriter:
             if not token:
                 return
 
+    def _describe(self, text: str, run_id: str = "") -> None:
+        """Write the experiment's description, unless a person has edited it since."""
+        tags = self._client.get_experiment(self.experiment_id).tags
+        known, text = tags.get(NOTE), filled(text, self.experiment_id, run_id)
+        if known is not None and (known == text or digest(known) != tags.get(DIGEST_TAG)):
+            return
+        self._client.set_experiment_tag(self.experiment_id, NOTE, text)
+        self._client.set_experiment_tag(self.experiment_id, DIGEST_TAG, digest(text))
+
     def write(self, run: Run) -> None:
-        """Write a run that is not there yet, or anew where a coordinator died half-way through it.
+        """Write a run, and what the experiment's page says once it is there."""
+        run_id = self._write(run)
+        if run.page:
+            self._describe(run.page, run_id)
+
+    def _write(self, run: Run) -> str:
+        """Write a run that is not there yet, or anew where a coordinator died half-way through it; return its id.
 
         Of one that is there, only the source may have changed: an extended study selects anew.
         """
@@ -94,11 +112,11 @@ class ClientWriter:
                 if source != known_source:
                     client.set_tag(run_id, "source", source or "superseded")
                     self._known[key] = (run_id, status, source)
-                return
+                return run_id
             client.delete_run(run_id)
         now = int(time.time() * 1000)
         start = now - int(run.seconds * 1000)
-        tags = run.all_tags() | ({IDENTITY_TAG: identity} if identity else {})
+        tags = {**self._experiment.origin, **run.all_tags()} | ({IDENTITY_TAG: identity} if identity else {})
         created = client.create_run(self.experiment_id, start_time=start, tags=tags, run_name=run.name)
         run_id = created.info.run_id
         key = (run.key, identity)
@@ -114,6 +132,7 @@ class ClientWriter:
             client.log_artifact(run_id, file, folder or None)
         client.set_terminated(run_id, run.status, end_time=now)
         self._known[key] = (run_id, run.status, source)
+        return run_id
 
     def reach(self) -> None:
         """Ask for the experiment: what is raised says why nothing can be written now."""
