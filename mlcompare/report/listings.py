@@ -51,11 +51,17 @@ def losses_table(specs: list[Any]) -> Table:
     """Return the listing: name, family, group, what is tuned, reference."""
     table = Table("loss", "family", "group", "tuned", "reference", title=f"{len(specs)} losses", title_justify="left")
     for spec in specs:
-        tuned = "  ".join(f"{name}={h.default:g}" for name, h in spec.hyperparameters.items() if h.searched)
+        tuned = "  ".join(_short(name, h) for name, h in spec.hyperparameters.items() if h.searched)
         name = " = ".join([spec.name, *spec.aliases])
         reference = f"broken: {spec.broken}" if spec.broken else spec.reference
         table.add_row(Text(name), spec.family, spec.group, Text(tuned), Text(reference))
     return table
+
+
+def _short(name: str, spec: Any) -> str:
+    """A hyperparameter with its symbol, default and unit: `margin m=0.5 rad`."""
+    symbol, unit = (f" {spec.symbol}" if spec.symbol else ""), (f" {spec.unit}" if spec.unit else "")
+    return f"{name}{symbol}={spec.default:g}{unit}"
 
 
 def loss_page(spec: Any) -> Group:
@@ -110,12 +116,16 @@ def datasets_table(records: list[dict[str, Any]]) -> Table:
 
 
 def keys_table(records: list[dict[str, Any]]) -> Table:
-    """Return the keys of a study file: what each takes, its default, and what it means."""
-    table = Table("key", "what it takes", "default", "what it is")
+    """Return the keys of a study file: what each takes with its unit, its default, and what it means."""
+    table = Table("key", "what it takes (unit)", "default", "what it is")
+    table.columns[0].overflow = "fold"
+    table.columns[0].no_wrap = True
     for record in records:
         default = record["default"]
         shown = default if isinstance(default, str) else "" if default is None else json.dumps(default)
-        table.add_row(*(Text(text) for text in (record["key"], record["takes"], shown, record["description"])))
+        table.add_row(
+            *(Text(text) for text in (record["key"], record["takes"], shown, record["unit"], record["description"]))
+        )
     return table
 
 

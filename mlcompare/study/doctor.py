@@ -24,7 +24,7 @@ from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.results_table import write_tables
 from mlcompare.study.store import STUDY, Store
 from mlcompare.study.tracked import tracker_of
-from mlcompare.tracking import artifacts_address, replace_database, strayed
+from mlcompare.tracking import artifacts_address, registered_models, replace_database, strayed
 from mlcompare.tracking.study_runs import runs_of
 
 __all__ = ["check_store", "rebuild_views"]
@@ -132,5 +132,7 @@ def rebuild_views(store: str | Path) -> str:
         fault = tracker.close()
         if fault:
             raise StoreError("every view must be rebuilt", value=fault, place=str(store))
+        models = registered_models(store / "mlflow.db")
         replace_database(fresh, store / "mlflow.db")
-    return f"rebuilt: results.parquet, per_class.parquet, optuna.db, mlflow.db with {len(runs)} runs"
+    lost = f"; no part of the journal: registered models ({', '.join(models)}), register them again" if models else ""
+    return f"rebuilt: results.parquet, per_class.parquet, optuna.db, mlflow.db with {len(runs)} runs{lost}"

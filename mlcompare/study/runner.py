@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mlcompare.study.engine import settle_engine
 from mlcompare.study.label_suspects import keep_suspects, suspects_sentence
 from mlcompare.study.logged_names import logged_names
 from mlcompare.study.nested import is_nested, join_parts, part_of, part_stores
+from mlcompare.study.notebook import notebook_console, results_html
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.plan import StudyPlan, make_plan
 from mlcompare.study.progress import ProgressObserver
@@ -53,6 +55,12 @@ class StudyOutcome:
     tracking_fault: str | None = None
     experiment_id: str | None = None
     fingerprint: str = ""
+    objective: str = ""
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the results as a table."""
+        done = f"<p>{escape(str(self.store))}: {self.trained} trainings in {self.seconds:.0f} s</p>"
+        return done + results_html(self.store, self.objective)
 
 
 def default_store(name: str) -> Path:
@@ -118,13 +126,14 @@ def run_study(
         retry_failed: train again what failed before.
         start_from: stores of earlier studies, whose best settings this search begins with. What was taken is journaled
             once: a resumed study goes by it, and needs those stores no more.
-        console: where progress is shown; nowhere by default.
+        console: where progress is shown; by default in a notebook below its cell, elsewhere nowhere.
 
     Raises:
         StudyFileError: the study contradicts itself, its data or the registry; nothing is written.
         StoreError: the store is held, damaged, or belongs to another study.
     """
     started = time.perf_counter()
+    console = console or notebook_console()
     check_address(tracking_uri)
     place = "study" if isinstance(study, StudyConfig | dict) else str(study)
     config = study if isinstance(study, StudyConfig) else _read(study)
@@ -183,7 +192,7 @@ def run_study(
         fault = tracker.close()
         trained, seconds = len(coordinator.done) - resumed, time.perf_counter() - started
         identity = study_fingerprint(fingerprint)
-        return StudyOutcome(path, resumed, trained, seconds, fault, tracker.experiment_id, identity)
+        return StudyOutcome(path, resumed, trained, seconds, fault, tracker.experiment_id, identity, plan.objective)
 
 
 def _run_parts(config: StudyConfig, path: Path, options: Mapping[str, Any]) -> StudyOutcome:
@@ -199,6 +208,7 @@ def _run_parts(config: StudyConfig, path: Path, options: Mapping[str, Any]) -> S
     return StudyOutcome(
         path, sum(outcome.resumed for outcome in outcomes), sum(outcome.trained for outcome in outcomes),
         sum(outcome.seconds for outcome in outcomes), faults[0] if faults else None,
+        objective=config.search.objective,
     )  # fmt: skip
 
 

@@ -44,11 +44,12 @@ class ClientWriter:
         if path is not None:
             lighten_commits(path)
             bring_home(path, experiment.location() or "")
-        self._client = MlflowClient(tracking_uri=uri)
+        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         if path is not None:
             share(path)
         self._experiment, self._dataset = experiment, experiment.dataset
         self._known: dict[tuple[str | None, str | None], tuple[str, str, str | None]] = {}  # → run, status, source
+        self.versions: dict[str, str] = {}  # of models registered now
         found = self._client.get_experiment_by_name(experiment.name)
         if found is None:
             self.experiment_id = self._client.create_experiment(
@@ -92,6 +93,25 @@ class ClientWriter:
         run_id = self._write(run)
         if run.page:
             self._describe(run.page, run_id)
+        if run.model:
+            self._register(run, run_id)
+
+    def _register(self, run: Run, run_id: str) -> None:
+        """Register the artifacts of a run as the next version of a model, once."""
+        from mlflow.exceptions import MlflowException
+
+        client = self._client
+        try:
+            client.get_registered_model(run.model)
+        except MlflowException:
+            client.create_registered_model(run.model)
+        versions = client.search_model_versions(f"name = '{run.model}'")
+        found = next((version for version in versions if version.run_id == run_id), None)
+        if found is None:
+            source = f"{client.get_run(run_id).info.artifact_uri}/{run.artifacts[0][1]}"
+            tags = {name: run.tags[name] for name in ("loss", "family", "study") if name in run.tags}
+            found = client.create_model_version(run.model, source, run_id, tags=tags)
+        self.versions[run.model] = str(found.version)
 
     def _write(self, run: Run) -> str:
         """Write a run that is not there yet, or anew where a coordinator died half-way through it; return its id.

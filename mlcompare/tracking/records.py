@@ -22,6 +22,7 @@ class Run:
     """One flat MLflow run: ``metrics`` are ``(name, value, step)``; ``artifacts`` are ``(file, folder)``.
 
     ``page`` is what the experiment's page says once the run is there; see :mod:`mlcompare.tracking.description`.
+    ``model`` is a name that its artifacts are registered under, as another version.
     """
 
     key: str
@@ -33,6 +34,7 @@ class Run:
     seconds: float = 0.0
     artifacts: tuple[tuple[str, str], ...] = field(default=())
     page: str = ""
+    model: str = ""
 
     def all_tags(self) -> dict[str, str]:
         """Return the tags, and the key that the run is found by."""

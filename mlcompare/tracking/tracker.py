@@ -60,6 +60,11 @@ class Tracker:
         """Log a run soon; one that is already there and finished is left alone."""
         self._queue.put(run)
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """The models that were registered, with their versions; read it once closed."""
+        return dict(self._writer.versions) if self._writer else {}
+
     def call(self, action: Callable[[], None]) -> None:
         """Run another view's writer in the same thread, in turn."""
         self._queue.put(action)
