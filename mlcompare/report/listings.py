@@ -118,14 +118,11 @@ def datasets_table(records: list[dict[str, Any]]) -> Table:
 def keys_table(records: list[dict[str, Any]]) -> Table:
     """Return the keys of a study file: what each takes with its unit, its default, and what it means."""
     table = Table("key", "what it takes (unit)", "default", "what it is")
-    table.columns[0].overflow = "fold"
-    table.columns[0].no_wrap = True
     for record in records:
         default = record["default"]
         shown = default if isinstance(default, str) else "" if default is None else json.dumps(default)
-        table.add_row(
-            *(Text(text) for text in (record["key"], record["takes"], shown, record["unit"], record["description"]))
-        )
+        takes = f"{record['takes']} ({record['unit']})" if record["unit"] else record["takes"]
+        table.add_row(*(Text(text) for text in (record["key"], takes, shown, record["description"])))
     return table
 
 
