@@ -32,7 +32,7 @@ def run(
         bool | None, typer.Option(help="Train a round's trials and folds as one program, or not (auto: measured).")
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which a training counts as hung.")] = None,
-    extend: Annotated[bool, typer.Option("--extend", help="Allow more trials, seeds or losses.")] = False,
+    extend: Annotated[bool, typer.Option("--extend", help="Allow more trials, seeds, losses or metrics.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train again what failed before.")] = False,
     start_from: Annotated[
         list[str] | None,

@@ -122,7 +122,7 @@ def run_study(
             of a job, such as 0.25 where four share one.
         populations: train the folds and trials of a round as one program; ``auto`` measures, ``population`` does.
         timeout: seconds after which a training counts as hung and fails.
-        extend: allow more trials, seeds or losses than the store was made with.
+        extend: allow more trials, seeds, losses or metrics than the store was made with.
         retry_failed: train again what failed before.
         start_from: stores of earlier studies, whose best settings this search begins with. What was taken is journaled
             once: a resumed study goes by it, and needs those stores no more.
@@ -157,6 +157,7 @@ def run_study(
     with closing(jobs), Store(path) as opened:
         fingerprint = plan.fingerprint()
         opened.claim(fingerprint, extend=extend)
+        _measure_added(opened)
         if retry_failed:
             _take_back_failures(opened)
         plan, told = started_from(plan, opened, start_from)
@@ -219,6 +220,21 @@ def _begun(plan: StudyPlan) -> str:
         f"{plan.config.name}: {len(dataset)} samples of {len(dataset.class_names)} classes, at most "
         f"{sum(counts.values())} trainings and baselines"
     )
+
+
+def _measure_added(store: Store) -> None:
+    """Journal, once, that final trainings and baselines are run again for metrics that were added since.
+
+    They end with the numbers that they had, and the new ones.
+    """
+    added = {
+        name for edit in store.edits if edit["key"] == "final.metrics" for name in set(edit["new"]) - set(edit["old"])
+    }
+    added -= {name for record in store.records if record["type"] == "retry" for name in record.get("metrics", ())}
+    jobs = [r for r in store.records if r["type"] == "job" and r["kind"] != "trial" and r["status"] == "ok"]
+    keys = [record["key"] for record in jobs if added - record["metrics"].keys()]
+    if keys:
+        store.append({"type": "retry", "keys": keys, "metrics": sorted(added)})
 
 
 def _take_back_failures(store: Store) -> None:

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlcompare.tracking.artifacts_home import bring_home
 from mlcompare.tracking.database import lighten_commits, local_path, share
@@ -49,8 +49,9 @@ class ClientWriter:
             share(path)
         self._experiment, self._dataset = experiment, experiment.dataset
         self._known: dict[tuple[str | None, str | None], tuple[str, str, str | None]] = {}  # → run, status, source
+        self._measured: dict[str, frozenset[str]] = {}  # run → its metrics' names
         self.versions: dict[str, str] = {}  # of models registered now
-        found = self._client.get_experiment_by_name(experiment.name)
+        found = self._client.get_experiment_by_name(experiment.name) or self._renamed(path)
         if found is None:
             self.experiment_id = self._client.create_experiment(
                 experiment.name, artifact_location=experiment.location(), tags=experiment.tags()
@@ -62,6 +63,14 @@ class ClientWriter:
             if found.tags.get(name) != value:
                 self._client.set_experiment_tag(self.experiment_id, name, value)
         self._read_known()
+
+    def _renamed(self, path: Path | None) -> Any:
+        """Give the experiment of a store's own database the study's new name; on a server, others have theirs."""
+        others = [] if path is None else [it for it in self._client.search_experiments() if it.name != "Default"]
+        if len(others) != 1:
+            return None
+        self._client.rename_experiment(others[0].experiment_id, self._experiment.name)
+        return self._client.get_experiment(others[0].experiment_id)
 
     def _read_known(self) -> None:
         from mlflow.entities import ViewType
@@ -75,6 +84,7 @@ class ClientWriter:
                 tags = run.data.tags
                 key = (tags.get(KEY_TAG), tags.get(IDENTITY_TAG))
                 self._known[key] = (run.info.run_id, run.info.status, tags.get("source"))
+                self._measured[run.info.run_id] = frozenset(run.data.metrics)
             token = page.token
             if not token:
                 return
@@ -127,7 +137,8 @@ class ClientWriter:
             key = (run.key, None)
         if key in self._known:
             run_id, status, known_source = self._known[key]
-            again = status == "FAILED" and run.status != "FAILED"  # a training that was retried
+            more = {name for name, _, _ in run.metrics} - self._measured.get(run_id, frozenset())
+            again = run.status != "FAILED" and (status == "FAILED" or bool(more))  # retried, or measured by more
             if status in ENDED and not again:
                 if source != known_source:
                     client.set_tag(run_id, "source", source or "superseded")
@@ -152,6 +163,7 @@ class ClientWriter:
             client.log_artifact(run_id, file, folder or None)
         client.set_terminated(run_id, run.status, end_time=now)
         self._known[key] = (run_id, run.status, source)
+        self._measured[run_id] = frozenset(metric.key for metric in metrics)
         return run_id
 
     def reach(self) -> None:
