@@ -11,7 +11,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from mlcompare.comparison import Comparison
 
-__all__ = ["any_result", "compared", "leave_report", "print_failures", "print_ranking"]
+__all__ = ["any_result", "compared", "leave_report", "print_failures", "print_ranking", "what_is_left"]
 
 
 def print_failures(store: Path, console: Console) -> None:
@@ -72,13 +72,18 @@ def compared(store: Path) -> Comparison:
     return compare(store)
 
 
-def print_ranking(store: Path, console: Console) -> None:
-    """Print the ranking of a store; of an unfinished one, what is there."""
-    from mlcompare.study.interim import bring_up_to_date
+def what_is_left(store: Path) -> str:
+    """Make a store's tables those of its journal; say what is unfinished in it, and how it gets done."""
+    from mlcompare.study.interim import bring_up_to_date, goes_on
 
     left = bring_up_to_date(store)
-    if left:
-        told = f"unfinished: {left}; this ranking is of what is there, and `mlcompare run` finishes it"
+    return f"unfinished: {left}; this is of what is there, and {goes_on(store)}" if left else ""
+
+
+def print_ranking(store: Path, console: Console) -> None:
+    """Print the ranking of a store; of an unfinished one, what is there."""
+    told = what_is_left(store)
+    if told:
         console.print(told, style="yellow", soft_wrap=True, markup=False)
     from mlcompare.report import tables
 

@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 from mlcompare.data.hints import hint
 from mlcompare.errors import MLCompareError, StoreError
 from mlcompare.study.config import StudyConfig, validated
-from mlcompare.study.interim import unfinished
+from mlcompare.study.interim import goes_on, unfinished
 from mlcompare.study.journal import JOURNAL, read_journal
 from mlcompare.study.logged_names import logged_names
 from mlcompare.study.nested import is_nested, join_parts, part_stores
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.results_table import write_tables
-from mlcompare.study.store import STUDY, Store
+from mlcompare.study.store import STUDY, Store, holder_of
 from mlcompare.study.tracked import tracker_of
 from mlcompare.tracking import artifacts_address, registered_models, replace_database, strayed
 from mlcompare.tracking.study_runs import runs_of
@@ -64,7 +64,9 @@ def check_store(store: str | Path) -> list[str]:
     lines += [f"fault: {twice} trainings stand twice in the journal"] if twice else []
     lines += [f"  failed: {r['key']}: {r['reason']}" for r in failed[:20]]
     left = unfinished(config, records)
-    lines += [f"unfinished: {left}; `mlcompare run` with this store finishes it"] if left else []
+    lines += [f"unfinished: {left}; {goes_on(store)}"] if left else []
+    if holder_of(store):
+        return [*lines, "tables and databases are views that this run is writing: they are checked once it has ended"]
     lines += [_check_database(store / name) for name in ("mlflow.db", "optuna.db")]
     lines += [
         f"fault: mlflow.db has its artifacts at {place}: the store was moved or copied; its `mlcompare dashboard`, its "

@@ -18,13 +18,44 @@ from mlcompare.study.config import with_defaults
 from mlcompare.study.journal import JOURNAL, Journal
 from mlcompare.study.moved_paths import is_respelled
 
-__all__ = ["EDITS", "STUDY", "Store"]
+__all__ = ["EDITS", "STUDY", "Store", "holder_of"]
 
 STUDY, LOCK, HOLDER = "study.json", ".lock", ".holder"
 EDITS = "edits"  # in study.json: what was worded anew or extended, and when
 REWORDED = {("study", "name"), ("study", "question"), ("study", "decision_rule")}
 METRICS = ("study", "final", "metrics")
 Change = tuple[tuple[str, ...], Any, Any]  # where, what was, what is
+
+
+def holder_of(store: Path) -> str:
+    """Return who holds a store now: the process that runs its study; empty where nobody does.
+
+    A store that nobody has held, or whose last holder on this machine has ended, is not touched.
+    """
+    try:
+        who = (store / HOLDER).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+    words = who.split()
+    if len(words) > 3 and words[3] == platform.node() and words[1].isdigit() and not _alive(int(words[1])):
+        return ""
+    try:
+        with FileLock(store / LOCK, timeout=0):
+            return ""
+    except Timeout:
+        return who
+    except OSError:  # a store that can't be written
+        return ""
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 class Store:
