@@ -87,6 +87,35 @@ def test_report_is_drawn_whole(opened, name, width, scheme) -> None:
     assert page.evaluate(outside) == 0
 
 
+def test_tables_fit_the_page_or_scroll_in_sight(opened) -> None:
+    page = opened("one").page
+    wide = "[...document.querySelectorAll('.scroll')].filter(s => s.scrollWidth > s.clientWidth + 1)"
+    assert page.evaluate(f"{wide}.map(s => s.ariaLabel)") == [], "at 1300 pixels every table fits"
+    page.set_viewport_size({"width": 700, "height": 900})
+    assert page.evaluate(f"{wide}.length") > 0
+    shaded = "s => getComputedStyle(s).backgroundImage.includes('gradient') && getComputedStyle(s).overflowX === 'auto'"
+    assert page.evaluate(f"{wide}.every({shaded})")
+
+
+def test_charts_stand_on_paper_however_early_it_is_printed(browser, reports, tmp_path) -> None:
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page.goto(reports["one"].as_uri(), wait_until="commit")
+    page.wait_for_function("document.documentElement.dataset.plots")
+    widths = "[...document.querySelectorAll('.plot')].map(p => p.querySelector('svg.main-svg')?.clientWidth ?? 0)"
+    page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = {widths} }})")
+    page.pdf(path=str(tmp_path / "report.pdf"), format="A4")
+    printed = page.evaluate("window.printed")
+    assert len(printed) >= 8
+    assert all(0 < width <= 700 for width in printed)
+    page.wait_for_selector("html[data-plots=drawn]", state="attached")
+    assert max(page.evaluate(widths)) > 700, "on the screen they are wide again"
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 718, "height": 900})
+    rights = "[...document.querySelectorAll('.scroll table, .sheet .row')].map(t => t.getBoundingClientRect().right)"
+    assert max(page.evaluate(rights)) <= 718 + 1
+    page.close()
+
+
 def luminance(color: str) -> float:
     red, green, blue = (int(part) for part in color[color.index("(") + 1 : -1].split(",")[:3])
     return (0.2126 * red + 0.7152 * green + 0.0722 * blue) / 255
