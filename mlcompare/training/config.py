@@ -30,7 +30,7 @@ def _as_preset(value: Any) -> Any:
 class TrainingConfig(BaseModel):
     """Numbers and names of a training; what a study searches (``lr``) overrides them trial by trial.
 
-    The fields' descriptions say what each is (``mlcompare schema --format table``).
+    The fields' descriptions say what each is (``mlcompare keys``).
 
     >>> TrainingConfig(steps=10).optimizer
     'adamw'
