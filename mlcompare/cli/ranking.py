@@ -49,8 +49,8 @@ def leave_report(store: Path, tracking_uri: str | None, console: Console, *, ane
     from mlcompare.study.tracked import stored_fingerprint, tracker_of
     from mlcompare.tracking.comparison_run import log_comparison
 
-    path, results = store / "report.html", store / "results.parquet"
-    if not anew and path.is_file() and path.stat().st_mtime > results.stat().st_mtime:
+    path, told = store / "report.html", (store / "results.parquet", store / "study.json")  # words may be new, too
+    if not anew and path.is_file() and path.stat().st_mtime > max(file.stat().st_mtime for file in told):
         return path
     with console.status("writing the report"):
         comparison = compared(store)

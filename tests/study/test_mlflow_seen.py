@@ -138,3 +138,12 @@ def test_a_servers_link_shows_the_runs_of_this_study_alone(tmp_path: Path) -> No
         f"http://host:1/#/experiments/7/runs?viewStateShareKey={name.removeprefix('mlflow.sharedViewState.')}"
         "&workflowType=machine_learning"
     )
+
+
+def test_new_words_reach_the_page_and_the_report(tiny: dict, tmp_path: Path) -> None:
+    for question in ("Which one?", "Who is it?"):
+        run_study({**tiny, "question": question, "search": {"trials": 1}}, tmp_path, executor="in-process")
+        report = leave_report(tmp_path, None, Console(quiet=True))
+    note = MlflowClient(tracking_uri=local_uri(tmp_path)).get_experiment("1").tags[NOTE]
+    assert note.startswith("**Who is it?** ")
+    assert "Who is it?" in report.read_text(encoding="utf-8")
