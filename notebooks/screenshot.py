@@ -53,7 +53,7 @@ def main() -> None:
                 break
             except OSError:
                 time.sleep(0.5)
-        photograph(f"{address}/#/experiments/1/runs?viewStateShareKey=trials", PICTURE)
+        photograph(f"{address}/#/experiments/1/runs?viewStateShareKey=trials&workflowType=machine_learning", PICTURE)
     finally:
         server.terminate()
         server.wait()

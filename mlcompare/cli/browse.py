@@ -13,8 +13,8 @@ from rich.console import Console
 
 from mlcompare.cli.app import app
 from mlcompare.cli.options import Format, PluginOption, ReportFormat, StoreArgument, at_home
-from mlcompare.cli.ranking import compared, print_ranking
-from mlcompare.errors import InvalidValueError
+from mlcompare.cli.ranking import any_result, compared, leave_report, print_ranking, what_is_left
+from mlcompare.errors import InvalidValueError, StoreError
 
 __all__ = ["dashboard", "doctor", "report", "results"]
 
@@ -31,7 +31,14 @@ def results(
     if format is Format.table:
         print_ranking(store, Console())
     else:
+        _tell(what_is_left(store))
         print({Format.json: ranking_json, Format.csv: ranking_csv}[format](compared(store)).rstrip("\n"))
+
+
+def _tell(sentence: str) -> None:
+    """Say something beside the output, where there is something to say."""
+    if sentence:
+        print(sentence, file=sys.stderr)
 
 
 @app.command()
@@ -50,7 +57,10 @@ def report(
     """Write one self-contained HTML file about a study, or about several; or the tables for a paper."""
     from mlcompare.report import write_report
 
-    path = write_report(stores, out, format=format.value)
+    left = {store: what_is_left(store) for store in stores}
+    for told in left.values():
+        _tell(told)
+    path = write_report(stores, out, format=format.value, unfinished=left)
     print(f"wrote {path}")
 
 
@@ -61,10 +71,15 @@ def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to serve at.")] = 5000,
 ) -> None:
     """Serve the MLflow dashboard of a store until Ctrl-C."""
+    from mlcompare.study.store import holder_of
     from mlcompare.tracking import server_command
     from mlcompare.tracking.dashboard import view_links
 
+    if not (store / "mlflow.db").is_file() and (holder := holder_of(store)):
+        rule, cure = "the store must hold mlflow.db", "wait for its first trial"
+        raise StoreError(rule, value=f"none yet: running ({holder})", cure=cure, place=str(store))
     command, environment = server_command(store, host, port)
+    _tell(what_is_left(store))
     if host not in ("127.0.0.1", "localhost", "::1"):
         print(f"warning: anyone who reaches {host}:{port} can read and change these runs", file=sys.stderr)
     _check_free(host, port)
@@ -90,11 +105,14 @@ def doctor(
 ) -> None:
     """Check a store, and with --rebuild make its tables and databases anew from the journal."""
     from mlcompare.study.doctor import check_store, rebuild_views
+    from mlcompare.study.interim import bring_up_to_date
 
     findings = check_store(store)
     for finding in findings:
         print(finding)
     if rebuild:
         print(rebuild_views(store))
+        if any_result(store) and not bring_up_to_date(store):
+            leave_report(store, None, Console(), anew=True)  # MLflow's page says the answer again
     elif any(finding.startswith("fault") for finding in findings):
         raise typer.Exit(1)

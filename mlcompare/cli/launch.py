@@ -32,7 +32,7 @@ def run(
         bool | None, typer.Option(help="Train a round's trials and folds as one program, or not (auto: measured).")
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which a training counts as hung.")] = None,
-    extend: Annotated[bool, typer.Option("--extend", help="Allow more trials, seeds or losses.")] = False,
+    extend: Annotated[bool, typer.Option("--extend", help="Allow more trials, seeds, losses or metrics.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train again what failed before.")] = False,
     start_from: Annotated[
         list[str] | None,
@@ -66,7 +66,7 @@ def run(
     print_failures(outcome.store, console)
     report = leave_report(outcome.store, tracking_uri, console)
     console.print(
-        f"browse:    {where_to_browse(outcome.store, tracking_uri, outcome.experiment_id)}",
+        f"browse:    {where_to_browse(outcome.store, tracking_uri, outcome.experiment_id, outcome.fingerprint)}",
         soft_wrap=True,
         markup=False,
     )

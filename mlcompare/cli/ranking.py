@@ -11,7 +11,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from mlcompare.comparison import Comparison
 
-__all__ = ["any_result", "compared", "leave_report", "print_failures", "print_ranking"]
+__all__ = ["any_result", "compared", "leave_report", "print_failures", "print_ranking", "what_is_left"]
 
 
 def print_failures(store: Path, console: Console) -> None:
@@ -46,17 +46,20 @@ def leave_report(store: Path, tracking_uri: str | None, console: Console, *, ane
     from mlcompare.report import write_report
     from mlcompare.report.tables import ranking_csv
     from mlcompare.report.verdict import leader_sentence
+    from mlcompare.study.tracked import stored_fingerprint, tracker_of
     from mlcompare.tracking.comparison_run import log_comparison
 
-    path, results = store / "report.html", store / "results.parquet"
-    if not anew and path.is_file() and path.stat().st_mtime > results.stat().st_mtime:
+    path, told = store / "report.html", (store / "results.parquet", store / "study.json")  # words may be new, too
+    if not anew and path.is_file() and path.stat().st_mtime > max(file.stat().st_mtime for file in told):
         return path
     with console.status("writing the report"):
         comparison = compared(store)
         (store / "ranking.csv").write_text(ranking_csv(comparison), encoding="utf-8")
         write_report([store])
         family, best = comparison.family, next((r for r in comparison.records() if r["loss"] == comparison.best), None)
-        fault = log_comparison(store, best, family.sentence if family else leader_sentence(comparison), tracking_uri)
+        sentence = family.sentence if family else leader_sentence(comparison)
+        tracker = tracker_of(store, stored_fingerprint(store), tracking_uri)
+        fault = log_comparison(tracker, store, best, sentence)
     if fault:
         console.print(f"MLflow could not log the comparison ({fault})", style="yellow", markup=False)
     return path
@@ -69,13 +72,18 @@ def compared(store: Path) -> Comparison:
     return compare(store)
 
 
-def print_ranking(store: Path, console: Console) -> None:
-    """Print the ranking of a store; of an unfinished one, what is there."""
-    from mlcompare.study.interim import bring_up_to_date
+def what_is_left(store: Path) -> str:
+    """Make a store's tables those of its journal; say what is unfinished in it, and how it gets done."""
+    from mlcompare.study.interim import bring_up_to_date, goes_on
 
     left = bring_up_to_date(store)
-    if left:
-        told = f"unfinished: {left}; this ranking is of what is there, and `mlcompare run` finishes it"
+    return f"unfinished: {left}; this is of what is there, and {goes_on(store)}" if left else ""
+
+
+def print_ranking(store: Path, console: Console) -> None:
+    """Print the ranking of a store; of an unfinished one, what is there."""
+    told = what_is_left(store)
+    if told:
         console.print(told, style="yellow", soft_wrap=True, markup=False)
     from mlcompare.report import tables
 

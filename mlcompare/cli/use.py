@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -28,18 +29,34 @@ def export(
         bool, typer.Option("--refit", help="Train the setting once more, on all development classes.")
     ] = False,
     onnx: Annotated[bool, typer.Option("--onnx", help="Write model.onnx too, for onnxruntime.")] = False,
+    register: Annotated[
+        str | None, typer.Option(help="Register the model under this name in MLflow, as another version.")
+    ] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="The MLflow server to register it at (the store's own).")
+    ] = None,
     plugin: PluginOption = None,
 ) -> None:
     """Write the encoder of a loss's selected setting: weights, program and card."""
     from mlcompare.export import export_model
     from mlcompare.export.threshold import told_threshold
+    from mlcompare.study.tracked import stored_fingerprint, tracker_of
+    from mlcompare.tracking import check_address
+    from mlcompare.tracking.registered_model import check_model_name, register_model
 
+    check_model_name(register)
+    check_address(tracking_uri)
     exported = export_model(store, loss, out, far=far, fold=fold, data=data, refit=refit, onnx=onnx)
     for note in exported.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"wrote {', '.join(exported.card['files'])} to {out}")
     for sentence in told_threshold(exported.card["threshold"]):
         print(sentence)
+    if register is not None:
+        tracker = tracker_of(store, stored_fingerprint(store), tracking_uri)
+        version = register_model(tracker, out, exported.card, register)
+        where = tracking_uri or f"mlcompare dashboard {quote(str(store))}"
+        print(f"registered {register} version {version}: under Models in {where}")
 
 
 @app.command()

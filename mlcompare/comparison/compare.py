@@ -133,6 +133,10 @@ def compare(
         results, stored, aim = read_store(results)
         per_class, objective = stored if per_class is None else per_class, objective or aim
         metric = metric or objective
+    elif not isinstance(results, pd.DataFrame):
+        cure = 'give a store\'s folder, or pandas.DataFrame(rows, columns=["loss", "run", "metric", "value"])'
+        rule = "results are a store or a table"
+        raise DataError(rule, value=type(results).__name__, cure=cure, place="compare: results")
     results, per_class = complete_tables(results, per_class)
     _check(results, confidence)
     metric = choose_metric(results, metric)

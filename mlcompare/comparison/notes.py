@@ -47,7 +47,7 @@ def edit_notes(edits: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """
     later: dict[tuple[str, int], list[str]] = {}
     for edit in edits:
-        if edit["sealed_results"]:
+        if edit["sealed_results"] and edit["key"] != "name":
             plain = isinstance(edit["old"], int | float) and isinstance(edit["new"], int | float)
             told = f"{edit['key']} ({edit['old']:g} → {edit['new']:g})" if plain else str(edit["key"])
             later.setdefault((str(edit["when"])[:10], int(edit["sealed_results"])), []).append(told)

@@ -191,6 +191,10 @@ class Loss(nn.Module):
 
     def _check_shapes(self, embeddings: Tensor, labels: Tensor) -> None:
         place = type(self).__name__
+        for name, given in (("embeddings", embeddings), ("labels", labels)):
+            if not isinstance(given, Tensor):
+                got, cure = type(given).__name__, f"write torch.as_tensor({name})"
+                raise InvalidValueError(f"`{name}` must be a tensor", value=got, cure=cure, place=place)
         if embeddings.ndim != 2 or not embeddings.is_floating_point() or embeddings.shape[0] == 0:
             got = f"shape {tuple(embeddings.shape)}, {embeddings.dtype}"
             raise InvalidValueError("`embeddings` must be floating point (B, D) with B >= 1", value=got, place=place)

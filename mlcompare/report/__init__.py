@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,10 @@ __all__ = ["write_report"]
 Format = Literal["html", "markdown", "latex"]
 
 
-def write_report(stores: list[Path], out: Path | None = None, *, format: Format = "html") -> Path:
+def write_report(
+    stores: list[Path], out: Path | None = None, *, format: Format = "html",
+    unfinished: Mapping[Path, str] | None = None,
+) -> Path:  # fmt: skip
     """Write one self-contained HTML file about a study, or about several, or its tables, and return the path.
 
     Args:
@@ -18,6 +22,7 @@ def write_report(stores: list[Path], out: Path | None = None, *, format: Format 
         out: the file; ``report.html`` (``.md``, ``.tex``) in the first store by default.
         format: ``html`` is the report; ``markdown`` and ``latex`` have question, answer, ranking and notes of each
             study for a pull request or a paper.
+        unfinished: store → what is not done in it, which the report says in the first place.
 
     Raises:
         InvalidValueError: no store, or one named twice.
@@ -26,4 +31,4 @@ def write_report(stores: list[Path], out: Path | None = None, *, format: Format 
     """
     from mlcompare.report.write import write  # plotly and scikit-learn take a second to import
 
-    return write(stores, out, format=format)
+    return write(stores, out, format=format, unfinished=unfinished or {})

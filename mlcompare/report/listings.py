@@ -54,6 +54,7 @@ def _record(h: Any) -> dict[str, Any]:
 
 
 def losses_table(specs: list[Any]) -> Table:
+<<<<<<< HEAD
     """Return the listing, by idea and year: name, family, year, where it is from, what is tuned."""
     note = "* ten for a first comparison" if any(spec.name in FIRST_COMPARISON for spec in specs) else None
     table = Table("loss", "family", "year", "from", "tuned", title=f"{len(specs)} losses", title_justify="left")
@@ -69,7 +70,22 @@ def losses_table(specs: list[Any]) -> Table:
             known = spec.venue if spec.year and spec.venue else spec.reference
             where = f"broken: {spec.broken}" if spec.broken else known
             table.add_row(Text(name), spec.family, str(spec.year or ""), Text(where), Text(tuned))
+=======
+    """Return the listing: name, family, group, what is tuned, reference."""
+    table = Table("loss", "family", "group", "tuned", "reference", title=f"{len(specs)} losses", title_justify="left")
+    for spec in specs:
+        tuned = "  ".join(_short(name, h) for name, h in spec.hyperparameters.items() if h.searched)
+        name = " = ".join([spec.name, *spec.aliases])
+        reference = f"broken: {spec.broken}" if spec.broken else spec.reference
+        table.add_row(Text(name), spec.family, spec.group, Text(tuned), Text(reference))
+>>>>>>> people
     return table
+
+
+def _short(name: str, spec: Any) -> str:
+    """A hyperparameter with its symbol, default and unit: `margin m=0.5 rad`."""
+    symbol, unit = (f" {spec.symbol}" if spec.symbol else ""), (f" {spec.unit}" if spec.unit else "")
+    return f"{name}{symbol}={spec.default:g}{unit}"
 
 
 def loss_page(spec: Any) -> Group:
@@ -126,12 +142,13 @@ def datasets_table(records: list[dict[str, Any]]) -> Table:
 
 
 def keys_table(records: list[dict[str, Any]]) -> Table:
-    """Return the keys of a study file: what each takes, its default, and what it means."""
-    table = Table("key", "what it takes", "default", "what it is")
+    """Return the keys of a study file: what each takes with its unit, its default, and what it means."""
+    table = Table("key", "what it takes (unit)", "default", "what it is")
     for record in records:
         default = record["default"]
         shown = default if isinstance(default, str) else "" if default is None else json.dumps(default)
-        table.add_row(*(Text(text) for text in (record["key"], record["takes"], shown, record["description"])))
+        takes = f"{record['takes']} ({record['unit']})" if record["unit"] else record["takes"]
+        table.add_row(*(Text(text) for text in (record["key"], takes, shown, record["description"])))
     return table
 
 

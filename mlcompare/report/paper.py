@@ -66,7 +66,8 @@ def _heading(study: Study, name: str) -> str:
 def _sentences(study: Study) -> list[str]:
     """The question, the answer, and what became of the rule."""
     verdict = judge(study)
-    return [str(study.config.get("question") or ""), verdict.answer, f"Rule ({verdict.state}): {verdict.rule}"]
+    left = [f"Not finished: {study.unfinished}."] if study.unfinished else []
+    return [*left, str(study.config.get("question") or ""), verdict.answer, f"Rule ({verdict.state}): {verdict.rule}"]
 
 
 def _key(study: Study) -> str:

@@ -23,7 +23,7 @@ def answer_box(study: Study) -> Markup:
     unfinished = {"finished": finished, "in_tables": in_tables} if finished > in_tables else None
     return render(
         "answer", question=study.config.get("question"), verdict=judge(study), rising=caution(study),
-        leader=leader_sentence(study.comparison), unfinished=unfinished,
+        leader=leader_sentence(study.comparison), unfinished=unfinished, left=study.unfinished,
     )  # fmt: skip
 
 

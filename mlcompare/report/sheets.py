@@ -14,7 +14,7 @@ from mlcompare.report.study import Embeddings, TestSamples
 
 __all__ = ["Sample", "chosen_queries", "data_uri", "sheet"]
 
-NEIGHBOURS = 8
+NEIGHBOURS = 12  # at most; as many as its class has other samples
 QUERIES = 6
 MOST_SCANNED = 2_000  # queries looked at to find good and bad ones
 
@@ -39,6 +39,7 @@ def data_uri(image: np.ndarray) -> str:
 def chosen_queries(run: Embeddings, k: int = NEIGHBOURS) -> tuple[np.ndarray, np.ndarray]:
     """Return queries ``(q,)`` and their neighbours ``(q, k)``: first the worst, one of each class, then the best.
 
+    Of a query's neighbours as many count as its class has other samples; ``k`` is the most of all, and the bound.
     A query alone in its class has nothing to find and is left out.
     """
     labels = run.labels
@@ -48,10 +49,12 @@ def chosen_queries(run: Embeddings, k: int = NEIGHBOURS) -> tuple[np.ndarray, np
         queries = queries[np.linspace(0, len(queries) - 1, MOST_SCANNED).astype(int)]
     if not len(queries):
         return queries, np.empty((0, k), dtype=int)
-    found = nearest(run, queries, k)  # (Q, k)
+    others = np.array([counts[label] - 1 for label in labels[queries]])  # (Q,), what there is to find
+    found = nearest(run, queries, min(k, int(others.max())))  # (Q, k)
     hits = labels[found] == labels[queries][:, None]
-    weights = 1.0 / (1 + np.arange(found.shape[1]))  # an early miss is worse than a late one
-    share = hits @ weights
+    places = np.arange(found.shape[1])
+    weights = (places < others[:, None]) / (1.0 + places)  # an early miss is worse than a late one
+    share = (hits * weights).sum(1) / weights.sum(1)
     worst = _one_of_each_class(np.argsort(share, kind="stable"), labels[queries], QUERIES // 2)
     rest = [i for i in np.argsort(-share, kind="stable") if labels[queries[i]] not in labels[queries[worst]]]
     best = _one_of_each_class(rest or np.argsort(-share, kind="stable"), labels[queries], QUERIES // 2)
@@ -80,4 +83,8 @@ def sheet(run: Embeddings, samples: TestSamples) -> list[tuple[Sample, list[Samp
         label = int(run.labels[index])
         return Sample(label, samples.name_of(label), data_uri(images[where[index]]))
 
-    return [(shown(query), [shown(index) for index in found]) for query, found in zip(*chosen_queries(run))]
+    counts = dict(zip(*np.unique(run.labels, return_counts=True)))
+    return [
+        (shown(query), [shown(index) for index in found[: counts[run.labels[query]] - 1]])
+        for query, found in zip(*chosen_queries(run))
+    ]

@@ -68,6 +68,7 @@ class Study:
     comparison: Comparison
     spaces: Mapping[str, Mapping[str, Any]]
     progress: Progress = field(default_factory=Progress)
+    unfinished: str = ""  # what is not done, in words
 
     @property
     def config(self) -> Mapping[str, Any]:

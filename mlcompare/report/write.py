@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -40,16 +41,19 @@ TEXTS = {"html": ("report.html", lambda studies: report_html(studies)), "markdow
          "latex": ("report.tex", latex)}  # fmt: skip
 
 
-def write(stores: Sequence[Path], out: Path | None = None, *, format: str = "html") -> Path:
+def write(
+    stores: Sequence[Path], out: Path | None = None, *, format: str = "html", unfinished: Mapping[Path, str]
+) -> Path:
     """Write the report; see :func:`mlcompare.report.write_report`."""
     name, made = TEXTS[format]
+    left = {Path(store).expanduser(): told for store, told in unfinished.items()}
     stores = [Path(store).expanduser() for store in stores]
     if not stores:
         raise InvalidValueError("a report needs a store", value="none", cure="name one, such as runs/faces-quickstart")
     twice = [store for i, store in enumerate(stores) if store.resolve() in {s.resolve() for s in stores[:i]}]
     if twice:
         raise InvalidValueError("a store is named once", value=str(twice[0]), cure="leave it out the second time")
-    text = made([open_study(store) for store in stores])
+    text = made([replace(open_study(store), unfinished=left.get(store, "")) for store in stores])
     path = stores[0] / name if out is None else Path(out)
     _write_whole(path, text.encode())
     return path

@@ -236,7 +236,7 @@ class Coordinator:
                 plan.space,
                 [self._told(loss, number) for number in range(numbers.start)],
                 numbers,  # the whole round, also where a part of it was asked before: each ask sees those before it
-                seed_parts=("search", search.seed, self.plan.config.name, loss),
+                seed_parts=("search", search.seed, self.store.first_name(self.plan.config.name), loss),
                 first=plan.first,
                 transfer=self._transfer(loss),
                 trials=search.trials,

@@ -17,15 +17,16 @@ from mlcompare.data.hints import hint
 from mlcompare.errors import MLCompareError, StoreError
 from mlcompare.study.class_scores import missing_scores
 from mlcompare.study.config import StudyConfig, validated
-from mlcompare.study.interim import unfinished
+from mlcompare.study.interim import goes_on, unfinished
 from mlcompare.study.journal import JOURNAL, read_journal
+from mlcompare.study.logged_names import logged_names
 from mlcompare.study.nested import is_nested, join_parts, part_stores
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.results_table import write_tables
-from mlcompare.study.store import STUDY, Store
-from mlcompare.tracking import Tracker, artifacts_address, database_uri, replace_database, strayed
-from mlcompare.tracking.dashboard import shared_views
-from mlcompare.tracking.study_runs import describe, run_identities, runs_of
+from mlcompare.study.store import STUDY, Store, holder_of
+from mlcompare.study.tracked import tracker_of
+from mlcompare.tracking import artifacts_address, registered_models, replace_database, strayed
+from mlcompare.tracking.study_runs import runs_of
 
 __all__ = ["check_store", "rebuild_views"]
 
@@ -65,7 +66,9 @@ def check_store(store: str | Path) -> list[str]:
     lines += [f"fault: {twice} trainings stand twice in the journal"] if twice else []
     lines += [f"  failed: {r['key']}: {r['reason']}" for r in failed[:20]]
     left = unfinished(config, records)
-    lines += [f"unfinished: {left}; `mlcompare run` with this store finishes it"] if left else []
+    lines += [f"unfinished: {left}; {goes_on(store)}"] if left else []
+    if holder_of(store):
+        return [*lines, "tables and databases are views that this run is writing: they are checked once it has ended"]
     lines += [_check_database(store / name) for name in ("mlflow.db", "optuna.db")]
     lines += [
         f"fault: mlflow.db has its artifacts at {place}: the store was moved or copied; its `mlcompare dashboard`, its "
@@ -123,23 +126,17 @@ def rebuild_views(store: str | Path) -> str:
         shutil.rmtree(store / "artifacts" / "mlflow", ignore_errors=True)
         objective = config.search.objective
         write_tables(store, config.name, objective, opened.records)
-        location = store / "artifacts" / "mlflow"
         fresh = store / f".mlflow.{os.getpid()}.db"
-        tracker = Tracker(
-            database_uri(fresh),
-            config.name,
-            dataset=(config.dataset.name, fingerprint["dataset"]),
-            description=describe(config.model_dump(mode="json")),
-            artifacts=location,
-            views=shared_views(objective, fingerprint["spaces"]),
-            identities=run_identities({**fingerprint, "study": config.model_dump(mode="json")}),
-        )
-        runs = list(runs_of(opened.records, config.protocol.folds, objective, store))
+        tracker = tracker_of(store, {**fingerprint, "study": config.model_dump(mode="json")}, database=fresh)
+        names = logged_names(config.losses)
+        runs = list(runs_of(opened.records, config.protocol.folds, objective, store, names))
         for run in runs:
             tracker.log(run)
         write_optuna(store, config, fingerprint["spaces"], opened.records)
         fault = tracker.close()
         if fault:
             raise StoreError("every view must be rebuilt", value=fault, place=str(store))
+        models = registered_models(store / "mlflow.db")
         replace_database(fresh, store / "mlflow.db")
-    return f"rebuilt: results.parquet, per_class.parquet, optuna.db, mlflow.db with {len(runs)} runs"
+    lost = f"; no part of the journal: registered models ({', '.join(models)}), register them again" if models else ""
+    return f"rebuilt: results.parquet, per_class.parquet, optuna.db, mlflow.db with {len(runs)} runs{lost}"

@@ -10,11 +10,12 @@ from typing import Any
 from mlcompare.errors import StoreError
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.journal import JOURNAL, read_journal
+from mlcompare.study.nested import is_nested, part_stores
 from mlcompare.study.results_table import write_tables
-from mlcompare.study.store import STUDY
+from mlcompare.study.store import STUDY, holder_of
 from mlcompare.training.job import job_key
 
-__all__ = ["bring_up_to_date", "unfinished"]
+__all__ = ["bring_up_to_date", "goes_on", "unfinished"]
 
 
 def bring_up_to_date(store: Path) -> str:
@@ -23,15 +24,28 @@ def bring_up_to_date(store: Path) -> str:
     A store that can't be written, or that came without its journal, stays as it is.
     """
     journal, results = store / JOURNAL, store / "results.parquet"
-    if not journal.is_file() or not (store / STUDY).is_file():
+    if not (store / STUDY).is_file():
         return ""
     known = json.loads((store / STUDY).read_text(encoding="utf-8"))
-    config, records = validated(known["study"], str(store / STUDY)), read_journal(journal)
+    config = validated(known["study"], str(store / STUDY))
+    if is_nested(config):
+        left = {part.name: bring_up_to_date(part) if (part / STUDY).is_file() else "not begun"
+                for part in part_stores(store, config)}  # fmt: skip
+        return "; ".join(f"{name}: {told}" for name, told in left.items() if told)
+    if not journal.is_file():
+        return ""
+    records = read_journal(journal)
     behind = not results.is_file() or results.stat().st_mtime < journal.stat().st_mtime
     if behind and any(record["type"] == "job" for record in records):
         with suppress(OSError, StoreError):
             write_tables(store, config.name, config.search.objective, records)
     return unfinished(config, records)
+
+
+def goes_on(store: Path) -> str:
+    """Say how an unfinished store gets done: by the run that holds it, or by the command that resumes it."""
+    holder = holder_of(store)
+    return f"it is running ({holder})" if holder else "`mlcompare run` with this store finishes it"
 
 
 def unfinished(config: StudyConfig, records: list[dict[str, Any]]) -> str:

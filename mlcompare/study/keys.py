@@ -15,7 +15,7 @@ BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiv
 
 
 def study_keys() -> list[dict[str, Any]]:
-    """Return one record for each key: ``key, takes, default, description``; options of what is named have none.
+    """Return one record for each key: ``key, takes, default, unit, description``; options that are named have none.
 
     >>> [record["takes"] for record in study_keys() if record["key"] == "protocol.folds"]
     ['a whole number ≥ 2 and ≤ 100']
@@ -30,7 +30,8 @@ def _keys(node: Schema, whole: Schema, before: str) -> Iterator[dict[str, Any]]:
         key, section = f"{before}{name}", _section(value, whole)
         default = "needed" if name in needed else None if section else value.get("default")
         takes = _takes(value, whole)
-        yield {"key": key, "takes": takes, "default": default, "description": value.get("description", "")}
+        told = {"unit": value.get("unit", ""), "description": value.get("description", "")}
+        yield {"key": key, "takes": takes, "default": default, **told}
         if section and key != "losses":
             yield from _keys(section, whole, f"{key}.")
 

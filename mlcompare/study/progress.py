@@ -8,20 +8,23 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mlcompare.study.notebook import NotebookBar
+
 __all__ = ["ProgressObserver"]
 
 LINE_EVERY = 20.0  # seconds between lines where there is no terminal
 
 
 class ProgressObserver:
-    """A bar on a terminal; elsewhere a line now and then."""
+    """A bar on a terminal and in a notebook; elsewhere a line now and then."""
 
     def __init__(self, console: Console, total: int, done: int, *, maximize: bool = True) -> None:
         self._console, self._better = console, (lambda a, b: a > b) if maximize else (lambda a, b: a < b)
         self._best: dict[str, float] = {}
         self._total, self._count, self._last_line, self._failed = total, done, time.monotonic(), 0
         self._bar = None
-        if console.is_terminal:
+        self._cell = NotebookBar() if console.is_jupyter else None
+        if console.is_terminal and not self._cell:
             columns = (
                 BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("eta"),
                 TimeRemainingColumn(), TextColumn("{task.description}", markup=False),
@@ -41,8 +44,10 @@ class ProgressObserver:
     def job_done(self, record: dict[str, Any]) -> None:
         self._count += 1
         self._failed += record["status"] == "failed"
-        if self._bar:
-            self._total = max(self._total, self._count)
+        self._total = max(self._total, self._count)
+        if self._cell:
+            self._cell.draw(self._count, self._total, self._summary(99))
+        elif self._bar:
             self._bar.update(self._task, completed=self._count, total=self._total, description=self._summary())
         elif time.monotonic() - self._last_line > LINE_EVERY or self._count == self._total:
             self._last_line = time.monotonic()

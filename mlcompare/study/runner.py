@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,19 @@ from mlcompare.study.coordinator import Coordinator
 from mlcompare.study.data_notes import keep_data_notes
 from mlcompare.study.engine import settle_engine
 from mlcompare.study.label_suspects import keep_suspects, suspects_sentence
+from mlcompare.study.logged_names import logged_names
 from mlcompare.study.nested import is_nested, join_parts, part_of, part_stores
+from mlcompare.study.notebook import notebook_console, results_html
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.plan import StudyPlan, make_plan
 from mlcompare.study.progress import ProgressObserver
 from mlcompare.study.results_table import write_tables
 from mlcompare.study.sealed_samples import keep_contents, keep_test_samples
 from mlcompare.study.store import Store
+from mlcompare.study.tracked import study_fingerprint, tracker_of
 from mlcompare.study.warm_start import started_from
-from mlcompare.tracking import Tracker, check_address, local_uri
-from mlcompare.tracking.dashboard import shared_views
-from mlcompare.tracking.study_runs import (
-    artifacts_of,
-    describe,
-    job_run,
-    run_identities,
-    runs_of,
-    sources_of,
-    trial_run,
-)
+from mlcompare.tracking import Tracker, check_address
+from mlcompare.tracking.study_runs import artifacts_of, job_run, runs_of, sources_of, trial_run
 
 __all__ = ["StudyOutcome", "default_store", "run_study"]
 
@@ -49,7 +44,8 @@ CLOSING_SECONDS = 10.0  # for what is queued for MLflow when a study breaks off:
 class StudyOutcome:
     """What a call of :func:`run_study` did: ``resumed`` trainings were found done, ``trained`` were run now.
 
-    ``experiment_id`` is MLflow's; ``tracking_fault`` says why something is not in MLflow yet.
+    ``experiment_id`` is MLflow's, ``fingerprint`` what its runs are tagged with; ``tracking_fault`` says why something
+    is not in MLflow yet.
     """
 
     store: Path
@@ -58,6 +54,13 @@ class StudyOutcome:
     seconds: float
     tracking_fault: str | None = None
     experiment_id: str | None = None
+    fingerprint: str = ""
+    objective: str = ""
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the results as a table."""
+        done = f"<p>{escape(str(self.store))}: {self.trained} trainings in {self.seconds:.0f} s</p>"
+        return done + results_html(self.store, self.objective)
 
 
 def default_store(name: str) -> Path:
@@ -70,18 +73,20 @@ class _Tracking:
 
     def __init__(self, tracker: Tracker, coordinator: Coordinator) -> None:
         self._tracker, self._coordinator = tracker, coordinator
+        self._names = logged_names(coordinator.plan.config.losses)
 
     def job_done(self, record: dict[str, Any]) -> None:
         if record["kind"] != "trial":
             openings = {loss: opened["settings"] for loss, opened in self._coordinator.opened.items()}
             store, objective = self._coordinator.store.path, self._coordinator.plan.objective
             sources, kept = sources_of(record, openings), artifacts_of(record, openings, store)
-            self._tracker.log(job_run(record, sources, objective, kept))
+            self._tracker.log(job_run(record, sources, objective, kept, names=self._names))
 
     def trial_done(self, loss: str, trial: int, objective: float | None, records: list[dict[str, Any]]) -> None:
         source = self._coordinator.asked[loss, trial]["source"]
         early = self._coordinator.stopped.get((loss, trial), {}).get("folds", 0)
-        self._tracker.log(trial_run(records, source, self._coordinator.plan.objective, stopped=early))
+        told = self._coordinator.plan.objective
+        self._tracker.log(trial_run(records, source, told, stopped=early, names=self._names))
 
 
 def run_study(
@@ -117,17 +122,18 @@ def run_study(
             of a job, such as 0.25 where four share one.
         populations: train the folds and trials of a round as one program; ``auto`` measures, ``population`` does.
         timeout: seconds after which a training counts as hung and fails.
-        extend: allow more trials, seeds or losses than the store was made with.
+        extend: allow more trials, seeds, losses or metrics than the store was made with.
         retry_failed: train again what failed before.
         start_from: stores of earlier studies, whose best settings this search begins with. What was taken is journaled
             once: a resumed study goes by it, and needs those stores no more.
-        console: where progress is shown; nowhere by default.
+        console: where progress is shown; by default in a notebook below its cell, elsewhere nowhere.
 
     Raises:
         StudyFileError: the study contradicts itself, its data or the registry; nothing is written.
         StoreError: the store is held, damaged, or belongs to another study.
     """
     started = time.perf_counter()
+    console = console or notebook_console()
     check_address(tracking_uri)
     place = "study" if isinstance(study, StudyConfig | dict) else str(study)
     config = study if isinstance(study, StudyConfig) else _read(study)
@@ -151,13 +157,14 @@ def run_study(
     with closing(jobs), Store(path) as opened:
         fingerprint = plan.fingerprint()
         opened.claim(fingerprint, extend=extend)
+        _measure_added(opened)
         if retry_failed:
             _take_back_failures(opened)
         plan, told = started_from(plan, opened, start_from)
         if console is not None:
             console.print(_begun(plan), soft_wrap=True, markup=False)
         engine = settle_engine(executor, plan, opened, populations=populations)
-        tracker = _tracker(plan, path, fingerprint, tracking_uri)
+        tracker = tracker_of(path, fingerprint, tracking_uri)
         try:
             keep_test_samples(path, plan.data)
             keep_contents(path, plan.data)
@@ -185,17 +192,8 @@ def run_study(
             raise
         fault = tracker.close()
         trained, seconds = len(coordinator.done) - resumed, time.perf_counter() - started
-        return StudyOutcome(path, resumed, trained, seconds, fault, tracker.experiment_id)
-
-
-def _tracker(plan: StudyPlan, path: Path, fingerprint: Mapping[str, Any], uri: str | None) -> Tracker:
-    """Return what logs the study to a server, or to the store's own database."""
-    dataset = (plan.data.dataset.name, plan.data.dataset.fingerprint)
-    return Tracker(
-        uri or local_uri(path), plan.config.name, description=describe(fingerprint["study"]),
-        artifacts=None if uri else path / "artifacts" / "mlflow", dataset=dataset,
-        views=shared_views(plan.objective, fingerprint["spaces"]), identities=run_identities(fingerprint),
-    )  # fmt: skip
+        identity = study_fingerprint(fingerprint)
+        return StudyOutcome(path, resumed, trained, seconds, fault, tracker.experiment_id, identity, plan.objective)
 
 
 def _run_parts(config: StudyConfig, path: Path, options: Mapping[str, Any]) -> StudyOutcome:
@@ -211,6 +209,7 @@ def _run_parts(config: StudyConfig, path: Path, options: Mapping[str, Any]) -> S
     return StudyOutcome(
         path, sum(outcome.resumed for outcome in outcomes), sum(outcome.trained for outcome in outcomes),
         sum(outcome.seconds for outcome in outcomes), faults[0] if faults else None,
+        objective=config.search.objective,
     )  # fmt: skip
 
 
@@ -221,6 +220,21 @@ def _begun(plan: StudyPlan) -> str:
         f"{plan.config.name}: {len(dataset)} samples of {len(dataset.class_names)} classes, at most "
         f"{sum(counts.values())} trainings and baselines"
     )
+
+
+def _measure_added(store: Store) -> None:
+    """Journal, once, that final trainings and baselines are run again for metrics that were added since.
+
+    They end with the numbers that they had, and the new ones.
+    """
+    added = {
+        name for edit in store.edits if edit["key"] == "final.metrics" for name in set(edit["new"]) - set(edit["old"])
+    }
+    added -= {name for record in store.records if record["type"] == "retry" for name in record.get("metrics", ())}
+    jobs = [r for r in store.records if r["type"] == "job" and r["kind"] != "trial" and r["status"] == "ok"]
+    keys = [record["key"] for record in jobs if added - record["metrics"].keys()]
+    if keys:
+        store.append({"type": "retry", "keys": keys, "metrics": sorted(added)})
 
 
 def _take_back_failures(store: Store) -> None:
@@ -240,8 +254,9 @@ def _read(study: dict[str, Any] | str | Path) -> StudyConfig:
 
 def _catch_up(coordinator: Coordinator, tracker: Tracker) -> None:
     """Log what an earlier coordinator journaled but may not have logged."""
-    store = coordinator.store
-    for run in runs_of(store.records, len(coordinator.plan.folds), coordinator.plan.objective, store.path):
+    store, plan = coordinator.store, coordinator.plan
+    names = logged_names(plan.config.losses)
+    for run in runs_of(store.records, len(plan.folds), plan.objective, store.path, names):
         tracker.log(run)
 
 

@@ -78,9 +78,12 @@ class EncoderSection(_WithOptions):
 
     name: EncoderName = Field("conv4", description=f"a registered encoder, or timm:… or transformers:…; {OPTIONS}")
     embedding_dim: int = Field(
-        64, ge=1, le=100_000,
+        64,
+        ge=1,
+        le=100_000,
         description="D, numbers in an embedding; without it the encoder's usual one; of a frozen encoder: the head's",
-    )  # fmt: skip
+        json_schema_extra={"unit": "numbers"},
+    )
     frozen: bool = Field(False, description="embed the dataset once, and train a head on the features")
     weights: str | None = Field(None, description="a state dict or an exported model that training starts from")
     freeze: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = Field(
@@ -144,16 +147,31 @@ class ProtocolConfig(Section):
         "class_disjoint", description="test on classes never seen, on new samples of known classes, or on listed pairs"
     )
     test_classes: Annotated[Any, AfterValidator(_test_classes), WithJsonSchema(SHARE_OR_OFFICIAL)] = Field(
-        0.5, description="the share of the classes that is sealed, or official: the published test classes"
+        0.5,
+        description="the share of the classes that is sealed, or official: the published test classes",
+        json_schema_extra={"unit": "share of the classes"},
     )
-    test_share: float = Field(0.2, gt=0, lt=1, description="of a closed set: the share of the samples that is sealed")
-    folds: int = Field(4, ge=2, le=100, description="ways to part the development classes into training and validation")
+    test_share: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="of a closed set: the share of the samples that is sealed",
+        json_schema_extra={"unit": "share of the samples"},
+    )
+    folds: int = Field(
+        4,
+        ge=2,
+        le=100,
+        description="ways to part the development classes into training and validation",
+        json_schema_extra={"unit": "folds"},
+    )
     outer_folds: int | None = Field(
         None,
         ge=2,
         le=5,
         description="nested: the classes in so many parts, each sealed once, with a search of its own; in place of "
         "test_classes",
+        json_schema_extra={"unit": "parts"},
     )
     outer_fold: int | None = Field(None, ge=0, le=4, description="of a nested study: seal this part alone")
     pairs: str | None = Field(None, description="of verification_pairs: LFW's pairs.txt, or an insightface .bin")
@@ -163,9 +181,15 @@ class ProtocolConfig(Section):
 class CorruptionSection(Section):
     """``corruption:`` wrong labels and a long tail in the training samples of every fold, and nowhere else."""
 
-    label_noise: float = Field(0.0, ge=0, lt=1, description="the share of wrong labels")
+    label_noise: float = Field(
+        0.0, ge=0, lt=1, description="the share of wrong labels", json_schema_extra={"unit": "share of the labels"}
+    )
     imbalance: float = Field(
-        1.0, ge=1, allow_inf_nan=False, description="how many times larger the largest class is than the smallest"
+        1.0,
+        ge=1,
+        allow_inf_nan=False,
+        description="how many times larger the largest class is than the smallest",
+        json_schema_extra={"unit": "factor"},
     )
     seed: int = Field(0, ge=0, description="draws them")
 
@@ -173,11 +197,22 @@ class CorruptionSection(Section):
 class SearchConfig(Section):
     """``search:`` the budget, the same for every loss."""
 
-    trials: int = Field(20, ge=1, le=100_000, description="settings tried for each loss; the first is the paper's")
-    parallel: int = Field(2, ge=1, le=10_000, description="settings asked for at a time")
+    trials: int = Field(
+        20,
+        ge=1,
+        le=100_000,
+        description="settings tried for each loss; the first is the paper's",
+        json_schema_extra={"unit": "settings"},
+    )
+    parallel: int = Field(
+        2, ge=1, le=10_000, description="settings asked for at a time", json_schema_extra={"unit": "settings"}
+    )
     objective: MetricName = Field("map_at_r", description="the metric on validation samples that chooses a setting")
     startup_trials: int | None = Field(
-        None, ge=0, description="settings drawn at random before the sampler learns; left out: a third of them"
+        None,
+        ge=0,
+        description="settings drawn at random before the sampler learns; left out: a third of them",
+        json_schema_extra={"unit": "settings"},
     )
     seed: int = Field(0, ge=0, description="draws the settings")
     start: Literal["priors", "published", "cold"] | None = Field(
@@ -192,7 +227,10 @@ class SearchConfig(Section):
         "a population's trainings (single trainings race over folds)",
     )
     validation_samples: int = Field(
-        5000, ge=2, description="the most validation samples of a fold that a training is scored on, drawn once"
+        5000,
+        ge=2,
+        description="the most validation samples of a fold that a training is scored on, drawn once",
+        json_schema_extra={"unit": "samples"},
     )
     space: dict[str, Any] = Field(
         default_factory=dict, description="what of the training is searched beside the losses' own hyperparameters"
@@ -202,7 +240,13 @@ class SearchConfig(Section):
 class FinalConfig(Section):
     """``final:`` how often selected and default settings are retrained on each fold."""
 
-    seeds: int = Field(2, ge=1, le=1000, description="repetitions on each fold with other random numbers")
+    seeds: int = Field(
+        2,
+        ge=1,
+        le=1000,
+        description="repetitions on each fold with other random numbers",
+        json_schema_extra={"unit": "trainings"},
+    )
     metrics: Annotated[tuple[MetricName, ...], BeforeValidator(as_tuple)] = Field(
         (), description="metrics beside the objective and the usual ones"
     )

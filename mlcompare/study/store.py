@@ -18,12 +18,44 @@ from mlcompare.study.config import with_defaults
 from mlcompare.study.journal import JOURNAL, Journal
 from mlcompare.study.moved_paths import is_respelled
 
-__all__ = ["EDITS", "STUDY", "Store"]
+__all__ = ["EDITS", "STUDY", "Store", "holder_of"]
 
 STUDY, LOCK, HOLDER = "study.json", ".lock", ".holder"
 EDITS = "edits"  # in study.json: what was worded anew or extended, and when
-REWORDED = {("study", "question"), ("study", "decision_rule")}
+REWORDED = {("study", "name"), ("study", "question"), ("study", "decision_rule")}
+METRICS = ("study", "final", "metrics")
 Change = tuple[tuple[str, ...], Any, Any]  # where, what was, what is
+
+
+def holder_of(store: Path) -> str:
+    """Return who holds a store now: the process that runs its study; empty where nobody does.
+
+    A store that nobody has held, or whose last holder on this machine has ended, is not touched.
+    """
+    try:
+        who = (store / HOLDER).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+    words = who.split()
+    if len(words) > 3 and words[3] == platform.node() and words[1].isdigit() and not _alive(int(words[1])):
+        return ""
+    try:
+        with FileLock(store / LOCK, timeout=0):
+            return ""
+    except Timeout:
+        return who
+    except OSError:  # a store that can't be written
+        return ""
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 class Store:
@@ -77,9 +109,9 @@ class Store:
         """Bind the store to a study; return whether it already was (so this is a resume).
 
         A key that study files didn't have yet when the store was made stands at its default. Paths may be written in
-        another way, or lead elsewhere, to the same content: the store then notes where it lies now. The question and
-        the decision rule may be worded anew at any time; that is noted, with what was known of the sealed classes by
-        then. With ``extend`` there may be more trials, seeds or losses, and wider ranges.
+        another way, or lead elsewhere, to the same content: the store then notes where it lies now. Name, question and
+        decision rule may be worded anew at any time; that is noted, with what was known of the sealed classes by
+        then. With ``extend`` there may be more trials, seeds, losses or metrics, and wider ranges.
 
         Raises:
             StoreError: it belongs to a study that differs; the message names the first differences.
@@ -129,6 +161,16 @@ class Store:
     def _write_study(self, fingerprint: Mapping[str, Any]) -> None:
         write_atomically(self.path / STUDY, json.dumps(fingerprint, indent=1, ensure_ascii=False).encode())
 
+    @property
+    def edits(self) -> list[dict[str, Any]]:
+        """What was worded anew or extended since the store was made."""
+        path = self.path / STUDY
+        return list(json.loads(path.read_text(encoding="utf-8")).get(EDITS, ())) if path.is_file() else []
+
+    def first_name(self, name: str) -> str:
+        """Return what the study was called when the store was made: its random numbers go by that."""
+        return next((str(edit["old"]) for edit in self.edits if edit["key"] == "name"), name)
+
     def artifact(self, relative: PurePosixPath) -> Path:
         """Return a path under ``artifacts/``, with its folder made."""
         path = self.path / "artifacts" / relative
@@ -166,10 +208,12 @@ def _differences(old: Any, new: Any, path: tuple[str, ...] = ()) -> list[Change]
 
 
 def _extends(change: Change) -> bool:
-    """Whether a change only adds work: more trials or seeds, another loss, a range that holds the one before."""
+    """Whether a change only adds work: more trials, seeds, losses or metrics, a range that holds the one before."""
     path, old, new = change
     if path in (("study", "search", "trials"), ("study", "final", "seeds")):
         return bool(new > old)
+    if path == METRICS:
+        return set(old) <= set(new)
     if _widens(change):
         return True
     added = (path[:2] == ("study", "losses") and len(path) == 3) or (path[:1] == ("spaces",) and len(path) == 2)

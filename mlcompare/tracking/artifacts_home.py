@@ -51,5 +51,10 @@ def bring_home(database: Path, home: str) -> int:
                 "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE substr(artifact_uri, 1, ?) = ?",
                 (home, len(old) + 1, len(old) + 1, f"{old}/"),
             )
+            if opened.execute("SELECT 1 FROM sqlite_master WHERE name = 'model_versions'").fetchone():
+                opened.execute(
+                    "UPDATE model_versions SET source = ? || substr(source, ?) WHERE substr(source, 1, ?) = ?",
+                    (home, len(old) + 1, len(old) + 1, f"{old}/"),
+                )
         return len(gone)
     return 0

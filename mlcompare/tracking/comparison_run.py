@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlcompare.tracking.dashboard import shared_views
-from mlcompare.tracking.database import local_uri
+from mlcompare.tracking.description import describe
 from mlcompare.tracking.records import Run
-from mlcompare.tracking.study_runs import describe
 from mlcompare.tracking.tracker import Tracker
 
 __all__ = ["CHALLENGES", "log_comparison"]
@@ -20,12 +18,14 @@ CHALLENGES = "challenges.json"
 FILES = ("report.html", CHALLENGES, "ranking.csv", "results.parquet", "per_class.parquet")
 
 
-def log_comparison(store: Path, best: Mapping[str, Any] | None, sentence: str, tracking_uri: str | None) -> str | None:
+def log_comparison(tracker: Tracker, store: Path, best: Mapping[str, Any] | None, sentence: str) -> str | None:
     """Log a run ``kind=comparison`` with the store's report and tables; return why that failed, or None.
 
-    The same results are logged once: the run's key is their digest.
+    The same results are logged once: the run's key is their digest. The experiment's page says the answer and links
+    to the report.
 
     Args:
+        tracker: the store's, which is closed.
         best: the best loss's row of the ranking.
         sentence: the study's question, answered.
     """
@@ -42,11 +42,7 @@ def log_comparison(store: Path, best: Mapping[str, Any] | None, sentence: str, t
         params={"objective": objective, "trials": study["search"]["trials"], "splits": known["splits"]},
         metrics=tuple((f"test_{objective}_{k}", float(v), 0) for k, v in numbers.items() if v is not None),
         artifacts=tuple((str(store / name), "") for name in FILES if (store / name).is_file()),
+        page=describe(study, sentence),
     )
-    location = None if tracking_uri else store / "artifacts" / "mlflow"
-    uri = tracking_uri or local_uri(store)
-    dataset, views = (study["dataset"]["name"], known["dataset"]), shared_views(objective, known["spaces"])
-    name, text = study["name"], describe(study)
-    tracker = Tracker(uri, name, description=text, artifacts=location, dataset=dataset, views=views)
     tracker.log(run)
     return tracker.close()

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["database_uri", "lighten_commits", "local_path", "local_uri", "replace_database", "revision", "share"]
+__all__ = [
+    "database_uri",
+    "lighten_commits",
+    "local_path",
+    "local_uri",
+    "registered_models",
+    "replace_database",
+    "revision",
+    "share",
+]
 
 
 def local_uri(store: Path) -> str:
@@ -80,6 +89,13 @@ def revision(connection: sqlite3.Connection) -> str | None:
     tables = connection.execute("SELECT name FROM sqlite_master WHERE name = 'alembic_version'").fetchall()
     found = connection.execute("SELECT version_num FROM alembic_version").fetchall() if tables else []
     return found[0][0] if len(found) == 1 else None
+
+
+def registered_models(path: Path) -> list[str]:
+    """Return the names of the models that are registered in a database; none where it can't be read."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as known:
+        return [name for (name,) in known.execute("SELECT name FROM registered_models ORDER BY name")]
+    return []
 
 
 def replace_database(fresh: Path, old: Path) -> None:

@@ -19,7 +19,11 @@ CONTEXT = ("mlflow.data.context", "study")
 
 @dataclass(frozen=True)
 class Run:
-    """One flat MLflow run: ``metrics`` are ``(name, value, step)``; ``artifacts`` are ``(file, folder)``."""
+    """One flat MLflow run: ``metrics`` are ``(name, value, step)``; ``artifacts`` are ``(file, folder)``.
+
+    ``page`` is what the experiment's page says once the run is there; see :mod:`mlcompare.tracking.description`.
+    ``model`` is a name that its artifacts are registered under, as another version.
+    """
 
     key: str
     name: str
@@ -29,6 +33,8 @@ class Run:
     status: str = "FINISHED"
     seconds: float = 0.0
     artifacts: tuple[tuple[str, str], ...] = field(default=())
+    page: str = ""
+    model: str = ""
 
     def all_tags(self) -> dict[str, str]:
         """Return the tags, and the key that the run is found by."""
@@ -49,6 +55,7 @@ class Experiment:
     dataset: tuple[str, str] | None = None
     views: Mapping[str, str] = field(default_factory=dict)
     identities: Mapping[str, str] = field(default_factory=dict)
+    origin: Mapping[str, str] = field(default_factory=dict)
 
     def identity(self, run: Run) -> str | None:
         """Return what tells this run from another study's of the same name and key; ``None`` where nothing is told."""
@@ -56,11 +63,7 @@ class Experiment:
 
     def tags(self) -> dict[str, str]:
         """Return the tags of a new experiment."""
-        return {
-            "mlflow.note.content": self.description,
-            "mlflow.experimentKind": "custom_model_development",
-            **self.views,
-        }
+        return {"mlflow.experimentKind": "custom_model_development", **self.views}
 
     def location(self) -> str | None:
         """Return the address of the runs' artifacts."""

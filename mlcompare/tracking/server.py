@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from mlcompare.errors import StoreError
@@ -11,6 +12,8 @@ from mlcompare.tracking.artifacts_home import artifacts_address, bring_home
 from mlcompare.tracking.database import local_uri
 
 __all__ = ["server_command"]
+
+APP = "mlcompare"  # among the entry points `mlflow.app`: see mlcompare.tracking.app
 
 
 def server_command(store: Path, host: str, port: int) -> tuple[list[str], dict[str, str]]:
@@ -30,5 +33,12 @@ def server_command(store: Path, host: str, port: int) -> tuple[list[str], dict[s
         "--port", str(port), "--workers", "1",
         "--serve-artifacts", "--artifacts-destination", str((store / "artifacts" / "mlflow").resolve()),
     ]  # fmt: skip
+    if _is_installed():
+        command += ["--app-name", APP]
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     return command, environment
+
+
+def _is_installed() -> bool:
+    """Whether MLflow finds our application: a checkout on the path alone has no entry points."""
+    return any(point.name == APP for point in entry_points(group="mlflow.app"))

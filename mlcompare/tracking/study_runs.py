@@ -11,40 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from mlcompare.tracking.parameters import logged_parameters
 from mlcompare.tracking.records import Run
 from mlcompare.training.job import artifact_path
 
 __all__ = [
-    "INPUT_EXAMPLE", "artifacts_of", "describe", "job_run", "run_identities", "runs_of", "sources_of", "trial_run",
+    "INPUT_EXAMPLE", "artifacts_of", "job_run", "run_identities", "runs_of", "sources_of", "trial_run",
 ]  # fmt: skip
 
 Record = Mapping[str, Any]
 INPUT_EXAMPLE = "input_example.npy"  # among a store's artifacts: what an encoder takes
-LOGGED = ("lr", "scale", "alpha", "weight")  # searched over decades: shown by their logarithm as well
-
-
-def describe(study: Mapping[str, Any]) -> str:
-    """Return the description of a study, given as ``study.json`` keeps it, in Markdown for the experiment's page."""
-    dataset, encoder, search = study["dataset"], study["encoder"], study["search"]
-    return "\n\n".join(
-        [
-            f"**{study['question'] or study['name']}**",
-            f"Decision rule: {study['decision_rule']}" if study["decision_rule"] else "",
-            f"Dataset `{dataset['name']}`, encoder `{encoder['name']}`, {search['trials']} trials for each of "
-            f"{len(study['losses'])} losses, {study['protocol']['folds']} folds × {study['final']['seeds']} seeds at "
-            f"the end, objective `{search['objective']}`.",
-            "Group the runs by the tags `loss` and `family`; filter with `tags.kind = 'trial'`, `'final'` or "
-            "`'baseline'`. `mlcompare report` writes the comparison.",
-        ]
-    ).replace("\n\n\n\n", "\n\n")
-
-
-def _params(values: Mapping[str, Any]) -> dict[str, Any]:
-    params = dict(values)
-    for name in LOGGED:
-        if isinstance(values.get(name), float) and values[name] > 0:
-            params[f"log10_{name}"] = round(math.log10(values[name]), 6)
-    return params
+Names = Mapping[str, Mapping[str, str]]  # loss → hyperparameter → logged name
+NAMELESS: Names = {}
 
 
 def _history(records: Iterable[Record]) -> list[tuple[str, float, int]]:
@@ -98,19 +76,23 @@ def _tags(record: Record, kind: str, source: str | None) -> dict[str, str]:
     return tags
 
 
-def trial_run(records: Sequence[Record], source: str, objective: str, *, stopped: int = 0) -> Run:
-    """Return one trial as one run: mean and standard deviation over its folds, the folds as steps.
+def trial_run(
+    records: Sequence[Record], source: str, objective: str, *, stopped: int = 0, names: Names = NAMELESS
+) -> Run:
+    """Return one trial as one run: mean and standard deviation over its folds, and each fold's value in a tag.
 
-    ``stopped`` is the number of folds after which a race left it behind.
+    ``stopped`` is the number of folds after which a race left it behind; ``names`` are those that parameters are logged
+    under (:func:`mlcompare.tracking.parameters.parameter_names`). Steps are those of trainings.
     """
     first = records[0]
     failed = [record for record in records if record["status"] == "failed"]
     metrics: list[tuple[str, float, int]] = []
+    folds = {}
     if all(record["status"] == "ok" for record in records):
         for name in first["metrics"]:
             values = [record["metrics"].get(name, math.nan) for record in records]
             metrics += [(name, float(np.mean(values)), 0), (f"{name}_std", float(np.std(values)), 0)]
-        metrics += [(f"{objective}_by_fold", record["metrics"][objective], record["fold"]) for record in records]
+        folds = {"by_fold": " ".join(f"{record['metrics'][objective]:.4f}" for record in records)}
     seconds = sum(record["seconds"] for record in records)
     metrics += [("seconds", seconds, 0), *_history(records), *_curve(records, objective)]
     inside = next((record["reason"] for record in records if record["status"] == "stopped"), None)
@@ -118,15 +100,18 @@ def trial_run(records: Sequence[Record], source: str, objective: str, *, stopped
     return Run(
         key=f"trial/{first['loss']}/{first['trial']}",
         name=f"{first['loss']} trial {first['trial']}",
-        tags=_tags((failed or records)[0], "trial", source) | {"trial": str(first["trial"])} | early,
-        params=_params(first["hyperparameters"]),
+        tags=_tags((failed or records)[0], "trial", source) | {"trial": str(first["trial"])} | folds | early,
+        params=logged_parameters(first["hyperparameters"], names.get(first["loss"], {})),
         metrics=tuple(metric for metric in metrics if math.isfinite(metric[1])),
         status="FAILED" if failed else "KILLED" if stopped else "FINISHED",
         seconds=seconds,
     )
 
 
-def job_run(record: Record, sources: list[str], objective: str, artifacts: tuple[tuple[str, str], ...] = ()) -> Run:
+def job_run(
+    record: Record, sources: list[str], objective: str, artifacts: tuple[tuple[str, str], ...] = (),
+    *, names: Names = NAMELESS,
+) -> Run:  # fmt: skip
     """Return one final training, or one baseline, as one run; its learning curve is of the validation samples."""
     place = [f"fold {record['fold']}"] if record["fold"] is not None else []
     place += [f"seed {record['seed']}"] if record["seed"] is not None else []
@@ -138,7 +123,7 @@ def job_run(record: Record, sources: list[str], objective: str, artifacts: tuple
         key=record["key"],
         name=" ".join([record["loss"], source or record["kind"], *place]),
         tags=_tags(record, record["kind"], source) | extra,
-        params=_params(record["hyperparameters"]),
+        params=logged_parameters(record["hyperparameters"], names.get(record["loss"], {})),
         metrics=tuple(metric for metric in metrics if math.isfinite(metric[1])),
         status="FINISHED" if record["status"] == "ok" else "FAILED",
         seconds=record["seconds"],
@@ -146,7 +131,9 @@ def job_run(record: Record, sources: list[str], objective: str, artifacts: tuple
     )
 
 
-def runs_of(records: Sequence[Record], folds: int, objective: str, store: Path) -> Iterable[Run]:
+def runs_of(
+    records: Sequence[Record], folds: int, objective: str, store: Path, names: Names = NAMELESS
+) -> Iterable[Run]:
     """Yield every run that a journal amounts to; the tracker leaves out those it has."""
     asks = {(r["loss"], r["trial"]): r for r in records if r["type"] == "ask"}
     openings = {r["loss"]: r["settings"] for r in records if r["type"] == "opening"}
@@ -158,12 +145,12 @@ def runs_of(records: Sequence[Record], folds: int, objective: str, store: Path) 
             trials.setdefault((record["loss"], record["trial"]), []).append(record)
         else:
             sources = sources_of(record, openings)
-            yield job_run(record, sources, objective, artifacts_of(record, openings, store))
+            yield job_run(record, sources, objective, artifacts_of(record, openings, store), names=names)
     stopped = {(r["loss"], r["trial"]): r["folds"] for r in records if r["type"] == "stop"}
     for key, folded in trials.items():
         if len(folded) == folds or key in stopped:
             ordered = sorted(folded, key=lambda r: r["fold"])
-            yield trial_run(ordered, asks[key]["source"], objective, stopped=stopped.get(key, 0))
+            yield trial_run(ordered, asks[key]["source"], objective, stopped=stopped.get(key, 0), names=names)
 
 
 def sources_of(record: Record, openings: Mapping[str, Mapping[str, int]]) -> list[str]:

@@ -27,12 +27,13 @@ class Tracker:
     Args:
         uri: where to log; see :func:`mlcompare.tracking.local_uri`.
         experiment: the experiment's name, one for each study.
-        description: Markdown shown on the experiment's page.
+        description: Markdown shown on the experiment's page; see :func:`mlcompare.tracking.description.describe`.
         views: further tags of the experiment, such as the page's shared views.
         artifacts: where a local store keeps run artifacts; ``None`` leaves it to the server.
         dataset: name and fingerprint, noted on every run.
         identities: loss → what tells its runs from those of another study of this name on the same server; the key
             ``""`` is that of other runs.
+        origin: tags of every run that say where it comes from.
 
     While a server is out of reach the runs wait, and are written when it is back. What could not be logged by the end
     is named by :meth:`close`; the journal has it, and the next start catches up by ``trial_key``.
@@ -41,10 +42,10 @@ class Tracker:
     def __init__(
         self, uri: str, experiment: str, *, description: str = "", artifacts: Path | None = None,
         dataset: tuple[str, str] | None = None, views: Mapping[str, str] | None = None,
-        identities: Mapping[str, str] | None = None,
+        identities: Mapping[str, str] | None = None, origin: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.uri = uri
-        told = (dict(views or {}), dict(identities or {}))
+        told = (dict(views or {}), dict(identities or {}), dict(origin or {}))
         self._experiment = Experiment(experiment, description, artifacts, dataset, *told)
         self._queue: queue.Queue[Run | Callable[[], None] | None] = queue.Queue()
         self._refused: str | None = None
@@ -58,6 +59,11 @@ class Tracker:
     def log(self, run: Run) -> None:
         """Log a run soon; one that is already there and finished is left alone."""
         self._queue.put(run)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The models that were registered, with their versions; read it once closed."""
+        return dict(self._writer.versions) if self._writer else {}
 
     def call(self, action: Callable[[], None]) -> None:
         """Run another view's writer in the same thread, in turn."""

@@ -30,7 +30,7 @@ def _as_preset(value: Any) -> Any:
 class TrainingConfig(BaseModel):
     """Numbers and names of a training; what a study searches (``lr``) overrides them trial by trial.
 
-    The fields' descriptions say what each is (``mlcompare schema --format table``).
+    The fields' descriptions say what each is (``mlcompare keys``).
 
     >>> TrainingConfig(steps=10).optimizer
     'adamw'
@@ -38,10 +38,18 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    steps: int = Field(100, ge=1, le=1_000_000, description="optimiser steps of each training")
-    classes_per_batch: int = Field(8, ge=1, le=1_000_000, description="P, classes in a batch")
+    steps: int = Field(
+        100, ge=1, le=1_000_000, description="optimiser steps of each training", json_schema_extra={"unit": "steps"}
+    )
+    classes_per_batch: int = Field(
+        8, ge=1, le=1_000_000, description="P, classes in a batch", json_schema_extra={"unit": "classes"}
+    )
     samples_per_class: int = Field(
-        4, ge=1, le=1_000_000, description="K, samples of each; a study searches K at the size P × K unless told not to"
+        4,
+        ge=1,
+        le=1_000_000,
+        description="K, samples of each; a study searches K at the size P × K unless told not to",
+        json_schema_extra={"unit": "samples"},
     )
     sampler: str = Field("pk", description="how batches are drawn", json_schema_extra=registered("samplers"))
     optimizer: str = Field("adamw", description="of all weights", json_schema_extra=registered("optimizers"))
@@ -51,10 +59,12 @@ class TrainingConfig(BaseModel):
     weight_decay: float = Field(1e-4, ge=0, description="of the encoder's weights")
     momentum: float = Field(0.9, ge=0, lt=1, description="of optimisers that have one")
     head_lr_ratio: float | None = Field(
-        None, gt=0,
+        None,
+        gt=0,
         description="multiplies lr for the loss's own weights (class weights, proxies, β); left out: searched by a "
         "study for every loss that has such weights, 1 elsewhere",
-    )  # fmt: skip
+        json_schema_extra={"unit": "factor"},
+    )
     head_weight_decay: float | None = Field(
         None, ge=0,
         description="weight decay of the loss's own weights; left out: searched likewise, weight_decay elsewhere",
@@ -65,17 +75,30 @@ class TrainingConfig(BaseModel):
         json_schema_extra=registered("schedules"),
     )
     milestones: Annotated[tuple[float, ...], BeforeValidator(as_tuple)] = Field(
-        (0.6, 0.8), description="shares of the training at which the schedule step multiplies the rate"
+        (0.6, 0.8),
+        description="shares of the training at which the schedule step multiplies the rate",
+        json_schema_extra={"unit": "shares of the training"},
     )
-    step_factor: float = Field(0.1, gt=0, le=1, description="by what it multiplies it")
-    warmup: float = Field(0.0, ge=0, lt=1, description="the share of the training over which the rate rises from 0")
+    step_factor: float = Field(
+        0.1, gt=0, le=1, description="by what it multiplies it", json_schema_extra={"unit": "factor"}
+    )
+    warmup: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="the share of the training over which the rate rises from 0",
+        json_schema_extra={"unit": "share of the training"},
+    )
     augment: Annotated[
         Mapping[str, Any], BeforeValidator(_as_preset, json_schema_input_type=str | Mapping[str, Any])
     ] = Field(default_factory=dict, description="augmentations and their strengths, or the name of a preset")
     evaluations: int = Field(
-        5, ge=0, le=1000,
+        5,
+        ge=0,
+        le=1000,
         description="at how many steps validation is measured, evenly spread to the end; 0: at the end alone",
-    )  # fmt: skip
+        json_schema_extra={"unit": "points"},
+    )
     select: Literal["last", "best"] = Field(
         "last", description="whose weights count: the last step's, or those of the step best on validation (of the "
         "last stage; the first of equals)",
@@ -86,9 +109,12 @@ class TrainingConfig(BaseModel):
         "stay in float32",
     )
     class_sample: float = Field(
-        1.0, gt=0, le=1,
+        1.0,
+        gt=0,
+        le=1,
         description="share of the classes that a loss with class weights sees in a step, those of the batch among them",
-    )  # fmt: skip
+        json_schema_extra={"unit": "share of the classes"},
+    )
     clip_norm: float | None = Field(
         None, gt=0, description="the most that the norm of the gradient of all weights together may be; left out: any"
     )
@@ -98,18 +124,32 @@ class TrainingConfig(BaseModel):
         "ones; left out: none",
     )  # fmt: skip
     layer_decay: float = Field(
-        1.0, gt=0, le=1, description="multiplies lr from each layer of the encoder to the one below it"
+        1.0,
+        gt=0,
+        le=1,
+        description="multiplies lr from each layer of the encoder to the one below it",
+        json_schema_extra={"unit": "factor"},
     )
-    neck_lr_ratio: float = Field(1.0, gt=0, description="multiplies lr for the linear layer that the encoder ends with")
+    neck_lr_ratio: float = Field(
+        1.0,
+        gt=0,
+        description="multiplies lr for the linear layer that the encoder ends with",
+        json_schema_extra={"unit": "factor"},
+    )
     microbatch: int | None = Field(
-        None, ge=1,
+        None,
+        ge=1,
         description="embed a batch in pieces of so many samples, in the memory of one piece: the loss and the gradient "
         "are the whole batch's (batch norm's statistics are a piece's); left out: at once",
-    )  # fmt: skip
+        json_schema_extra={"unit": "samples"},
+    )
     checkpoint_minutes: float = Field(
-        5.0, ge=0, allow_inf_nan=False,
+        5.0,
+        ge=0,
+        allow_inf_nan=False,
         description="how often the state of a training is kept, so that a killed one goes on from there; 0: never",
-    )  # fmt: skip
+        json_schema_extra={"unit": "minutes"},
+    )
 
     @model_validator(mode="after")
     def _best_of_some(self) -> TrainingConfig:

@@ -107,7 +107,7 @@ def test_mlflow_shows_every_trial_as_one_flat_run(folder: Path) -> None:
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert not any("mlflow.parentRunId" in run.data.tags for run in runs)
     trial = next(run for run in runs if run.data.tags["trial_key"] == "trial/cosface/0")
-    assert trial.data.params["margin"] == "0.35"
+    assert trial.data.params["m_cos"] == "0.35"
     assert {"map_at_r", "map_at_r_std", "train_loss", "seconds"} <= set(trial.data.metrics)
     assert float(trial.data.params["log10_lr"]) == pytest.approx(-3)
     assert trial.data.tags.items() >= {"loss": "cosface", "family": "margin", "source": "default"}.items()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from jsonschema import Draft202012Validator
 
+from mlcompare.study import StudyConfig
+from mlcompare.training import TrainingConfig
 from tests.cli.test_cli import call
 from tests.study.conftest import TINY
 
@@ -40,6 +42,32 @@ def test_the_schema_is_json_and_the_list_is_a_table_or_csv(capsys) -> None:
     folds = next(row for row in rows if row["key"] == "protocol.folds")
     assert (folds["default"], folds["takes"]) == ("4", "a whole number ≥ 2 and ≤ 100")
     assert folds["description"].startswith("ways to part")
+
+
+def test_keys_are_listed_with_type_default_unit_and_a_line(capsys) -> None:
+    code, out, err = call(capsys, "keys", "-f", "json")
+    assert (code, err) == (0, "")
+    records = {record["key"]: record for record in json.loads(out)}
+    fields = {f"training.{name}" for name in TrainingConfig.model_fields} | set(StudyConfig.model_fields)
+    assert fields <= set(records)
+    assert all(record["description"] and record["takes"] for record in records.values())
+    assert records["training.checkpoint_minutes"]["unit"] == "minutes"
+    assert records["search.trials"] | {"description": ""} == {
+        "key": "search.trials", "takes": "a whole number ≥ 1 and ≤ 100000", "default": 20, "unit": "settings",
+        "description": "",
+    }  # fmt: skip
+
+
+def test_keys_of_a_section_alone(capsys) -> None:
+    _, out, _ = call(capsys, "keys", "search", "-f", "csv")
+    names = [row["key"] for row in csv.DictReader(io.StringIO(out))]
+    assert names[0] == "search"
+    assert all(name == "search" or name.startswith("search.") for name in names)
+    assert "search.trials" in names
+    assert "search.trials" in call(capsys, "keys", "search.trials")[1]
+    code, _, err = call(capsys, "keys", "serch")
+    assert code == 2
+    assert "did you mean search" in err
 
 
 def test_a_plug_in_is_in_it(tmp_path: Path) -> None:

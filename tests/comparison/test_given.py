@@ -149,3 +149,9 @@ def test_large_tables_take_seconds(rng):
     found = compare(frame)
     assert time.perf_counter() - start < 20
     assert (found.unit, len(found.pairwise)) == ("class", 66)
+
+
+@pytest.mark.parametrize("given", [[("a", 1, "m", 0.5)], {"a": [1.0]}, None, 3])
+def test_what_is_neither_store_nor_table_is_told(given):
+    with pytest.raises(DataError, match=r"results are a store or a table, got \w+; give a store's folder, or pandas"):
+        compare(given)

@@ -129,6 +129,16 @@ def test_a_label_out_of_range_is_said(name, wrong):
         loss(torch.randn(4, 2), torch.tensor([0, 1, 2, wrong], dtype=torch.int16))
 
 
+@pytest.mark.parametrize("name", ["arcface", "triplet"])
+def test_what_is_no_tensor_is_said(name):
+    loss = create_loss(name, num_classes=3, embedding_dim=4)
+    embeddings, labels = torch.randn(6, 4), torch.arange(6) % 3
+    with pytest.raises(InvalidValueError, match=r"`labels` must be a tensor, got ndarray; write torch.as_tensor"):
+        loss(embeddings, labels.numpy())
+    with pytest.raises(InvalidValueError, match=r"`embeddings` must be a tensor, got list"):
+        loss(embeddings.tolist(), labels)
+
+
 def test_without_classes_labels_are_any_integers():
     loss = create_loss("triplet")
     assert torch.isfinite(loss(torch.randn(4, 2), torch.tensor([-5, -5, 900, 900])))

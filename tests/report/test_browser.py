@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from mlcompare.report import write_report
 from tests.servers import Server, free_port
 
 sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM, ROOT = Path("/usr/bin/chromium"), Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="no /usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
@@ -83,6 +85,35 @@ def test_report_is_drawn_whole(opened, name, width, scheme) -> None:
         "[...document.querySelectorAll('.plot')].filter(p => p.getBoundingClientRect().right > innerWidth + 1).length"
     )
     assert page.evaluate(outside) == 0
+
+
+def test_tables_fit_the_page_or_scroll_in_sight(opened) -> None:
+    page = opened("one").page
+    wide = "[...document.querySelectorAll('.scroll')].filter(s => s.scrollWidth > s.clientWidth + 1)"
+    assert page.evaluate(f"{wide}.map(s => s.ariaLabel)") == [], "at 1300 pixels every table fits"
+    page.set_viewport_size({"width": 700, "height": 900})
+    assert page.evaluate(f"{wide}.length") > 0
+    shaded = "s => getComputedStyle(s).backgroundImage.includes('gradient') && getComputedStyle(s).overflowX === 'auto'"
+    assert page.evaluate(f"{wide}.every({shaded})")
+
+
+def test_charts_stand_on_paper_however_early_it_is_printed(browser, reports, tmp_path) -> None:
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page.goto(reports["one"].as_uri(), wait_until="commit")
+    page.wait_for_function("document.documentElement.dataset.plots")
+    widths = "[...document.querySelectorAll('.plot')].map(p => p.querySelector('svg.main-svg')?.clientWidth ?? 0)"
+    page.evaluate(f"addEventListener('beforeprint', () => {{ window.printed = {widths} }})")
+    page.pdf(path=str(tmp_path / "report.pdf"), format="A4")
+    printed = page.evaluate("window.printed")
+    assert len(printed) >= 8
+    assert all(0 < width <= 700 for width in printed)
+    page.wait_for_selector("html[data-plots=drawn]", state="attached")
+    assert max(page.evaluate(widths)) > 700, "on the screen they are wide again"
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 718, "height": 900})
+    rights = "[...document.querySelectorAll('.scroll table, .sheet .row')].map(t => t.getBoundingClientRect().right)"
+    assert max(page.evaluate(rights)) <= 718 + 1
+    page.close()
 
 
 def luminance(color: str) -> float:
@@ -164,8 +195,14 @@ def dashboard(finished, tmp_path_factory):
     store = tmp_path_factory.mktemp("dashboard") / "store"
     shutil.copytree(finished, store)
     port = free_port()
+    information = store.parent / "installed" / "mlcompare-0.dist-info"  # a checkout on the path has no entry points
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: mlcompare\nVersion: 0\n")
+    points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["mlflow.app"]
+    (information / "entry_points.txt").write_text(f"[mlflow.app]\nmlcompare = {points['mlcompare']}\n")
+    path = os.pathsep.join([str(ROOT), str(information.parent), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-m", "mlcompare.cli", "dashboard", str(store), "--port", str(port)]
-    server = Server(command, port, store / "server.log")
+    server = Server(command, port, store / "server.log", env={**os.environ, "PYTHONPATH": path})
     server.start()
     yield server.address
     server.stop()
@@ -180,7 +217,7 @@ def test_dashboard_has_charts_that_group_by_loss_and_hyperparameters(browser, da
     page.locator("svg.main-svg").first.wait_for(timeout=60_000)
     assert page.get_by_text("cosface trial 0").count() > 0
     page.get_by_text("Group by", exact=False).first.click()
-    for name in ("loss", "family", "margin", "scale", "lr"):
+    for name in ("loss", "family", "m_cos", "m_dist", "s", "lr"):
         page.get_by_role("menu").get_by_text(name, exact=True).first.wait_for(timeout=10_000)
     page.close()
 
@@ -194,7 +231,7 @@ def test_dashboard_opens_with_few_columns_and_the_best_run_first(browser, dashbo
     page.get_by_role("columnheader", name="loss").first.wait_for(timeout=60_000)
     headers = {text.strip() for text in page.get_by_role("columnheader").all_inner_texts() if text.strip()}
     assert {"loss", "map_at_r" if view == "trials" else "test_map_at_r"} <= headers
-    assert len(headers) <= 16
+    assert len(headers) <= 20
     results = load_results(finished)
     rows = results[results.kind.isin(kinds) & (results.metric == "map_at_r")]
     by = ["loss", "trial"] if view == "trials" else ["loss", "trial", "fold", "seed"]
@@ -203,3 +240,28 @@ def test_dashboard_opens_with_few_columns_and_the_best_run_first(browser, dashbo
     names.first.wait_for(timeout=30_000)
     assert names.first.inner_text().startswith(best)
     page.close()
+
+
+@pytest.mark.slow
+def test_an_experiment_opens_on_training_runs_with_nothing_over_them(browser, dashboard) -> None:
+    """MLflow 3 opens on traces of language models, with its assistant over a third of the page."""
+    context = browser.new_context(viewport={"width": 1500, "height": 1000})
+    page = context.new_page()
+    page.goto(f"{dashboard}/#/experiments/1")
+    page.locator("a[href*='/runs/']").first.wait_for(timeout=60_000)
+    assert "/runs" in page.url
+    assert page.get_by_role("button", name="Close").count() == 0
+    assert page.locator(".ag-root").first.bounding_box()["width"] > 1200, "no panel takes a third of the page"
+    assert page.get_by_text("Does margin beat metric?").first.is_visible()
+    context.close()
+
+
+@pytest.mark.slow
+def test_charts_are_grouped_by_loss_and_folds_are_no_steps(browser, dashboard) -> None:
+    context = browser.new_context(viewport={"width": 1500, "height": 1000})
+    page = context.new_page()
+    page.goto(f"{dashboard}/#/experiments/1/runs?viewStateShareKey=charts&compareRunsMode=CHART")
+    page.locator("svg.main-svg").first.wait_for(timeout=60_000)
+    assert page.get_by_text("Group: cosface").count() == 1
+    assert page.get_by_text("by_fold").count() == 0
+    context.close()

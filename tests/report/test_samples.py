@@ -8,8 +8,8 @@ import pytest
 from mlcompare.comparison import load_results
 from mlcompare.report.curves import curves_of, nearest, roc_points
 from mlcompare.report.embedding_plots import project, shown_classes
-from mlcompare.report.sheets import chosen_queries, data_uri
-from mlcompare.report.study import Embeddings, open_study
+from mlcompare.report.sheets import chosen_queries, data_uri, sheet
+from mlcompare.report.study import Embeddings, TestSamples, open_study
 
 
 def run_of(n: int = 60, classes: int = 5, dim: int = 4, seed: int = 0) -> Embeddings:
@@ -123,8 +123,20 @@ def test_sheets_show_the_worst_and_the_best() -> None:
     half = len(queries) // 2
     assert hits[:half].max() <= hits[half:].min()
     assert len(set(run.labels[queries[:half]])) == half
+    assert found.shape[1] == np.bincount(run.labels).max() - 1, "as many as a class has"
     alone = Embeddings(0, run.vectors[:5], np.arange(5), np.arange(5))
     assert len(chosen_queries(alone)[0]) == 0
+
+
+def test_a_query_shows_as_many_neighbours_as_its_class_has() -> None:
+    """Classes of 2, 5 and 40 samples: 1, 4 and, at most, 12 neighbours; what lies beyond is no miss."""
+    labels = np.repeat([0, 1, 2], [2, 5, 40])
+    vectors = np.random.default_rng(0).normal(size=(len(labels), 4)).astype(np.float32) + 9 * np.eye(4)[labels]
+    run = Embeddings(0, vectors, labels, np.arange(len(labels)))
+    images = np.zeros((len(labels), 1, 4, 4), np.uint8)
+    rows = sheet(run, TestSamples(np.arange(len(labels)), ("a", "b", "c"), images))
+    assert {query.label: len(found) for query, found in rows} == {0: 1, 1: 4, 2: 12}
+    assert all(sample.label == query.label for query, found in rows for sample in found)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

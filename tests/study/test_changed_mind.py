@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 from pandas.testing import assert_frame_equal
 
 from mlcompare import compare, load_results, run_study
 from mlcompare.errors import StoreError
 from mlcompare.report.study import open_study
 from mlcompare.report.verdict import ASKED_BEFOREHAND, judge
+from mlcompare.tracking import local_uri
 
 RULE = "The 95 % interval of the paired MAP@R difference between the best of each family excludes zero."
 ANEW = RULE.replace("95", "50")
@@ -87,3 +89,43 @@ def test_what_decides_the_numbers_stays(tiny: dict, tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="another --store"):
             run({**tiny, **change}, tmp_path, extend=True)
     assert edits(tmp_path) == []
+
+
+def test_a_study_may_be_renamed_and_goes_on_as_it_would_have(tiny: dict, tmp_path: Path) -> None:
+    more = {**tiny, "search": {**tiny["search"], "trials": 4}}
+    run(tiny, tmp_path / "renamed")
+    outcome = run_study({**tiny, "name": "better"}, tmp_path / "renamed", executor="in-process")
+    assert outcome.trained == 0
+    assert set(load_results(tmp_path / "renamed")["study"]) == {"better"}
+    client = MlflowClient(tracking_uri=local_uri(tmp_path / "renamed"))
+    assert {found.name for found in client.search_experiments()} == {"Default", "better"}
+    assert client.get_experiment_by_name("better").experiment_id == "1", "printed links still lead there"
+    run({**more, "name": "better"}, tmp_path / "renamed", extend=True)
+    run(more, tmp_path / "plain")
+    columns = ["loss", "trial", "fold", "seed", "metric", "value", "hyperparameters"]
+    assert_frame_equal(load_results(tmp_path / "renamed")[columns], load_results(tmp_path / "plain")[columns])
+    assert not [note for note in compare(tmp_path / "renamed").notes if "name" in note.split(": ")[-1]]
+
+
+def test_metrics_are_added_and_what_was_measured_stays(tiny: dict, tmp_path: Path) -> None:
+    run(tiny, tmp_path)
+    before = load_results(tmp_path)
+    added = {**tiny, "final": {**tiny["final"], "metrics": ["mrr", "nmi"]}}
+    with pytest.raises(StoreError, match="add --extend to allow it"):
+        run(added, tmp_path)
+    run(added, tmp_path, extend=True)
+    after = load_results(tmp_path)
+    keys = ["loss", "kind", "trial", "fold", "seed", "metric", "step"]
+    both = before.merge(after, on=keys, suffixes=("", "_after"))
+    assert len(both) == len(before)
+    assert (both["value"] == both["value_after"]).all()
+    finals = before[before["kind"] == "final"].drop_duplicates(["loss", "trial", "fold", "seed"])
+    new = after[after["metric"].isin(["mrr", "nmi"])]
+    assert len(new[new["kind"] == "final"]) == 2 * len(finals)
+    assert "raw_pixels" in set(new["loss"])
+    runs = MlflowClient(tracking_uri=local_uri(tmp_path)).search_runs(["1"], "tags.kind = 'final'")
+    assert runs
+    assert all({"test_mrr", "test_nmi"} <= set(found.data.metrics) for found in runs)
+    assert run_study(added, tmp_path, executor="in-process").trained == 0
+    with pytest.raises(StoreError, match="another --store"):
+        run(tiny, tmp_path, extend=True)

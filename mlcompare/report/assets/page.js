@@ -33,16 +33,35 @@
   }
 
   // One chart at a time, in the order of the page, so that it stays responsive.
-  function drawFrom(index) {
-    if (index >= plots.length) {
-      root.dataset.plots = "drawn";
-      return;
-    }
-    const plot = plots[index];
+  let next = 0;
+  function draw() {
+    const plot = plots[next++];
     Plotly.react(plot.id, ...figure(plot), config);
-    setTimeout(drawFrom, 0, index + 1);
   }
-  const start = () => { root.dataset.plots = "drawing"; drawFrom(0); };
+  function drawOn() {
+    if (next < plots.length) draw();
+    if (next < plots.length) setTimeout(drawOn, 0);
+    else root.dataset.plots = "drawn";
+  }
+  const start = () => {
+    const going = root.dataset.plots === "drawing";
+    root.dataset.plots = "drawing";
+    next = 0;
+    if (!going) drawOn();
+  };
+
+  // On paper every chart is there, as wide as the page at most; afterwards as wide as its place again.
+  const PAPER = 640; // pixels: A4 or letter without margins, less what they take
+  addEventListener("beforeprint", () => {
+    while (next < plots.length) draw();
+    for (const plot of plots) {
+      const wide = document.getElementById(plot.id).clientWidth;
+      if (wide > PAPER) Plotly.relayout(plot.id, { width: PAPER });
+    }
+  });
+  addEventListener("afterprint", () => {
+    for (const plot of plots) Plotly.relayout(plot.id, { width: null, autosize: true });
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", start);
   narrow.addEventListener("change", start);
   start();

@@ -45,7 +45,7 @@ def study_text(proposal: Proposal, seen: Sequence[str], file: str, *, schema: st
         "# Proposed by `mlcompare init`. Every line may be changed:",
         f"#   mlcompare check {file}   prints the plan, and how long it will take",
         f"#   mlcompare run {file}     runs it, and prints which loss leads",
-        "#   mlcompare schema --format table   lists every key of a study file",
+        "#   mlcompare keys               lists every key of a study file",
         "#",
         "# What was seen of the data:",
         *(line for sentence in seen for line in _wrapped(sentence)),
