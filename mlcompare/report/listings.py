@@ -54,7 +54,6 @@ def _record(h: Any) -> dict[str, Any]:
 
 
 def losses_table(specs: list[Any]) -> Table:
-<<<<<<< HEAD
     """Return the listing, by idea and year: name, family, year, where it is from, what is tuned."""
     note = "* ten for a first comparison" if any(spec.name in FIRST_COMPARISON for spec in specs) else None
     table = Table("loss", "family", "year", "from", "tuned", title=f"{len(specs)} losses", title_justify="left")
@@ -65,20 +64,11 @@ def losses_table(specs: list[Any]) -> Table:
             table.add_section()
             table.add_row(Text(IDEAS.get(idea, idea or "others"), style="bold"))
         for spec in sorted(some, key=lambda spec: (spec.year or 0, spec.name)):
-            tuned = "  ".join(f"{name}={h.default:g}" for name, h in spec.hyperparameters.items() if h.searched)
+            tuned = "  ".join(_short(name, h) for name, h in spec.hyperparameters.items() if h.searched)
             name = " = ".join([spec.name + "*" * (spec.name in FIRST_COMPARISON), *spec.aliases])
             known = spec.venue if spec.year and spec.venue else spec.reference
             where = f"broken: {spec.broken}" if spec.broken else known
             table.add_row(Text(name), spec.family, str(spec.year or ""), Text(where), Text(tuned))
-=======
-    """Return the listing: name, family, group, what is tuned, reference."""
-    table = Table("loss", "family", "group", "tuned", "reference", title=f"{len(specs)} losses", title_justify="left")
-    for spec in specs:
-        tuned = "  ".join(_short(name, h) for name, h in spec.hyperparameters.items() if h.searched)
-        name = " = ".join([spec.name, *spec.aliases])
-        reference = f"broken: {spec.broken}" if spec.broken else spec.reference
-        table.add_row(Text(name), spec.family, spec.group, Text(tuned), Text(reference))
->>>>>>> people
     return table
 
 
