@@ -73,7 +73,7 @@ def _before(plan: StudyPlan, console: Console) -> None:
     for name in ("loss", "begin with", "because", "within 1 % of the best"):
         table.add_column(name, overflow="fold")
     for loss in plan.losses.values():
-        advice = advice_for(loss, found.classes, found.dataset)
+        advice = advice_for(loss, found.classes, found.dataset, found.encoder)
         told = "  ".join(f"{name} {_number(value)}" for name, value in advice.values.items())
         flat = "  ".join(f"{name} {ends}" for name, ends in advice.flat.items())
         table.add_row(*(Text(cell) for cell in (loss.name, told, advice.reason, flat)))

@@ -40,12 +40,13 @@ def shipped() -> Mapping[str, Any]:
 
 
 def prior_starts(
-    entry: LossEntry, space: Space, classes: int | None = None, dataset: str | None = None
+    entry: LossEntry, space: Space, classes: int | None = None, dataset: str | None = None, encoder: str | None = None
 ) -> tuple[Start, ...]:
     """Return the settings to begin with, the best first; those of its kind for a loss that has no table of its own.
 
     Situations count by how near their number of classes is to ``classes`` (:func:`nearness`); those made of ``dataset``
-    don't count. What a study fixes stays as it is; a value beyond a range of the study becomes the range's end.
+    don't count, nor do those of another kind of ``encoder``. What a study fixes stays as it is; a value beyond a range
+    of the study becomes the range's end.
 
     >>> from mlcompare.losses.compose import Term
     >>> prior_starts(LossEntry("mine", "single", (Term("triplet"),)), {"margin": 0.2})
@@ -58,7 +59,7 @@ def prior_starts(
     rows = (told or known["groups"].get(group_of(entry)) or {}).get("settings", ())
     if not rows:
         return ()
-    names = [name for name in rows[0]["gains"] if known["situations"][name]["dataset"] != dataset]
+    names = [name for name in rows[0]["gains"] if _tells(name, dataset, encoder)]
     if not names:
         return ()
     gain = np.array([[row["gains"][name] for row in rows] for name in names])
@@ -96,10 +97,11 @@ def _tables() -> Mapping[str, tuple[Earlier, ...]]:
     return {loss: tuple(tables) for loss, tables in found.items()}
 
 
-def earlier_tables(entry: LossEntry, dataset: str | None = None) -> tuple[Earlier, ...]:
+def earlier_tables(entry: LossEntry, dataset: str | None = None, encoder: str | None = None) -> tuple[Earlier, ...]:
     """Return what the shipped situations tell of a loss; of its kind's training, for a loss that has no table.
 
-    Situations made of ``dataset`` are left out: they have seen classes that a study of it seals.
+    Situations made of ``dataset`` are left out: they have seen classes that a study of it seals. So are those of
+    another kind of ``encoder``: heads (linear, mlp) and networks that learn from pixels want other settings.
 
     >>> from mlcompare.losses.compose import Term
     >>> tables = earlier_tables(LossEntry("mine", "single", (Term("arcface"),)), "digits")
@@ -108,17 +110,20 @@ def earlier_tables(entry: LossEntry, dataset: str | None = None) -> tuple[Earlie
     """
     known = _tables()
     if entry.form == "single" and entry.terms[0].loss in known:
-        return tuple(table for table in known[entry.terms[0].loss] if _is_of_others(table, dataset))
+        return tuple(table for table in known[entry.terms[0].loss] if _tells(table.situation, dataset, encoder))
     members = shipped()["groups"].get(group_of(entry), {}).get("losses", ())
-    found = (table for loss in members for table in known[loss] if _is_of_others(table, dataset))
+    found = (table for loss in members for table in known[loss] if _tells(table.situation, dataset, encoder))
     return tuple(
         Earlier(table.situation, tuple(_training_of(values) for values in table.settings), table.scores)
         for table in found
     )
 
 
-def _is_of_others(table: Earlier, dataset: str | None) -> bool:
-    return bool(shipped()["situations"][table.situation]["dataset"] != dataset)
+def _tells(situation: str, dataset: str | None, encoder: str | None) -> bool:
+    """Whether a situation is of other data, and of the same kind of encoder, where these are said."""
+    known = shipped()["situations"][situation]
+    alike = encoder is None or (known["encoder"] in MEASURED) == (encoder in MEASURED)
+    return alike and bool(known["dataset"] != dataset)
 
 
 def _training_of(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Transfer:
     """Proposes settings of one loss in a space, given earlier situations.
 
     Args:
-        space: what is searched and what is fixed.
+        space: what is searched and what is fixed; what no earlier setting speaks of is drawn.
         earlier: situations with four settings or more; others tell nothing.
         seed: draws the candidates that nobody trained before.
     """
@@ -42,11 +42,17 @@ class Transfer:
         self._dimensions = sum(isinstance(dimension, Range | Choice) for dimension in space.values())
         told = [table for table in earlier if len(table.settings) >= 4 and self._dimensions]
         self._told = [(self._points(table.settings), gains(table.scores)) for table in told]
-        found = {repr(values): values for table in told for values in (within(space, v) for v in table.settings)}
         drawn = [self._at(point) for point in qmc.Sobol(max(self._dimensions, 1), seed=seed).random(DRAWN)]
+        every = [values for table in told for values in table.settings]
+        found = {
+            repr(values): values
+            for values in (within(space, {**drawn[n % DRAWN], **values}) for n, values in enumerate(every))
+        }
         self._candidates = [*found.values(), *drawn]
         self._cube = self._points(self._candidates)
-        self._fits = [self._smoothed(points, values) for points, values in self._told]
+        self._fits = [
+            self._smoothed(points, values, self._known(table)) for table, (points, values) in zip(told, self._told)
+        ]
 
     @property
     def knows(self) -> bool:
@@ -96,11 +102,19 @@ class Transfer:
         share = np.clip(1 + NOISE - (to_tried * solved[:, 1:].T).sum(axis=1), 1e-6, None)
         return expected, np.sqrt(variance * share)
 
-    def _smoothed(self, points: np.ndarray, values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        """Return the function of points ``(n, d)`` that smooths a situation's gains."""
-        mean = float(values.mean())
+    def _known(self, table: Earlier) -> np.ndarray:
+        """Return which dimensions a situation's settings speak of, ``(d,)``; of the others it tells nothing."""
+        said = {name for values in table.settings for name in values}
+        searched = (name for name, dimension in self._space.items() if isinstance(dimension, Range | Choice))
+        return np.array([name in said for name in searched])
+
+    def _smoothed(
+        self, points: np.ndarray, values: np.ndarray, known: np.ndarray
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the function of points ``(n, d)`` that smooths a situation's gains, along what is ``known (d,)``."""
+        mean, points = float(values.mean()), points[:, known]
         weights = np.linalg.solve(self._kernel(points, points) + SMOOTHING * np.eye(len(points)), values - mean)
-        return lambda at: mean + self._kernel(at, points) @ weights
+        return lambda at: mean + self._kernel(at[:, known], points) @ weights
 
     def _kernel(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         squared = ((left[:, None] - right[None]) ** 2).sum(axis=-1)

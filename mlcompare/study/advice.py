@@ -28,9 +28,9 @@ class Advice:
     flat: Mapping[str, Flat]
 
 
-def advice_for(loss: LossPlan, classes: int, dataset: str | None = None) -> Advice:
-    """Return where to begin with a loss of a plan that trains on so many classes of a dataset."""
-    known = (*prior_starts(loss.entry, loss.space, classes, dataset), *loss.first)
+def advice_for(loss: LossPlan, classes: int, dataset: str | None = None, encoder: str | None = None) -> Advice:
+    """Return where to begin with a loss of a plan that trains an encoder on so many classes of a dataset."""
+    known = (*prior_starts(loss.entry, loss.space, classes, dataset, encoder), *loss.first)
     values = {**default_values(loss.space), **(known[0].values if known else {})}
     flat = {name: flat_range(loss.entry, name, dataset) for name in loss.dimensions}
     return Advice(

@@ -16,11 +16,13 @@ __all__ = ["Situation", "situation_of"]
 class Situation:
     """Counts of what is trained on, in the fold with the fewest classes.
 
-    ``imbalance`` is the size of the largest class over that of the smallest; ``batch`` counts samples; ``images`` tells
-    images from vectors, ``frozen`` whether only a head is trained on features of a fixed encoder.
+    ``encoder`` is the one that learns: the head, on a frozen one. ``imbalance`` is the size of the largest class over
+    that of the smallest; ``batch`` counts samples; ``images`` tells images from vectors, ``frozen`` whether only a head
+    is trained on features of a fixed encoder.
     """
 
     dataset: str
+    encoder: str
     classes: int
     samples_per_class: float
     imbalance: float
@@ -37,6 +39,7 @@ def situation_of(plan: StudyPlan) -> Situation:
     sizes, training = np.bincount(labels), plan.config.training
     return Situation(
         dataset=plan.config.dataset.name,
+        encoder=plan.encoder.name,
         classes=len(sizes),
         samples_per_class=float(np.median(sizes)),
         imbalance=float(sizes.max() / sizes.min()),

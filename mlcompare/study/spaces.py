@@ -100,8 +100,9 @@ def fit_losses(
         if pretrained and "lr" in space and "lr" not in loss.said:
             space["lr"] = training_space({"lr": PRETRAINED_LR}, {})["lr"]
         space = fitted(loss.entry, space, config.training, fewest, rows, said=loss.said)
-        first = first_settings(loss.entry, space, start)
-        earlier = earlier_tables(loss.entry, config.dataset.name) if start == "priors" else ()
+        encoder = config.encoder.trained.name
+        earlier = earlier_tables(loss.entry, config.dataset.name, encoder) if start == "priors" else ()
+        first = first_settings(loss.entry, space, "published" if start == "priors" and not earlier else start)
         found[name] = replace(loss, space=space, first=first, earlier=earlier)
         with section(place, f"losses.{name}"):
             _check_batches(space, config.training, labels, drawn)

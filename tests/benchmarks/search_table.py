@@ -101,7 +101,7 @@ SITUATIONS: dict[str, dict[str, Any]] = {
     },
 }
 COMMON = {
-    "search": {"trials": POINTS, "parallel": POINTS, "validation_samples": 1000},
+    "search": {"trials": POINTS, "parallel": POINTS, "validation_samples": 1000, "start": "published"},
     "final": {"seeds": 1},
     "baselines": "none",
     "losses": dict.fromkeys(LOSSES),

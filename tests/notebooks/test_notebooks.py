@@ -183,7 +183,7 @@ def differing(config, known: dict) -> list[str]:
         fields = type(getattr(config, section)).model_fields
         added = (told[section].keys() - known[section]) & fields.keys()
         later = {key: json.loads(json.dumps(fields[key].get_default(call_default_factory=True))) for key in added}
-        later |= {key: False for key in added & {"racing"}}  # there was none then
+        later |= dict.fromkeys(added & {"racing"}, False)  # there was none then
         if told[section] != {**known[section], **later}:
             found.append(section)
     return found

@@ -161,7 +161,7 @@ SEARCHED = {
 @pytest.mark.parametrize("executor", ["in-process", "population"])
 def test_every_number_and_choice_of_training_can_be_searched(tmp_path: Path, key: str, executor: str) -> None:
     study = copy.deepcopy(TINY)
-    study["search"] |= {"space": {key: SEARCHED[key]}, "trials": 5}
+    study["search"] |= {"space": {key: SEARCHED[key]}, "trials": 5, "racing": False}
     run_study(study, tmp_path, executor=executor)
     table = pd.read_parquet(tmp_path / "results.parquet")
     assert (table["status"] == "ok").all(), table["reason"].dropna().unique()
