@@ -12,7 +12,7 @@ from mlcompare.registry import HyperparameterSpec
 __all__ = ["LEADING", "logged_parameters", "parameter_names"]
 
 GREEK = {
-    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "η": "eta", "λ": "lambda", "μ": "mu",
+    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "Δ": "delta", "ε": "epsilon", "η": "eta", "λ": "lambda", "μ": "mu",
     "ν": "nu", "ρ": "rho", "σ": "sigma", "τ": "tau", "θ": "theta", "φ": "phi",
 }  # fmt: skip
 UNITS = {
