@@ -12,8 +12,8 @@ from mlcompare.registry import HyperparameterSpec
 __all__ = ["LEADING", "logged_parameters", "parameter_names"]
 
 GREEK = {
-    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "Δ": "delta", "ε": "epsilon", "η": "eta", "λ": "lambda", "μ": "mu",
-    "ν": "nu", "ρ": "rho", "σ": "sigma", "τ": "tau", "θ": "theta", "φ": "phi",
+    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "η": "eta", "λ": "lambda", "μ": "mu",
+    "ν": "nu", "ρ": "rho", "σ": "sigma", "τ": "tau", "θ": "theta", "φ": "phi", "Δ": "delta",
 }  # fmt: skip
 UNITS = {
     "rad": "rad", "cosine": "cos", "distance": "dist", "squared distance": "sqdist", "similarity": "sim",

@@ -48,7 +48,7 @@ def test_the_best_earlier_settings_are_tried_first(tiny: dict, earlier: Path, tm
         before = [ask["hyperparameters"] for ask in asked(earlier, loss)]
         assert all(ask["hyperparameters"] in before for ask in asks[1:3])
     sources = load_results(store).query("kind == 'trial'").groupby("source")["trial"].nunique()
-    assert set(sources.index) >= {"default", "earlier", "sampled"}
+    assert set(sources.index) >= {"default", "earlier", "prior"}
 
 
 def test_an_interrupted_search_goes_by_its_journal_though_the_earlier_store_is_gone(
