@@ -8,18 +8,17 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any, Protocol
 
-import numpy as np
-
 from mlcompare.execution.bundles import Bundle
 from mlcompare.execution.executors import Executor
 from mlcompare.metrics import higher_is_better
-from mlcompare.search.proposals import Told, propose
-from mlcompare.search.racing import Curve, Race, Scores
+from mlcompare.search.proposals import propose
+from mlcompare.search.racing import Race
 from mlcompare.search.transfer import Transfer
-from mlcompare.study.job_record import job_record, keep_artifacts, reached
+from mlcompare.study.job_record import job_record, keep_artifacts
+from mlcompare.study.journaled_trials import JournaledTrials
 from mlcompare.study.plan import StudyPlan
 from mlcompare.study.store import Store
-from mlcompare.training import BASELINES, TrainingJob, TrainingResult, job_key
+from mlcompare.training import BASELINES, TrainingJob, TrainingResult
 from mlcompare.training.checkpoint import discard, make_room, sweep
 from mlcompare.training.population import population_key
 
@@ -59,6 +58,7 @@ class Coordinator:
         self.asked = {(r["loss"], r["trial"]): r for r in store.records if r["type"] == "ask"}
         self.opened = {r["loss"]: r for r in store.records if r["type"] == "opening"}
         self.stopped = {(r["loss"], r["trial"]): r for r in store.records if r["type"] == "stop"}
+        self.trials = JournaledTrials(plan, self.done, self.asked, self.stopped)
         self.resumed = len(self.done)
         self._transfers: dict[str, Transfer] = {}
         self._waiting: dict[str, set[str]] = {}  # loss → keys of the jobs its next step waits for
@@ -148,10 +148,10 @@ class Coordinator:
         each other, race over folds instead.
         """
         racing = self.plan.config.search.racing
-        race = Race(self._whole(loss, first) if racing else [])
+        race = Race(self.trials.whole(loss, first) if racing else [])
         along = racing == "steps" and self._populations
         if along and "steps" not in self.plan.losses[loss].dimensions:  # else equal steps aren't equally far
-            least = tuple((step, self._sign * value) for step, value in race.least)
+            least = tuple((step, self.trials.sign * value) for step, value in race.least)
             jobs = [replace(job, least=least, raced=len(self.plan.folds)) for job in jobs]
         by_fold = [[job for job in jobs if job.fold == fold] for fold in self.plan.folds]
         for group in by_fold if racing and not along else [jobs]:
@@ -159,41 +159,17 @@ class Coordinator:
             yield running
             last = group[-1].fold == self.plan.folds[-1]
             for trial in dict.fromkeys(job.trial for job in running if job.trial is not None):
-                ended = any(record["status"] == "stopped" for record in self.trial_records(loss, trial))
-                scores = self._scores(loss, trial)
+                ended = any(record["status"] == "stopped" for record in self.trials.records(loss, trial))
+                scores = self.trials.scores(loss, trial)
                 seen = {f: scores[f] for f in self.plan.folds if f <= group[-1].fold and f in scores}
                 all_seen = len(seen) == group[-1].fold + 1  # a resume knows later folds; one that failed has no score
                 if ended or (not last and all_seen and race.behind(seen)):
                     self._stop(loss, trial)
 
-    def _whole(self, loss: str, first: int) -> list[tuple[Scores, dict[int, Curve]]]:
-        """The trials before a round that saw every fold and step."""
-        trials = [n for n in range(first) if (loss, n) not in self.stopped]
-        whole = [(self._scores(loss, n), self._curves(loss, n)) for n in trials]
-        return [(scores, curves) for scores, curves in whole if len(scores) == len(self.plan.folds)]
-
-    def _curves(self, loss: str, trial: int) -> dict[int, Curve]:
-        """The trial's learning curves by fold, larger is better; a point that couldn't be measured is left out."""
-        found: dict[int, Curve] = {}
-        for record in self.trial_records(loss, trial):
-            points = zip(record["curve"].get("step", []), record["curve"].get(self.plan.objective, []))
-            found[record["fold"]] = {step: self._sign * value for step, value in points if value is not None}
-        return found
-
-    @property
-    def _sign(self) -> int:
-        return 1 if higher_is_better(self.plan.objective) else -1
-
-    def _scores(self, loss: str, trial: int) -> dict[int, float]:
-        """The trial's objective by fold, larger is better; folds that failed or were stopped are left out."""
-        records = self.trial_records(loss, trial)
-        values = {record["fold"]: record["metrics"].get(self.plan.objective) for record in records}
-        return {fold: self._sign * value for fold, value in values.items() if value is not None}
-
     def _stop(self, loss: str, trial: int) -> None:
         if (loss, trial) in self.stopped:
             return
-        records = self.trial_records(loss, trial)
+        records = self.trials.records(loss, trial)
         record = {"type": "stop", "loss": loss, "trial": trial, "folds": len(records)}
         self.store.append(record)
         self.stopped[loss, trial] = record
@@ -234,7 +210,7 @@ class Coordinator:
             plan, search = self.plan.losses[loss], self.plan.config.search
             proposals = propose(
                 plan.space,
-                [self._told(loss, number) for number in range(numbers.start)],
+                [self.trials.told(loss, number) for number in range(numbers.start)],
                 numbers,  # the whole round, also where a part of it was asked before: each ask sees those before it
                 seed_parts=("search", search.seed, self.store.first_name(self.plan.config.name), loss),
                 first=plan.first,
@@ -262,51 +238,12 @@ class Coordinator:
             self._transfers[loss] = Transfer(plan.space, plan.earlier, seed=self.plan.config.search.seed)
         return self._transfers.get(loss)
 
-    def trial_records(self, loss: str, trial: int) -> list[dict[str, Any]]:
-        """Return the finished folds of a trial, in fold order."""
-        keys = [job_key("trial", loss, trial=trial, fold=fold) for fold in self.plan.folds]
-        return [self.done[key] for key in keys if key in self.done]
-
-    def _told(self, loss: str, trial: int) -> Told:
-        values, records = self.asked[loss, trial]["hyperparameters"], self.trial_records(loss, trial)
-        if (loss, trial) in self.stopped:
-            scores = [score for record in records if (score := reached(record, self.plan.objective)) is not None]
-            mean = float(np.mean(scores)) if len(scores) == len(records) else None
-            return Told(trial, values, mean, stopped_after=len(records), expected=self._expected(loss, trial))
-        return Told(trial, values, self._objective(records))
-
-    def _expected(self, loss: str, trial: int) -> float | None:
-        """What a trial that was spared some folds would have reached over all; None where it ended along its steps."""
-        scores = self._scores(loss, trial)
-        if not 0 < len(scores) < len(self.plan.folds) or len(scores) < len(self.trial_records(loss, trial)):
-            return None
-        first = trial // self.plan.config.search.parallel * self.plan.config.search.parallel
-        whole = self._whole(loss, first)
-        return self._sign * Race(whole).expected(scores) if whole else None
-
-    def _objective(self, records: list[dict[str, Any]]) -> float | None:
-        """The mean over the folds; ``None`` where a fold failed."""
-        values = [record["metrics"].get(self.plan.objective) for record in records]
-        if len(values) < len(self.plan.folds) or any(value is None for value in values):
-            return None
-        return float(np.mean(values))
-
     def _report_trial(self, loss: str, trial: int) -> None:
-        records = self.trial_records(loss, trial)
+        records = self.trials.records(loss, trial)
         whole = len(records) == len(self.plan.folds) and all(record["status"] != "stopped" for record in records)
         if whole:  # what a race stops is reported when it is
             for observer in self.observers:
-                observer.trial_done(loss, trial, self._objective(records), records)
-
-    def told(self, loss: str) -> list[Told]:
-        """Return every finished trial of a loss, in number order."""
-        numbers = range(self.plan.config.search.trials)
-        return [
-            self._told(loss, n)
-            for n in numbers
-            if (loss, n) in self.stopped
-            or ((loss, n) in self.asked and len(self.trial_records(loss, n)) == len(self.plan.folds))
-        ]
+                observer.trial_done(loss, trial, self.trials.objective(records), records)
 
     def _open(self, loss: str) -> list[TrainingJob]:
         """Open the sealed classes for the default and the selected setting; record it; return their jobs.
@@ -328,8 +265,8 @@ class Coordinator:
     def _select(self, loss: str) -> int | None:
         """The best trial by the objective, the first of equals; ``None`` where every trial failed."""
         good = [
-            (self._sign * trial.objective, -trial.number)
-            for trial in self.told(loss)
+            (self.trials.sign * trial.objective, -trial.number)
+            for trial in self.trials.finished(loss)
             if trial.objective is not None and not trial.stopped_after
         ]
         return -max(good)[1] if good else None

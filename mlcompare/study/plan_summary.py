@@ -71,8 +71,10 @@ def _resolved(plan: StudyPlan) -> Iterator[str]:
     search, final = config.search, config.final
     over = "folds" if search.racing is True else search.racing
     racing = f"racing over {over}" if over else "no racing"
+    learns = any(loss.earlier for loss in plan.losses.values())  # else published settings stand in for priors
+    start = "published" if search_start(config) == "priors" and not learns else search_start(config)
     starts = {"priors": "what situations of other data tell", "published": "published settings"}
-    told = starts.get(search_start(config), "its own trials alone")
+    told = starts.get(start, "its own trials alone")
     yield (
         f"search: {search.trials} trials a loss, {search.parallel} at a time, by {search.objective}, after the paper's "
         f"setting by {told}, {racing}; "

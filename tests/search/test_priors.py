@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
 
 from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.registry import list_losses
@@ -13,6 +16,9 @@ from mlcompare.search.proposals import propose
 from mlcompare.search.space import Choice, Range, loss_space
 from mlcompare.search.training_space import training_space
 from mlcompare.search.transfer import Transfer
+from mlcompare.study.config import validated
+from mlcompare.study.plan import make_plan
+from mlcompare.study.plan_summary import print_outline
 from mlcompare.training.config import TrainingConfig
 
 NATIVE = [spec.name for spec in list_losses(provider="native") if not spec.term]
@@ -99,3 +105,21 @@ def test_kinds_of_losses_cover_the_table() -> None:
         assert {group_of(entry_of(name)) for name in told["losses"]} == {group}
         assert told["settings"]
     assert set(known["groups"]) == {"pairs", "margin", "proxies"}
+
+
+@pytest.mark.parametrize(("encoder", "sources"), [("linear", ["default", "prior"]), ("conv", ["default", "published"])])
+def test_where_no_such_encoder_is_known_published_settings_stand_in(encoder: str, sources: list[str]) -> None:
+    """The one network of the table was trained on these faces: of it a study of them may not learn."""
+    study = {
+        "name": "x", "dataset": {"name": "orl_faces", "size": [20, 16]}, "protocol": {"test_classes": 0.5, "folds": 2},
+        "encoder": {"name": encoder}, "search": {"start": "priors", "trials": 9}, "losses": {"multi_similarity": None},
+    }  # fmt: skip
+    plan = make_plan(validated(study, "study"))
+    loss = plan.losses["multi_similarity"]
+    transfer = Transfer(loss.space, loss.earlier)
+    asked = propose(loss.space, [], range(2), first=loss.first, transfer=transfer, seed_parts=(), trials=9)
+    assert [proposal.source for proposal in asked] == sources
+    console = Console(file=io.StringIO(), width=200)
+    print_outline(plan, console)
+    told = {"linear": "by what situations of other data tell", "conv": "by published settings"}
+    assert told[encoder] in console.file.getvalue()

@@ -1,4 +1,4 @@
-"""Racing: off by default; stops what is clearly behind, never the winner, and decides the same after a resume."""
+"""Racing: stops what is clearly behind, never the winner, and decides the same after a resume."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def records(store: Path, kind: str) -> list[dict]:
     return [record for record in read_journal(store / "journal.jsonl") if record["type"] == kind]
 
 
-def test_off_by_default(tiny: dict, tmp_path: Path) -> None:
+def test_on_by_default_where_enough_trials_tell_the_noise(tiny: dict, tmp_path: Path) -> None:
+    assert validated(tiny, "study").search.racing == "steps"
     run_study(tiny, tmp_path / "store", executor="in-process")
     assert records(tmp_path / "store", "stop") == []
 
@@ -309,7 +310,7 @@ def test_a_search_hears_what_a_stopped_trial_lacked_not_how_easy_its_folds_were(
     with Store(tmp_path) as store:
         coordinator = Coordinator(plan, store, InProcessExecutor(plan.data), [])
         coordinator.run()
-        told = coordinator.told("cosface")
+        told = coordinator.trials.finished("cosface")
         _, scores = _known(told, [], True)
         stopped = [trial for trial in told if trial.stopped_after]
         assert stopped
@@ -318,7 +319,7 @@ def test_a_search_hears_what_a_stopped_trial_lacked_not_how_easy_its_folds_were(
             best = max(
                 (t for t in told if t.number < first and not t.stopped_after), key=lambda t: (t.objective, -t.number)
             )
-            seen, whole = (coordinator._scores("cosface", t.number) for t in (trial, best))
+            seen, whole = (coordinator.trials.scores("cosface", t.number) for t in (trial, best))
             lacks = np.mean([whole[fold] - value for fold, value in seen.items()])
             assert trial.expected == pytest.approx(best.objective - lacks)
             assert scores[trial.number] == trial.expected
