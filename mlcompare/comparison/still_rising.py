@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from mlcompare.metrics import bounds, higher_is_better
 
@@ -127,7 +127,7 @@ def still_rising(gains: np.ndarray, *, tolerance: float = TOLERANCE, level: floa
     if len(gains) < 2 or not np.isfinite(gains).all():
         return False
     error = gains.std(ddof=1) / math.sqrt(len(gains))
-    return bool(gains.mean() > max(tolerance, student.ppf(1 - level, len(gains) - 1) * error))
+    return bool(gains.mean() > max(tolerance, stdtrit(len(gains) - 1, 1 - level) * error))
 
 
 def rising_sentence(curves: Mapping[str, LearningCurve], best: str | None = None) -> str | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm, qmc, rankdata
+from scipy.special import ndtr
 
 from mlcompare.search.earlier import Earlier, gains, position, within
 from mlcompare.search.space import Choice, Range, Space
@@ -38,6 +38,8 @@ class Transfer:
     """
 
     def __init__(self, space: Space, earlier: Sequence[Earlier], *, seed: int = 0) -> None:
+        from scipy.stats import qmc  # a second to import
+
         self._space = space
         self._dimensions = sum(isinstance(dimension, Range | Choice) for dimension in space.values())
         told = [table for table in earlier if len(table.settings) >= 4 and self._dimensions]
@@ -70,7 +72,7 @@ class Transfer:
         expected, uncertain = self._expectation(points, values)
         best = values.max() if len(values) else 0.0
         above = (expected - best) / uncertain
-        worth = (expected - best) * norm.cdf(above) + uncertain * norm.pdf(above)
+        worth = (expected - best) * ndtr(above) + uncertain * np.exp(-above * above / 2) / np.sqrt(2 * np.pi)
         known = {repr(within(self._space, setting)) for setting in tried}
         fresh = np.array([repr(candidate) not in known for candidate in self._candidates])
         number = int(np.where(fresh, worth, -np.inf).argmax())
@@ -140,6 +142,8 @@ class Transfer:
 
 def _rank_correlation(left: np.ndarray, right: np.ndarray) -> float:
     """Spearman's, 0 where one side is constant."""
+    from scipy.stats import rankdata
+
     a, b = rankdata(left), rankdata(right)
     a, b = a - a.mean(), b - b.mean()
     size = float(np.sqrt((a @ a) * (b @ b)))
