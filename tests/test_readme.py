@@ -137,3 +137,18 @@ def test_from_ones_own_data_to_a_ranking(tmp_path: Path) -> None:
         done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
     assert "95 % interval" in done.stdout
+
+
+def test_what_tuning_is_worth_is_what_the_stored_table_says() -> None:
+    """Every figure of that paragraph, and the sentences that count situations."""
+    root = Path(__file__).parents[1]
+    readme = " ".join((root / "README.md").read_text(encoding="utf-8").split())
+    text = readme.partition("**What tuning is worth.**")[2].partition("These are short trainings")[0]
+    table = (root / "tests" / "benchmarks" / "results" / "tuning.txt").read_text(encoding="utf-8")
+    figures = re.findall(r"(?<![\d.])\.\d{2,3}", text)
+    assert len(figures) >= 14
+    assert not [figure for figure in figures if f"0{figure}" not in table]
+    leads = [int(n) for n in re.findall(r"ahead of the best metric loss in (\d) of 7 situations", table)]
+    assert f"in all {7 - leads[0]} situations" in text
+    assert f"ahead in {7 - leads[1]}, by" in text
+    assert f"margin losses lead in {leads[2]} of 7" in text

@@ -65,7 +65,7 @@ def trainings(folder: Path) -> dict[str, str]:
     return {record["key"]: record["status"] for record in records}
 
 
-@pytest.mark.parametrize("executor", ["processes", "ray"])
+@pytest.mark.parametrize("executor", ["processes", pytest.param("ray", marks=pytest.mark.slow)])
 def test_a_worker_is_replaced_and_its_training_tried_again(folder: Path, executor: str) -> None:
     if executor == "ray":
         pytest.importorskip("ray")

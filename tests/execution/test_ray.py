@@ -74,16 +74,15 @@ def worker_pids() -> list[int]:
     return found
 
 
-def test_killed_workers_are_survived(cluster, tiny: dict, tmp_path: Path) -> None:
+def test_a_killed_worker_is_survived(cluster, tiny: dict, tmp_path: Path) -> None:
     study = {**tiny, "training": {**tiny["training"], "steps": 400}}
     killed, ended = [], threading.Event()
 
     def kill_some() -> None:
-        while not ended.is_set() and len(killed) < 3:
+        while not ended.is_set() and not killed:
             for pid in worker_pids()[:1]:
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
-                time.sleep(1.5)  # a task is given up after three deaths: let them fall on different ones
             time.sleep(0.02)
 
     killer = threading.Thread(target=kill_some)
