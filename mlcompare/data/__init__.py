@@ -1,6 +1,19 @@
 """Datasets, splits and batches."""
 
-from mlcompare.data import cars196, cub200, digits, faces, features, folder, glyphs, idx, image_list, omniglot, sop
+from mlcompare.data import (
+    cars196,
+    cub200,
+    digits,
+    faces,
+    features,
+    folder,
+    glyphs,
+    idx,
+    image_list,
+    omniglot,
+    sop,
+    triplet_list,
+)
 from mlcompare.data.adapt import as_dataset
 from mlcompare.data.augment import (
     AUGMENTATIONS,
@@ -59,5 +72,6 @@ __all__ = [
     "resolve_augmentation",
     "sample_hash",
     "sop",
+    "triplet_list",
     "with_pairs",
 ]

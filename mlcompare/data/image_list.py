@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import stat
 from dataclasses import dataclass
@@ -11,15 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from mlcompare.data.arrow_columns import column_labels
 from mlcompare.data.cache import ImageFile, cache_folders, cached_images, checked_cache
 from mlcompare.data.dataset import Dataset, register_dataset
-from mlcompare.data.hints import nothing_there
 from mlcompare.data.images import checked_channels, checked_max_pixels, checked_size
 from mlcompare.data.labels import encode_labels
-from mlcompare.data.official_columns import is_flag, official_split, refuse_other_splits
+from mlcompare.data.list_table import read_table
+from mlcompare.data.official_columns import official_split, refuse_other_splits
 from mlcompare.data.options import checked_flag, checked_path
-from mlcompare.errors import DataError, InvalidValueError
+from mlcompare.errors import DataError
 
 __all__ = ["Listed", "image_list", "located", "read_list"]
 
@@ -91,80 +89,13 @@ def read_list(file: Path, *, place: str) -> Listed:
         InvalidValueError: the file ends in neither .csv nor .parquet.
         DataError: it is missing or broken, or a path leads out of its folder.
     """
-    readers = {".csv": _read_csv, ".parquet": _read_parquet}
-    if file.suffix.lower() not in readers:
-        raise InvalidValueError("`path` must end in .csv or .parquet", value=repr(file.name), place=place)
-    if not file.is_file():
-        told = {"value": "a folder"} if file.is_dir() else nothing_there(file)
-        raise DataError("the file must exist", place=place, **told)
-    table = readers[file.suffix.lower()](file, place)
-    if not table["path"]:
-        raise DataError("the list must name at least one image", value="none", place=place)
+    table = read_table(file, NEEDED, paths=("path",), labels=("label",), place=place)
     encode_labels(table["label"], place=place)  # labels and split are checked before anything is decoded
     others = {name: values for name, values in table.items() if name not in (*NEEDED, "split")}
     split, notes = official_split(table, len(table["path"]), place=place)
     if split is None:
         refuse_other_splits(others, place=place)
     return Listed(located(file.resolve().parent, table["path"], place), list(table["label"]), split, notes)
-
-
-def _read_csv(file: Path, place: str) -> dict[str, Any]:
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
-            names = next(reader, [])
-            _check_names(names, place)
-            rows = []
-            for row in reader:
-                if row and len(row) != len(names):
-                    got = f"{len(row)} in line {reader.line_num}, {len(names)} in the first line"
-                    cure = "quote values that hold a comma"
-                    raise DataError("every line must have as many values", value=got, cure=cure, place=place)
-                rows += [row] if row else []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        cure = "save it as comma-separated UTF-8 text"
-        raise DataError("the list must be readable", value=str(error), cure=cure, place=place) from None
-    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
-
-
-def _read_parquet(file: Path, place: str) -> dict[str, Any]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        table_file = parquet.ParquetFile(file)
-        names = table_file.schema_arrow.names
-        _check_names(names, place)
-        wanted = [name for name in names if name in (*NEEDED, "split") or is_flag(name) or _is_text(table_file, name)]
-        table = table_file.read(columns=wanted, use_threads=False)
-        table.validate(full=True)  # text that is no UTF-8, offsets beyond the data
-    except DataError:
-        raise
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError("the file must be a whole .parquet", value=reason, place=place) from None
-    columns: dict[str, Any] = {name: table[name].to_pylist() for name in table.column_names}
-    for row, value in enumerate(columns["path"]):
-        if not isinstance(value, str):
-            raise DataError("every path must be text", value=f"{value!r} in row {row}", place=place)
-    return {**columns, "label": column_labels(table["label"], place=place)}
-
-
-def _is_text(table_file: Any, name: str) -> bool:
-    """Whether a column may hold a split: text, or a dictionary of it."""
-    import pyarrow
-
-    kind, types = table_file.schema_arrow.field(name).type, pyarrow.types
-    kind = kind.value_type if types.is_dictionary(kind) else kind
-    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-
-
-def _check_names(names: list[str], place: str) -> None:
-    missing = [name for name in NEEDED if name not in names]
-    if missing or len(set(names)) < len(names):
-        rule = "the list must have columns `path` and `label`, each column with a name of its own"
-        cure = "name them in the first line"
-        raise DataError(rule, value=", ".join(names)[:200] or "an empty file", cure=cure, place=place)
 
 
 def located(root: Path, paths: list[str], place: str) -> list[ImageFile]:

@@ -169,6 +169,13 @@ def read_list(folder: Path, data: bytes, suffix: str) -> None:
     load_dataset("image_list", path=str(folder / f"list{suffix}"), size=4, cache=str(folder / "cache"))
 
 
+def read_triplets(folder: Path, data: bytes, suffix: str) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        (folder / name).write_bytes(png_file())
+    (folder / f"list{suffix}").write_bytes(data)
+    load_dataset("triplet_list", path=str(folder / f"list{suffix}"), size=4, cache=str(folder / "cache"))
+
+
 def read_cars(folder: Path, data: bytes) -> None:
     (folder / "car_ims").mkdir(exist_ok=True)
     for number in range(4):
@@ -213,6 +220,13 @@ READERS: dict[str, tuple[bytes, Callable[[Path, bytes], None]]] = {
         gzip.compress(idx_file(IMAGES), mtime=0), lambda f, d: read_idx_set(f, d, "train-images-idx3-ubyte.gz"),
     ),
     "folder.png": (png_file(7), lambda f, d: read_folder(f, d, ".png")),
+    "triplets.csv": (
+        b"anchor,positive,negative\na.png,b.png,c.png\n", lambda f, d: read_triplets(f, d, ".csv"),
+    ),
+    "triplets.parquet": (
+        parquet_file(anchor=["a.png"], positive=["b.png"], negative=["c.png"]),
+        lambda f, d: read_triplets(f, d, ".parquet"),
+    ),
     "list.csv": (b"path,label,split\na.png,x,train\nb.png,y,test\n", lambda f, d: read_list(f, d, ".csv")),
     "list.parquet": (
         parquet_file(path=["a.png", "b.png"], label=["x", "y"]), lambda f, d: read_list(f, d, ".parquet"),
