@@ -156,7 +156,8 @@ def _check_present(config: StudyConfig, store: Path) -> None:
 def _frozen(winner: Winner, dataset: Dataset) -> dict[str, Any]:
     """The arguments that the study's frozen encoder was made with."""
     section, rows = winner.config.encoder, study_splits(winner.config, dataset).development
-    return {"name": section.name, "options": section.options, "rows": rows, "weights": section.weights}
+    weights = {"weights": section.weights, "statistics": section.statistics}
+    return {"name": section.name, "options": section.options, "rows": rows, **weights}
 
 
 def _trained_on(winner: Winner, dataset: Dataset) -> Dataset:
@@ -179,8 +180,7 @@ def _model(winner: Winner, dataset: Dataset, trained: np.ndarray, state: dict[st
     encoder = create_encoder(
         section.name, input_shape=data.sample_shape, embedding_dim=section.embedding_dim, **section.options
     )
-    if section.weights is not None:
-        load_weights(encoder, section.weights)
+    load_weights(encoder, section.weights, section.statistics)
     try:
         encoder.load_state_dict(state)
     except Exception as error:  # torch has several errors of its own

@@ -41,6 +41,7 @@ from mlcompare.training import (
 from mlcompare.training.freeze import freeze
 from mlcompare.training.frozen import frozen_features
 from mlcompare.training.population import alone_by_config, population_fault
+from mlcompare.training.prepare import check_statistics
 from mlcompare.training.pretrained import load_weights, read_weights
 
 __all__ = ["LossPlan", "StudyPlan", "make_plan"]
@@ -250,7 +251,7 @@ def make_plan(
         if config.encoder.frozen:
             dataset = frozen_features(
                 dataset, config.encoder.name, config.encoder.options, splits.development,
-                weights=config.encoder.weights, device=device, threads=threads,
+                weights=config.encoder.weights, statistics=config.encoder.statistics, device=device, threads=threads,
             )  # fmt: skip
     plan = StudyPlan(config, TrainingData(dataset, splits), losses, device, threads, place)
     with section(place, "encoder.head" if config.encoder.frozen else "encoder"):
@@ -258,8 +259,8 @@ def make_plan(
         built = create_encoder(
             encoder.name, input_shape=dataset.sample_shape, embedding_dim=encoder.embedding_dim, **encoder.options
         )
-        if encoder.weights is not None:
-            load_weights(built, encoder.weights)
+        load_weights(built, encoder.weights, encoder.statistics)
+        check_statistics(built, dataset)
         freeze(built, encoder.freeze)
     pretrained = not config.encoder.frozen and getattr(built, "statistics", None) is not None
     losses = fit_losses(losses, config, plan.data, place, pretrained=pretrained)

@@ -5,13 +5,23 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    WithJsonSchema,
+    model_validator,
+)
 
 from mlcompare.data.splits import ProtocolKind
 from mlcompare.encoders import get_encoder_spec
 from mlcompare.errors import UnknownNameError
 from mlcompare.training import EncoderConfig
 from mlcompare.training.config import as_tuple, registered
+from mlcompare.training.pretrained import Statistics
 
 __all__ = [
     "Baselines", "CorruptionSection", "Dataset", "Encoder", "EncoderSection", "FinalConfig", "ProtocolConfig",
@@ -86,6 +96,12 @@ class EncoderSection(_WithOptions):
     )
     frozen: bool = Field(False, description="embed the dataset once, and train a head on the features")
     weights: str | None = Field(None, description="a state dict or an exported model that training starts from")
+    input_mean: Annotated[tuple[float, ...] | None, BeforeValidator(as_tuple)] = Field(
+        None, description="what the weights' input was normalised by: the mean of each channel (pixels from 0 to 255)"
+    )
+    input_std: Annotated[tuple[PositiveFloat, ...] | None, BeforeValidator(as_tuple)] = Field(
+        None, description="its standard deviation; without both what the weights say, else that of the training data"
+    )
     freeze: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = Field(
         (), description="patterns of names of weights, or of parts, that don't learn: `0.layer1`, `*.bias`"
     )
@@ -102,7 +118,24 @@ class EncoderSection(_WithOptions):
         if self.frozen:
             head = self.head or HeadSection()
             return EncoderConfig(head.name, self.embedding_dim, head.options)
-        return EncoderConfig(self.name, self.embedding_dim, self.options, self.weights, self.freeze, self.batch_norm)
+        return EncoderConfig(
+            self.name, self.embedding_dim, self.options, self.weights, self.freeze, self.batch_norm, self.statistics
+        )  # fmt: skip
+
+    @property
+    def statistics(self) -> Statistics | None:
+        """What the input is normalised by, where the study says it."""
+        if self.input_mean is None or self.input_std is None:
+            return None
+        return list(self.input_mean), list(self.input_std)
+
+    @model_validator(mode="after")
+    def _mean_and_deviation(self) -> EncoderSection:
+        if (self.input_mean is None) != (self.input_std is None):
+            raise ValueError("`input_mean` and `input_std` go together")
+        if self.input_mean is not None and self.input_std is not None and len(self.input_mean) != len(self.input_std):
+            raise ValueError("`input_mean` and `input_std` have a number for each channel")
+        return self
 
     @model_validator(mode="after")
     def _only_frozen_has_a_head(self) -> EncoderSection:

@@ -16,7 +16,7 @@ from mlcompare.data import Dataset
 from mlcompare.encoders import create_encoder
 from mlcompare.files import user_cache, whole_file
 from mlcompare.training.prepare import Standardizer
-from mlcompare.training.pretrained import load_weights
+from mlcompare.training.pretrained import Statistics, load_weights
 from mlcompare.training.record import torch_threads
 from mlcompare.training.scoring import embed
 
@@ -27,7 +27,7 @@ FORMAT = 1  # raise it when the features of the same weights change
 
 def frozen_features(
     dataset: Dataset, name: str, options: Mapping[str, Any], rows: np.ndarray, *, weights: str | None = None,
-    device: str = "cpu", threads: int = 1, cache: Path | None = None,
+    statistics: Statistics | None = None, device: str = "cpu", threads: int = 1, cache: Path | None = None,
 ) -> Dataset:  # fmt: skip
     """Return the dataset with features ``(N, F)`` of a frozen encoder in the place of its samples.
 
@@ -40,12 +40,15 @@ def frozen_features(
             their own: those that are not sealed.
         weights: a state dict (``.pt``), or a folder that ``mlcompare export`` wrote; else the encoder's own:
             pretrained where an option says so, drawn from seed 0 where none does.
+        statistics: mean and deviation of each channel that the input is normalised by, in place of theirs.
         cache: the folder of cached features; by default in the user's cache.
 
     Raises:
         DataError: the weights can't be read, don't fit the encoder, or give features that are not finite.
     """
-    body, standardize = frozen_encoder(dataset, name, options, rows, weights=weights, device=device)
+    body, standardize = frozen_encoder(
+        dataset, name, options, rows, weights=weights, statistics=statistics, device=device
+    )
     identity = _identity(dataset, name, options, body, standardize)
     file = (cache or user_cache() / "features") / f"{identity[:32]}-{_machine(device, threads)}.npy"
     features = _read(file, len(dataset))
@@ -58,7 +61,7 @@ def frozen_features(
 
 def frozen_encoder(
     dataset: Dataset, name: str, options: Mapping[str, Any], rows: np.ndarray, *, weights: str | None = None,
-    device: str = "cpu",
+    statistics: Statistics | None = None, device: str = "cpu",
 ) -> tuple[nn.Sequential, Standardizer]:  # fmt: skip
     """Return what makes the features of :func:`frozen_features`: the encoder's body, and how its input is standardised.
 
@@ -66,8 +69,7 @@ def frozen_encoder(
         DataError: the weights can't be read, or don't fit the encoder.
     """
     encoder = create_encoder(name, input_shape=dataset.sample_shape, embedding_dim=1, **options)
-    if weights is not None:
-        load_weights(encoder, weights)
+    load_weights(encoder, weights, statistics)
     standardize = Standardizer.of(encoder, dataset, rows, device)
     return body_of(encoder).to(device).eval(), standardize
 

@@ -15,6 +15,7 @@ from mlcompare.data import Dataset, Splits
 from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.registry import by_name
 from mlcompare.training.config import TrainingConfig
+from mlcompare.training.pretrained import Statistics
 
 __all__ = [
     "LOSS_STATE",
@@ -40,7 +41,8 @@ LOSS_STATE = "loss."  # before the names of a kept loss's own weights and runnin
 class EncoderConfig:
     """Which encoder: a registered name, the embedding dimension D, its own options, and the weights it starts from.
 
-    ``freeze`` holds patterns of what does not learn; ``batch_norm`` is ``train`` or ``eval``.
+    ``freeze`` holds patterns of what does not learn; ``batch_norm`` is ``train`` or ``eval``; ``statistics`` are the
+    mean and deviation of each channel that the input is normalised by, in place of those of weights or data.
     """
 
     name: str = "conv4"
@@ -49,6 +51,7 @@ class EncoderConfig:
     weights: str | None = None
     freeze: tuple[str, ...] = ()
     batch_norm: str = "train"
+    statistics: Statistics | None = None
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ __all__ = [
     "Stage",
     "Standardizer",
     "build_encoder",
+    "check_statistics",
     "encoder_precision",
     "own_random_numbers",
     "prepare",
@@ -84,18 +85,29 @@ class Standardizer:
         Raises:
             InvalidValueError: the statistics are of images with another number of channels.
         """
+        check_statistics(encoder, dataset)
         statistics = getattr(encoder, "statistics", None)
         if statistics is None:
             return cls.measure(dataset, rows, device)
         width = (1, -1, 1, 1) if dataset.is_images else (1, -1)
         mean, std = (torch.tensor(values, dtype=torch.float32, device=device).reshape(width) for values in statistics)
-        if mean.shape[1] not in (1, dataset.sample_shape[0]):
-            value = f"{mean.shape[1]} for {dataset.sample_shape[0]}"
-            raise InvalidValueError("the weights must be of images with as many channels", value=value)
         return cls(mean, 1 / std)
 
     def __call__(self, samples: Tensor) -> Tensor:
         return (samples.float() - self.mean) * self.inverse
+
+
+def check_statistics(encoder: nn.Module, dataset: Dataset) -> None:
+    """Check that what an encoder's input is normalised by has a number for each channel or column, or one for all.
+
+    Raises:
+        InvalidValueError: it has another number of them.
+    """
+    statistics = getattr(encoder, "statistics", None)
+    if statistics is not None and len(statistics[0]) not in (1, dataset.sample_shape[0]):
+        value = f"{len(statistics[0])} for {dataset.sample_shape[0]}"
+        cure = "give `channels` of the dataset, or `input_mean` and `input_std` for its channels"
+        raise InvalidValueError("the weights must be of images with as many channels", value=value, cure=cure)
 
 
 @dataclass(frozen=True)
@@ -133,8 +145,7 @@ def build_encoder(job: TrainingJob, dataset: Dataset) -> nn.Module:
         seed=derive_seed("encoder", job.random_state),
         **job.encoder.options,
     )
-    if job.encoder.weights is not None:
-        load_weights(encoder, job.encoder.weights)
+    load_weights(encoder, job.encoder.weights, job.encoder.statistics)
     freeze(encoder, job.encoder.freeze)
     encoder = encoder.to(job.device)
     if dataset.is_images:

@@ -48,16 +48,30 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], Statistics | None
     return state, statistics
 
 
-def load_weights(encoder: nn.Module, path: str | Path) -> None:
-    """Load weights into an encoder; the last linear layer keeps its first weights where the file has none that fit.
+def load_weights(encoder: nn.Module, path: str | Path | None, statistics: Statistics | None = None) -> None:
+    """Load weights into an encoder, and say what its input is normalised by: ``encoder.statistics``.
+
+    The last linear layer keeps its first weights where the file has none that fit.
 
     The names may lack what comes before them all in the encoder (``0.``, where it is a network and a linear layer), or
     have more of it (``module.``): those under which most weights fit are taken. A batch norm's count of batches may be
-    missing. Where the file tells the statistics of their input, they become the encoder's: ``encoder.statistics``.
+    missing. ``statistics`` become the encoder's, else those that the file tells.
+
+    Args:
+        path: a file or folder as for :func:`read_weights`; None leaves the weights as they are.
 
     Raises:
         DataError: a weight of the encoder is missing or of another shape; the first three are named.
     """
+    if path is not None:
+        told = _load(encoder, path)
+        statistics = statistics or told
+    if statistics is not None:
+        vars(encoder)["statistics"] = statistics
+
+
+def _load(encoder: nn.Module, path: str | Path) -> Statistics | None:
+    """Load a file's weights, and return the statistics of their input that it tells."""
     state, statistics = read_weights(path)
     own = encoder.state_dict()
     state = _aligned(state, own)
@@ -72,8 +86,7 @@ def load_weights(encoder: nn.Module, path: str | Path) -> None:
         cure = "name the encoder and options that they were trained with"
         raise DataError("the weights must fit the encoder", value=value, cure=cure, place=str(path))
     encoder.load_state_dict({**own, **fits})
-    if statistics is not None:
-        vars(encoder)["statistics"] = statistics
+    return statistics
 
 
 def _unwrapped(content: Any) -> Any:

@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+from mlcompare import run_study
 from mlcompare.encoders import create_encoder
-from mlcompare.errors import DataError
+from mlcompare.errors import DataError, StudyFileError
+from mlcompare.export import export_model
+from mlcompare.study.config import validated
+from mlcompare.study.plan import make_plan
 from mlcompare.training import EncoderConfig, restore, train
 from mlcompare.training.population import train_population
 from mlcompare.training.prepare import Standardizer, prepare
 from mlcompare.training.pretrained import load_weights
+from tests.study.conftest import TINY
 
 CONV = {"channels": (4, 8)}
 
@@ -108,3 +113,48 @@ def test_what_is_no_state_dict_is_told(tmp_path: Path, content) -> None:
     torch.save(content, tmp_path / "w.pt")
     with pytest.raises(DataError, match="must be a readable state dict"):
         load_weights(in_an_encoder(2), tmp_path / "w.pt")
+
+
+def study(weights: Path, **encoder: object) -> dict:
+    given = {"name": "conv", "embedding_dim": 3, "channels": [4, 8], "weights": str(weights), **encoder}
+    return {**TINY, "encoder": given, "losses": {"contrastive": None}}
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("engine", ["alone", "population"])
+def test_a_study_says_what_its_weights_expect_of_their_input(weights: Path, frozen: bool, engine: str) -> None:
+    told = {"input_mean": [100.0], "input_std": [50.0]}
+    plans = [make_plan(validated(study(weights, frozen=frozen, **more), "study")) for more in (told, {})]
+    jobs = [plan.final_jobs("contrastive", 0, {"lr": 0.01})[0] for plan in plans]
+    run = train_population if engine == "population" else lambda jobs, data: [train(jobs[0], data)]
+    found = [run([job], plan.data)[0] for job, plan in zip(jobs, plans)]
+    assert all(result.status == "ok" for result in found)
+    assert found[0].metrics != found[1].metrics
+    if frozen:
+        assert not np.allclose(plans[0].data.dataset.samples, plans[1].data.dataset.samples)
+        return
+    standardize = prepare(jobs[0], plans[0].data).standardize
+    assert (standardize.mean.item(), standardize.inverse.item()) == (100.0, pytest.approx(0.02))
+    assert plans[0].losses["contrastive"].space["lr"].high < plans[1].losses["contrastive"].space["lr"].high
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"input_mean": [1.0]}, "go together"),
+        ({"input_mean": [1.0, 2.0], "input_std": [1.0]}, "a number for each channel"),
+        ({"input_mean": [1.0], "input_std": [0.0]}, "greater than 0"),
+        ({"input_mean": [1.0, 2.0], "input_std": [1.0, 1.0]}, "as many channels, got 2 for 1"),
+    ],
+)
+def test_statistics_that_can_t_be_are_refused_in_the_plan(weights: Path, given: dict, said: str) -> None:
+    with pytest.raises(StudyFileError, match=said):
+        make_plan(validated(study(weights, **given), "study"))
+
+
+def test_an_exported_model_is_fed_by_them(weights: Path, tmp_path: Path) -> None:
+    told = study(weights, input_mean=[100.0], input_std=[50.0])
+    run_study(told, tmp_path / "store", executor="in-process")
+    card = export_model(tmp_path / "store", "contrastive", tmp_path / "model", far=0.1).card
+    assert card["input"]["mean"] == [100.0]
+    assert card["input"]["std"] == [pytest.approx(50.0)]
