@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from mlcompare.data import Dataset, check_augmentation, resolve_augmentation
 from mlcompare.errors import DataError, InvalidValueError, UnknownNameError, did_you_mean
 from mlcompare.search.training_space import NAMED
@@ -50,7 +54,9 @@ def check_augment(config: StudyConfig, dataset: Dataset, place: str) -> None:
 
 
 def check_baselines(config: StudyConfig, dataset: Dataset, place: str) -> None:
-    """Check that the baselines that a study names exist and suit the dataset."""
+    """Check that the baselines that a study names exist and suit the dataset: the features, of a frozen encoder."""
+    if config.encoder.frozen:
+        dataset = replace(dataset, samples=np.zeros((len(dataset), 1), dtype=np.float32))
     with section(place, "baselines"):
         for name in config.baselines or ():
             spec = BASELINES.usable(name)

@@ -71,3 +71,11 @@ def test_one_that_fails_is_a_line_and_the_study_goes_on(tiny, tmp_path, broken, 
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("broken: "))
     assert "the descriptor is out of order" in line
     assert {r["loss"] for r in jobs_of(tmp_path / "s") if r["status"] == "ok"} >= {"pca", "cosface", "contrastive"}
+
+
+def test_baselines_of_images_do_not_suit_the_features_of_a_frozen_encoder(tiny) -> None:
+    encoder = {"name": "conv", "channels": [4], "frozen": True, "embedding_dim": 4}
+    study = {**tiny, "encoder": encoder, "baselines": ["hog", "raw_pixels"]}
+    with pytest.raises(StudyFileError, match="a baseline must suit the dataset, got hog"):
+        make_plan(validated(study, "study"))
+    assert "hog" not in make_plan(validated({**study, "baselines": None}, "study")).baselines
