@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -67,12 +68,17 @@ class InProcessExecutor:
 
 
 def create_executor(
-    name: str, data: TrainingData, *, workers: int | None, folder: Path, device: str, threads: int = 1,
-    timeout: float | None = None, ray_address: str | None = None, gpus_per_job: float = 0.0,
+    name: str, data: TrainingData, *, workers: int | None, folder: Path, device: str, devices: Sequence[str] = (),
+    threads: int = 1, timeout: float | None = None, ray_address: str | None = None, gpus_per_job: float = 0.0,
 ) -> Executor:  # fmt: skip
     """Return where bundles run: on Ray where that is asked for, in processes where more than one worker is, else here.
 
     On a CUDA device one worker is a process too: an error that breaks its context costs the worker, not the study.
+
+    Args:
+        workers: trainings at a time; by default one on each CUDA device, or as many as the cores have threads for.
+        device: what jobs name.
+        devices: what they are spread over, where there are several of that kind.
 
     Raises:
         InvalidValueError: a name or number makes no sense, or the cluster can't give what is asked for.
@@ -81,6 +87,15 @@ def create_executor(
         raise InvalidValueError(f"`--executor` must be one of {', '.join(EXECUTORS)}", value=name)
     if workers is not None and workers < 1:
         raise InvalidValueError("`--workers` must be 1 or more", value=str(workers))
+    if name == "ray" and ":" in device:
+        cure = "--gpus-per-job says what a job gets"
+        raise InvalidValueError("Ray chooses the devices", value=", ".join(devices or [device]), cure=cure)
+    if name == "in-process" and len(devices) > 1:
+        cure = "use --executor processes"
+        raise InvalidValueError("one process trains on one device", value=", ".join(devices), cure=cure)
+    if workers is not None and workers < len(devices):
+        rule = "each of `--devices` needs a worker"
+        raise InvalidValueError(rule, value=f"{workers} for {', '.join(devices)}", cure="name fewer devices")
     if timeout is not None and not timeout > 0:
         raise InvalidValueError("`--timeout` must be above 0 seconds", value=f"{timeout:g}")
     if gpus_per_job < 0 or (gpus_per_job > 1 and gpus_per_job != int(gpus_per_job)):
@@ -94,8 +109,9 @@ def create_executor(
         )
     if ray_address is not None or gpus_per_job:
         raise InvalidValueError("`--ray-address` and `--gpus-per-job` need `--executor ray`", value=name)
-    count = workers or (1 if device.startswith("cuda") else cpu_count())
-    here = name != "processes" and count == 1 and timeout is None and not device.startswith("cuda")
+    on_cuda = device.startswith("cuda")
+    count = workers or (max(len(devices), 1) if on_cuda else max(cpu_count() // threads, 1))
+    here = name != "processes" and count == 1 and timeout is None and not on_cuda
     if name == "in-process" or here:
         return InProcessExecutor(data)
-    return ProcessExecutor(data, workers=count, folder=folder, threads=threads, timeout=timeout)
+    return ProcessExecutor(data, workers=count, folder=folder, devices=devices, threads=threads, timeout=timeout)

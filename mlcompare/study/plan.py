@@ -20,6 +20,7 @@ from mlcompare.data import (
 )
 from mlcompare.encoders import create_encoder, get_encoder_spec
 from mlcompare.execution.bundles import versions
+from mlcompare.execution.embedding import embedder
 from mlcompare.losses.compose import LossEntry
 from mlcompare.search.space import Space
 from mlcompare.study.config import StudyConfig
@@ -190,7 +191,7 @@ class StudyPlan:
             "splits": self.data.splits.hash,
             **({"validation_samples": drawn} if (drawn := sample_hash(self.data.splits)) else {}),
             "spaces": {name: describe_space(plan.space) for name, plan in self.losses.items()},
-            "device": self.device,
+            "device": torch.device(self.device).type,
             "threads": self.threads,
             "versions": versions(),
             **({"weights": self._weights_hash()} if self.encoder.weights else {}),
@@ -250,7 +251,7 @@ def make_plan(
         if config.encoder.frozen:
             dataset = frozen_features(
                 dataset, config.encoder.name, config.encoder.options, splits.development,
-                weights=config.encoder.weights, device=device, threads=threads,
+                weights=config.encoder.weights, device=device, threads=threads, embedder=embedder(device, splits),
             )  # fmt: skip
     plan = StudyPlan(config, TrainingData(dataset, splits), losses, device, threads, place)
     with section(place, "encoder.head" if config.encoder.frozen else "encoder"):

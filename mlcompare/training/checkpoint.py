@@ -173,8 +173,11 @@ def _identity(jobs: Sequence[TrainingJob], data: TrainingData) -> str:
     from mlcompare import __version__
 
     usual = TrainingConfig().checkpoint_minutes
+    kind = torch.device(jobs[0].device).type  # another device of the kind does
     plain = [
-        replace(job, folder=None, training=job.training.replaced(checkpoint_minutes=usual), hyperparameters={})
+        replace(
+            job, folder=None, device=kind, training=job.training.replaced(checkpoint_minutes=usual), hyperparameters={}
+        )
         for job in jobs
     ]
     values = json.dumps(

@@ -10,6 +10,7 @@ from mlcompare.training.feed import Feed
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.prepare import own_random_numbers, prepare
 from mlcompare.training.record import (
+    current_device,
     failures_recorded,
     peak_memory,
     restart_peak_memory,
@@ -33,7 +34,12 @@ def train(job: TrainingJob, data: TrainingData, *, scored: bool = True) -> Train
     started = time.perf_counter()
     restart_peak_memory(job.device)
     result = TrainingResult(job.key, device=job.device)
-    with torch_threads(job.threads), own_random_numbers(job), failures_recorded([result]):
+    with (
+        current_device(job.device),
+        torch_threads(job.threads),
+        own_random_numbers(job),
+        failures_recorded([result]),
+    ):
         if job.trainer is None:
             _begun(job, data, result, started).run(scored)
         else:
