@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mlcompare.errors import InvalidValueError
 
-__all__ = ["cpu_count", "resolve_device", "resolve_devices"]
+__all__ = ["cpu_count", "grouped_devices", "resolve_device", "resolve_devices"]
 
 
 def cpu_count() -> int:
@@ -69,6 +69,26 @@ def resolve_devices(devices: str | Sequence[str] | None, device: str = "auto") -
         rule = "a study trains on devices of one kind, as rounding differs"
         raise InvalidValueError(rule, value=",".join(names) or "nothing", cure=cure, place="--devices")
     return tuple(names)
+
+
+def grouped_devices(devices: Sequence[str], ranks: int) -> list[tuple[str, ...]]:
+    """Return which devices each worker has: one, or on CUDA one for each rank of a training.
+
+    Raises:
+        InvalidValueError: there are fewer than a training needs, or some would be left over.
+
+    >>> grouped_devices(["cuda:0", "cuda:1", "cuda:2", "cuda:3"], 2), grouped_devices(["cpu"], 2)
+    ([('cuda:0', 'cuda:1'), ('cuda:2', 'cuda:3')], [('cpu', 'cpu')])
+    """
+    if ranks == 1:
+        return [(device,) for device in devices]
+    if not devices[0].startswith("cuda"):
+        return [(device,) * ranks for device in devices]
+    named = _cuda_devices() if list(devices) == ["cuda"] else tuple(devices)
+    if not named or len(named) % ranks:
+        rule = f"`training.ranks: {ranks}` needs {ranks} CUDA devices for each training"
+        raise InvalidValueError(rule, value=", ".join(named) or "none", cure="name as many with --devices")
+    return [named[first : first + ranks] for first in range(0, len(named), ranks)]
 
 
 def _cuda_devices() -> tuple[str, ...]:

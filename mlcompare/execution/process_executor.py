@@ -26,7 +26,7 @@ from mlcompare.execution.starting import (
     start_server,
 )
 from mlcompare.execution.worker import work
-from mlcompare.training import TrainingData
+from mlcompare.training import TrainingData, TrainingJob
 
 __all__ = ["PRELOAD", "ProcessExecutor"]
 
@@ -35,20 +35,24 @@ __all__ = ["PRELOAD", "ProcessExecutor"]
 class _Worker:
     process: multiprocessing.process.BaseProcess
     pipe: Connection
-    device: str | None
+    devices: tuple[str, ...]
     bundle: Bundle = ()
     attempt: int = 0
     started: float = 0.0
 
     def take(self, bundle: Bundle, attempt: int) -> None:
         self.attempt, self.started = attempt, time.monotonic()
-        self.bundle = bundle if self.device is None else tuple(replace(job, device=self.device) for job in bundle)
+        self.bundle = bundle if not self.devices else tuple(_placed(job, self.devices) for job in bundle)
         self.pipe.send(self.bundle)
 
     def stop(self) -> None:
         self.process.kill()
         self.process.join()
         self.pipe.close()
+
+
+def _placed(job: TrainingJob, devices: tuple[str, ...]) -> TrainingJob:
+    return replace(job, device=devices[0], rank_devices=devices if job.training.ranks > 1 else ())
 
 
 class ProcessExecutor:
@@ -59,7 +63,8 @@ class ProcessExecutor:
 
     Args:
         workers: how many at a time.
-        devices: what they train on, spread evenly; where each job says by default. What comes back says where it was.
+        devices: what each of them trains on (one for each rank of a training), spread evenly; where jobs say by
+            default. What comes back says where it was.
         folder: where the data are laid out for the workers.
         threads: of each worker.
         timeout: seconds for each training of a bundle, after which its worker counts as hung; ``None`` never.
@@ -68,11 +73,11 @@ class ProcessExecutor:
     name = "processes"
 
     def __init__(
-        self, data: TrainingData, *, workers: int, folder: Path, devices: Sequence[str] = (), threads: int = 1,
-        timeout: float | None = None,
+        self, data: TrainingData, *, workers: int, folder: Path, devices: Sequence[tuple[str, ...]] = (),
+        threads: int = 1, timeout: float | None = None,
     ) -> None:  # fmt: skip
         self.workers, self._timeout = workers, timeout
-        self._places: list[str | None] = list(islice(cycle(devices or [None]), workers))  # each worker's device
+        self._places = list(islice(cycle(devices or [()]), workers))  # each worker's devices
         self._data, self._folder = data, folder
         self._data_file: DataFile | None = None  # laid out when the first bundle comes
         self._running: dict[Connection, _Worker] = {}
@@ -110,13 +115,13 @@ class ProcessExecutor:
         theirs.close()
         return _Worker(process, ours, self._place())
 
-    def _place(self) -> str | None:
-        """Return the device of the next worker: the first that has fewer than its share of them."""
-        taken = Counter(worker.device for worker in (*self._running.values(), *self._idle))
-        for device in self._places:
-            taken[device] -= 1
-            if taken[device] < 0:
-                return device
+    def _place(self) -> tuple[str, ...]:
+        """Return the devices of the next worker: the first that have fewer than their share of them."""
+        taken = Counter(worker.devices for worker in (*self._running.values(), *self._idle))
+        for devices in self._places:
+            taken[devices] -= 1
+            if taken[devices] < 0:
+                return devices
         return self._places[0]
 
     def wait(self) -> list[Finished]:

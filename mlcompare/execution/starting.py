@@ -13,8 +13,19 @@ from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
-__all__ = ["PRELOAD", "exit_reason", "main_hidden", "pinned_environment", "signals_wait", "start_server"]
+__all__ = [
+    "BROKEN",
+    "LOST_RANK",
+    "PRELOAD",
+    "exit_reason",
+    "main_hidden",
+    "pinned_environment",
+    "signals_wait",
+    "start_server",
+]
 
+BROKEN, LOST_RANK = 70, 71  # exit codes of a worker that can't go on, and is replaced
+MEANING = {BROKEN: "its CUDA device is lost", LOST_RANK: "a rank of its training was lost"}
 # what workers share; optimisers load dynamo
 PRELOAD = ["torch._dynamo", "mlcompare.execution.worker", "mlcompare.losses"]
 
@@ -33,7 +44,7 @@ def exit_reason(code: int | None) -> str:
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         return f"{name}, perhaps out of memory" if name == "SIGKILL" else name
-    return f"exit code {code}"
+    return MEANING.get(code or 0, f"exit code {code}")
 
 
 @contextmanager

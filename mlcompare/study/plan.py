@@ -27,7 +27,7 @@ from mlcompare.study.config import StudyConfig
 from mlcompare.study.metric_checks import check_measurable, check_metric_names
 from mlcompare.study.moved_paths import PLACES, places_of
 from mlcompare.study.places import section
-from mlcompare.study.plan_checks import check_augment, check_baselines, check_names, check_trainer
+from mlcompare.study.plan_checks import check_augment, check_baselines, check_names, check_ranks, check_trainer
 from mlcompare.study.spaces import LossPlan, check_batch, fit_losses, plan_losses
 from mlcompare.study.study_data import bounded_splits, corrupted_splits, paired, protocol_splits
 from mlcompare.training import (
@@ -231,6 +231,7 @@ def make_plan(
     """
     check_names(config, place)
     check_trainer(config, place)
+    check_ranks(config, place)
     losses = plan_losses(config, place)
     check_metric_names(config, place)
     with section(place, "dataset"):

@@ -160,7 +160,8 @@ def run_study(
     plan = replace(plan, scratch=(path / ".cache" / "checkpoints").resolve())
     jobs = create_executor(
         executor, plan.data, workers=workers, folder=path / ".cache", device=plan.device, devices=named,
-        threads=plan.threads, timeout=timeout, ray_address=ray_address, gpus_per_job=gpus_per_job,
+        threads=plan.threads, ranks=config.training.ranks, timeout=timeout, ray_address=ray_address,
+        gpus_per_job=gpus_per_job,
     )  # fmt: skip
     with closing(jobs), Store(path) as opened:
         fingerprint = plan.fingerprint()

@@ -57,6 +57,8 @@ def alone_by_config(config: TrainingConfig) -> str | None:
     >>> alone_by_config(TrainingConfig(microbatch=8))
     '`training.microbatch` cuts up the batches of one training'
     """
+    if config.ranks > 1:
+        return "`training.ranks` shares the batches of one training among processes"
     if config.microbatch is not None:
         return "`training.microbatch` cuts up the batches of one training"
     if config.precision == "float16":
