@@ -102,7 +102,7 @@ def test_one_worker_on_each_device_by_default(plan, tmp_path: Path) -> None:
             "auto", plan.data, workers=count, folder=tmp_path, device=devices[0], devices=devices, **more
         )
         executor.close()
-        return Counter(executor._places) if isinstance(executor, ProcessExecutor) else Counter()
+        return Counter(place for (place,) in executor._places) if isinstance(executor, ProcessExecutor) else Counter()
 
     pair = ("cuda:1", "cuda:3")
     assert workers(pair) == {"cuda:1": 1, "cuda:3": 1}
@@ -120,10 +120,10 @@ def test_one_worker_on_each_device_by_default(plan, tmp_path: Path) -> None:
 
 def test_jobs_run_where_their_worker_is_with_the_same_numbers(plan, tmp_path: Path) -> None:
     jobs = jobs_of(plan)
-    executor = ProcessExecutor(plan.data, workers=2, folder=tmp_path, devices=HERE)
+    executor = ProcessExecutor(plan.data, workers=2, folder=tmp_path, devices=[(device,) for device in HERE])
     for job in jobs[:2]:
         executor.submit((job,))
-    assert [worker.device for worker in executor._running.values()] == list(HERE)
+    assert [worker.devices for worker in executor._running.values()] == [(device,) for device in HERE]
     found = {}
     while executor.active:
         found |= {job.key: (job, result) for job, result in executor.wait()}
@@ -137,17 +137,17 @@ def test_jobs_run_where_their_worker_is_with_the_same_numbers(plan, tmp_path: Pa
 
 def test_who_replaces_a_dead_worker_works_on_its_device(plan, tmp_path: Path) -> None:
     long = [replace(job, training=job.training.replaced(steps=100_000)) for job in jobs_of(plan)]
-    executor = ProcessExecutor(plan.data, workers=4, folder=tmp_path, devices=HERE)
+    executor = ProcessExecutor(plan.data, workers=4, folder=tmp_path, devices=[(device,) for device in HERE])
     for job in long[:4]:
         executor.submit((job,))
     before = list(executor._running.values())
-    assert Counter(worker.device for worker in before) == dict.fromkeys(HERE, 2)
-    lost = next(worker for worker in before if worker.device == "cpu:0")
+    assert Counter(worker.devices for worker in before) == {(device,): 2 for device in HERE}
+    lost = next(worker for worker in before if worker.devices == ("cpu:0",))
     os.kill(lost.process.pid, signal.SIGKILL)
     lost.process.join()
     assert executor._receive(executor._running.pop(lost.pipe)) == []
     (new,) = (worker for worker in executor._running.values() if worker not in before)
-    assert (new.device, new.bundle[0].key, new.bundle[0].device) == ("cpu:0", lost.bundle[0].key, "cpu:0")
+    assert (new.devices, new.bundle[0].key, new.bundle[0].device) == (("cpu:0",), lost.bundle[0].key, "cpu:0")
     executor.close()
 
 
