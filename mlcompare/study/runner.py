@@ -154,7 +154,7 @@ def run_study(
         return _run_parts(config, path, options)
     elsewhere = executor == "ray" and gpus_per_job and device == "auto"  # this machine may have no GPU of its own
     named = ("cuda",) if elsewhere and devices is None else resolve_devices(devices, device)
-    if not 1 <= threads <= cpu_count():
+    if threads < 1 or (threads > cpu_count() and executor != "ray"):
         raise InvalidValueError(f"`--threads` must be from 1 to {cpu_count()}, the cores here", value=str(threads))
     plan = make_plan(config, place=place, device=named[0], threads=threads)
     plan = replace(plan, scratch=(path / ".cache" / "checkpoints").resolve())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from mlcompare.execution import embedding, timing
 from mlcompare.execution.apart import DiedError, run_apart
 from mlcompare.execution.devices import cpu_count, resolve_devices
 from mlcompare.execution.executors import InProcessExecutor, create_executor
-from mlcompare.execution.process_executor import ProcessExecutor
+from mlcompare.execution.process_executor import PRELOAD, ProcessExecutor
 from mlcompare.search.proposals import default_values
 from mlcompare.study import engine, make_plan, run_study
 from mlcompare.study.config import validated
@@ -268,6 +270,35 @@ def test_an_engine_whose_timing_dies_is_not_chosen(tiny: dict, monkeypatch) -> N
     chosen = engine.choose_engine(make_plan(validated(tiny, "study"), device="cuda"))
     assert not chosen.populations
     assert "SIGKILL" in chosen.why
+
+
+def test_a_coordinator_leaves_cuda_alone(tiny: dict, apart: list[str], tmp_path: Path) -> None:
+    class Workers(InProcessExecutor):
+        """Stands for processes, each with its own device."""
+
+        def submit(self, bundle) -> None:
+            assert {job.device for job in bundle} == {"cuda"}
+            super().submit(tuple(replace(job, device="cpu") for job in bundle))
+
+    tiny |= {"losses": {"cosface": {"scale": 16}}, "search": {"trials": 1}}
+    plan = make_plan(validated(tiny, "study"), device="cuda")
+    with Store(tmp_path) as store:
+        chosen = engine.settle_engine("auto", plan, store)
+        Coordinator(plan, store, Workers(plan.data), [], populations=chosen.populations, width=chosen.width).run()
+    assert apart == ["time_engines"]
+    assert {record["status"] for record in journal(tmp_path, "job")} == {"ok"}
+
+
+def test_the_server_of_workers_leaves_cuda_alone() -> None:
+    """Who is forked from a process that has asked for a device can have none."""
+    code = (
+        "import importlib, torch\n"
+        "def asked(*given, **more): raise AssertionError('it asked for a device')\n"
+        "torch.cuda.is_available = torch.cuda.device_count = torch.cuda._lazy_init = asked\n"
+        f"for name in {PRELOAD}: importlib.import_module(name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 # ---------------------------------------------------------------------- how wide a population is
