@@ -25,6 +25,10 @@ def run(
     executor: Annotated[str, typer.Option(help="auto, population, processes, in-process or ray.")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Trainings at a time (one for each core).")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    devices: Annotated[
+        str | None, typer.Option(help="CUDA devices to spread workers over: cuda:0,cuda:1 or all.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each training.")] = 1,
     tracking_uri: Annotated[str | None, typer.Option(help="A running MLflow server (the store's own).")] = None,
     ray_address: Annotated[str | None, typer.Option(help="A Ray cluster, or `auto` (one on this machine).")] = None,
     gpus_per_job: Annotated[float, typer.Option(min=0, help="GPUs of a Ray job, such as 0.25.")] = 0.0,
@@ -47,8 +51,9 @@ def run(
     console = Console()
     outcome = run_study(
         study, store, trials=trials, steps=steps, seeds=seeds, executor=executor, workers=workers, device=device,
-        tracking_uri=tracking_uri, ray_address=ray_address, gpus_per_job=gpus_per_job, populations=populations,
-        timeout=timeout, extend=extend, retry_failed=retry_failed, start_from=start_from or (), console=console,
+        devices=devices, threads=threads, tracking_uri=tracking_uri, ray_address=ray_address,
+        gpus_per_job=gpus_per_job, populations=populations, timeout=timeout, extend=extend, retry_failed=retry_failed,
+        start_from=start_from or (), console=console,
     )  # fmt: skip
     done = f"{outcome.trained} trainings in {outcome.seconds:.0f} s"
     if outcome.trained == 0:

@@ -8,10 +8,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mlcompare.execution.less_memory import with_less_memory
+from mlcompare.execution.ranks import LOST, train_in_ranks
 from mlcompare.training import TrainingData, TrainingJob, TrainingResult, run_baseline, train
 from mlcompare.training.population import train_population
 
-__all__ = ["ATTEMPTS", "Bundle", "Finished", "broken_context", "failed_bundle", "run_bundle", "versions"]
+__all__ = ["ATTEMPTS", "Bundle", "Finished", "broken_context", "failed_bundle", "lost_rank", "run_bundle", "versions"]
 
 ATTEMPTS = 3  # how often a bundle whose worker died is tried
 BROKEN_CONTEXT = ("AcceleratorError: CUDA error", "RuntimeError: CUDA error", "RuntimeError: cuDNN error")
@@ -37,7 +38,10 @@ def run_bundle(bundle: Bundle, data: TrainingData) -> list[TrainingResult]:
             return [run_baseline(job, data, known) for job in bundle]
 
         def run(jobs: Sequence[TrainingJob]) -> list[TrainingResult]:
-            return train_population(jobs, data) if len(jobs) > 1 else [train(jobs[0], data)]
+            if len(jobs) > 1:
+                return train_population(jobs, data)
+            alone = jobs[0].training.ranks == 1
+            return [train(jobs[0], data) if alone else train_in_ranks(jobs[0], data)]
 
         return with_less_memory(bundle, run)
 
@@ -50,6 +54,11 @@ def broken_context(results: list[TrainingResult]) -> bool:
     True
     """
     return any((result.reason or "").startswith(BROKEN_CONTEXT) for result in results)
+
+
+def lost_rank(results: list[TrainingResult]) -> bool:
+    """Whether it is another process of the same training that has failed one of them, and not the training."""
+    return any((result.reason or "").startswith(LOST) for result in results)
 
 
 def failed_bundle(bundle: Bundle, reason: str, seconds: float = 0.0) -> list[Finished]:

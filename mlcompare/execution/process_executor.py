@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
+import multiprocessing.process
 import pickle
-import signal
-import sys
-import threading
 import time
-import types
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from multiprocessing import forkserver
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -21,31 +17,42 @@ from typing import Any
 from mlcompare.execution.bundles import ATTEMPTS, Bundle, Finished, failed_bundle
 from mlcompare.execution.data_file import DataFile, lay_out
 from mlcompare.execution.plugins import pack
+from mlcompare.execution.starting import (
+    PRELOAD,
+    exit_reason,
+    main_hidden,
+    pinned_environment,
+    signals_wait,
+    start_server,
+)
 from mlcompare.execution.worker import work
-from mlcompare.training import TrainingData
+from mlcompare.training import TrainingData, TrainingJob
 
 __all__ = ["PRELOAD", "ProcessExecutor"]
-
-# what workers share; optimisers load dynamo
-PRELOAD = ["torch._dynamo", "mlcompare.execution.worker", "mlcompare.losses"]
 
 
 @dataclass
 class _Worker:
     process: multiprocessing.process.BaseProcess
     pipe: Connection
+    devices: tuple[str, ...]
     bundle: Bundle = ()
     attempt: int = 0
     started: float = 0.0
 
     def take(self, bundle: Bundle, attempt: int) -> None:
-        self.bundle, self.attempt, self.started = bundle, attempt, time.monotonic()
-        self.pipe.send(bundle)
+        self.attempt, self.started = attempt, time.monotonic()
+        self.bundle = bundle if not self.devices else tuple(_placed(job, self.devices) for job in bundle)
+        self.pipe.send(self.bundle)
 
     def stop(self) -> None:
         self.process.kill()
         self.process.join()
         self.pipe.close()
+
+
+def _placed(job: TrainingJob, devices: tuple[str, ...]) -> TrainingJob:
+    return replace(job, device=devices[0], rank_devices=devices if job.training.ranks > 1 else ())
 
 
 class ProcessExecutor:
@@ -56,6 +63,8 @@ class ProcessExecutor:
 
     Args:
         workers: how many at a time.
+        devices: what each of them trains on (one for each rank of a training), spread evenly; where jobs say by
+            default. What comes back says where it was.
         folder: where the data are laid out for the workers.
         threads: of each worker.
         timeout: seconds for each training of a bundle, after which its worker counts as hung; ``None`` never.
@@ -64,17 +73,16 @@ class ProcessExecutor:
     name = "processes"
 
     def __init__(
-        self, data: TrainingData, *, workers: int, folder: Path, threads: int = 1, timeout: float | None = None
-    ) -> None:
+        self, data: TrainingData, *, workers: int, folder: Path, devices: Sequence[tuple[str, ...]] = (),
+        threads: int = 1, timeout: float | None = None,
+    ) -> None:  # fmt: skip
         self.workers, self._timeout = workers, timeout
+        self._places = list(islice(cycle(devices or [()]), workers))  # each worker's devices
         self._data, self._folder = data, folder
         self._data_file: DataFile | None = None  # laid out when the first bundle comes
         self._running: dict[Connection, _Worker] = {}
         self._idle: list[_Worker] = []
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(PRELOAD)
-        with _pinned_environment(threads), _interrupts_ignored():
-            forkserver.ensure_running()  # it loads torch while this process goes on
+        self._context = start_server(threads)
 
     @property
     def active(self) -> int:
@@ -102,10 +110,19 @@ class ProcessExecutor:
             self._data_file = lay_out(self._data, self._folder)
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(theirs, self._data_file, pack()), daemon=True)
-        with _signals_wait(), _pinned_environment(threads), _main_hidden():
+        with signals_wait(), pinned_environment(threads), main_hidden():
             process.start()
         theirs.close()
-        return _Worker(process, ours)
+        return _Worker(process, ours, self._place())
+
+    def _place(self) -> tuple[str, ...]:
+        """Return the devices of the next worker: the first that have fewer than their share of them."""
+        taken = Counter(worker.devices for worker in (*self._running.values(), *self._idle))
+        for devices in self._places:
+            taken[devices] -= 1
+            if taken[devices] < 0:
+                return devices
+        return self._places[0]
 
     def wait(self) -> list[Finished]:
         finished: list[Finished] = []
@@ -121,7 +138,7 @@ class ProcessExecutor:
             results = worker.pipe.recv()
         except (EOFError, OSError, pickle.UnpicklingError):
             worker.process.join()
-            return self._again(worker, f"the worker died ({_exit_reason(worker.process.exitcode)})")
+            return self._again(worker, f"the worker died ({exit_reason(worker.process.exitcode)})")
         self._idle.append(worker)
         return list(zip(worker.bundle, results))
 
@@ -154,78 +171,3 @@ class ProcessExecutor:
             worker.stop()
         self._running.clear()
         self._idle.clear()
-
-
-def _exit_reason(code: int | None) -> str:
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        return f"{name}, perhaps out of memory" if name == "SIGKILL" else name
-    return f"exit code {code}"
-
-
-@contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Hold Ctrl-C and a polite kill back: half a start would leave a worker without its work, and complaining.
-
-    The handlers are exchanged, as a mask would be the main thread's alone: any other thread could take the signal.
-    """
-    if threading.current_thread() is not threading.main_thread():  # handlers run in the main thread only
-        yield
-        return
-    caught: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {number: handler for number, handler in before.items() if handler is not None}  # None: not Python's
-    for number in before:
-        signal.signal(number, lambda number, _frame: caught.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for signalled in caught:
-            signal.raise_signal(signalled)
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Start a process that ignores Ctrl-C from the first: the terminal sends it to every process."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may say so
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _main_hidden() -> Iterator[None]:
-    """Keep a worker from importing the started program: it costs time, and a script may lack its ``__main__`` guard.
-
-    What that program registered travels by value; see :mod:`mlcompare.execution.plugins`.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-class _pinned_environment:
-    """Threads are counted when the fork server starts: pin them in its environment."""
-
-    def __init__(self, threads: int) -> None:
-        self._wanted = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-
-    def __enter__(self) -> None:
-        self._before = {name: os.environ.get(name) for name in self._wanted}
-        os.environ.update(self._wanted)
-
-    def __exit__(self, *_exc: object) -> None:
-        for name, value in self._before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlcompare.errors import InvalidValueError, StoreError
-from mlcompare.execution.bundles import ATTEMPTS, Bundle, Finished, broken_context, failed_bundle, run_bundle, versions
+from mlcompare.execution.bundles import ATTEMPTS, Bundle, Finished, failed_bundle, run_bundle, versions
 from mlcompare.execution.plugins import pack, unpack
-from mlcompare.execution.worker import BROKEN, keep_freed_memory
+from mlcompare.execution.worker import end_if_lost, keep_freed_memory
 from mlcompare.training import TrainingData, TrainingResult
 
 __all__ = ["RayExecutor"]
@@ -133,8 +133,7 @@ def _run_checked(bundle: Bundle, data: TrainingData, expected: dict[str, str], p
     keep_freed_memory()
     unpack(plugins)
     results = run_bundle(bundle, data)
-    if broken_context(results):
-        os._exit(BROKEN)  # Ray starts another worker, and the bundle is tried again
+    end_if_lost(results)  # Ray starts another worker, and the bundle is tried again
     return results
 
 

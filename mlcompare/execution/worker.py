@@ -8,17 +8,19 @@ import os
 import pickle
 import queue
 import signal
+import sys
 import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
-from mlcompare.execution.bundles import Bundle, broken_context, run_bundle
+from mlcompare.execution.bundles import Bundle, broken_context, lost_rank, run_bundle
 from mlcompare.execution.data_file import DataFile, open_data
 from mlcompare.execution.plugins import unpack
+from mlcompare.execution.starting import BROKEN, LOST_RANK
+from mlcompare.training import TrainingResult
 
-__all__ = ["BROKEN", "keep_freed_memory", "work"]
+__all__ = ["end_if_lost", "keep_freed_memory", "work"]
 
-BROKEN = 70  # exit code of a worker whose CUDA context is broken
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # glibc's malloc.h
 
 
@@ -40,8 +42,7 @@ def work(pipe: Connection, data_file: DataFile, plugins: bytes) -> None:
         if likeness != before:
             release_freed_memory()
         results = run_bundle(bundle, data)
-        if broken_context(results):
-            os._exit(BROKEN)  # nothing runs on this device from here: a new worker tries again
+        end_if_lost(results)
         pipe.send(results)
         before = likeness
 
@@ -52,6 +53,15 @@ def _receive(pipe: Connection, pickled: queue.SimpleQueue[bytes]) -> None:
             pickled.put(pipe.recv_bytes())
     except (EOFError, OSError):
         os._exit(1)
+
+
+def end_if_lost(results: list[TrainingResult]) -> None:
+    """End this process where it has lost its device, or a rank of its training: another one tries again."""
+    if broken_context(results):
+        os._exit(BROKEN)  # nothing runs on this device from here
+    if lost_rank(results):
+        print(f"note: {results[0].key}: {results[0].reason}; it is tried again", file=sys.stderr, flush=True)
+        os._exit(LOST_RANK)
 
 
 def keep_freed_memory() -> None:

@@ -14,6 +14,7 @@ from mlcompare.metrics import higher_is_better
 from mlcompare.search.proposals import propose
 from mlcompare.search.racing import Race
 from mlcompare.search.transfer import Transfer
+from mlcompare.study.engine import MAX_WIDTH
 from mlcompare.study.job_record import job_record, keep_artifacts
 from mlcompare.study.journaled_trials import JournaledTrials
 from mlcompare.study.plan import StudyPlan
@@ -23,8 +24,6 @@ from mlcompare.training.checkpoint import discard, make_room, sweep
 from mlcompare.training.population import population_key
 
 __all__ = ["Coordinator", "Observer"]
-
-MAX_WIDTH = 128  # members of a population: beyond it a step costs as much for each
 
 
 def _shared_work(job: TrainingJob) -> str | None:
@@ -48,10 +47,11 @@ class Coordinator:
     """
 
     def __init__(
-        self, plan: StudyPlan, store: Store, executor: Executor, observers: list[Observer], *, populations: bool = False
-    ) -> None:
+        self, plan: StudyPlan, store: Store, executor: Executor, observers: list[Observer], *,
+        populations: bool = False, width: int | None = None,
+    ) -> None:  # fmt: skip
         self.plan, self.store, self.executor, self.observers = plan, store, executor, observers
-        self._populations = populations
+        self._populations, self._width = populations, width or MAX_WIDTH
         journaled = [tuple(r["keys"]) for r in store.records if r["type"] == "population"]
         self._population_of = {key: keys for keys in journaled for key in keys}
         self.done = {r["key"]: r for r in store.records if r["type"] == "job"}
@@ -199,8 +199,8 @@ class Coordinator:
             key = population_key(job)
             groups.setdefault(job.key if key is None else key, []).append(job.key)
         for keys in groups.values():
-            for first in range(0, len(keys), MAX_WIDTH):
-                members = tuple(keys[first : first + MAX_WIDTH])
+            for first in range(0, len(keys), self._width):
+                members = tuple(keys[first : first + self._width])
                 self.store.append({"type": "population", "width": len(members), "keys": members})
                 self._population_of |= dict.fromkeys(members, members)
 

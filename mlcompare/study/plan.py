@@ -20,13 +20,14 @@ from mlcompare.data import (
 )
 from mlcompare.encoders import create_encoder, get_encoder_spec
 from mlcompare.execution.bundles import versions
+from mlcompare.execution.embedding import embedder
 from mlcompare.losses.compose import LossEntry
 from mlcompare.search.space import Space
 from mlcompare.study.config import StudyConfig
 from mlcompare.study.metric_checks import check_measurable, check_metric_names
 from mlcompare.study.moved_paths import PLACES, places_of
 from mlcompare.study.places import section
-from mlcompare.study.plan_checks import check_augment, check_baselines, check_names, check_trainer
+from mlcompare.study.plan_checks import check_augment, check_baselines, check_names, check_ranks, check_trainer
 from mlcompare.study.spaces import LossPlan, check_batch, fit_losses, plan_losses
 from mlcompare.study.study_data import bounded_splits, corrupted_splits, paired, protocol_splits
 from mlcompare.training import (
@@ -191,7 +192,7 @@ class StudyPlan:
             "splits": self.data.splits.hash,
             **({"validation_samples": drawn} if (drawn := sample_hash(self.data.splits)) else {}),
             "spaces": {name: describe_space(plan.space) for name, plan in self.losses.items()},
-            "device": self.device,
+            "device": torch.device(self.device).type,
             "threads": self.threads,
             "versions": versions(),
             **({"weights": self._weights_hash()} if self.encoder.weights else {}),
@@ -231,6 +232,7 @@ def make_plan(
     """
     check_names(config, place)
     check_trainer(config, place)
+    check_ranks(config, place)
     losses = plan_losses(config, place)
     check_metric_names(config, place)
     with section(place, "dataset"):
@@ -252,6 +254,7 @@ def make_plan(
             dataset = frozen_features(
                 dataset, config.encoder.name, config.encoder.options, splits.development,
                 weights=config.encoder.weights, statistics=config.encoder.statistics, device=device, threads=threads,
+                embedder=embedder(device, splits),
             )  # fmt: skip
     plan = StudyPlan(config, TrainingData(dataset, splits), losses, device, threads, place)
     with section(place, "encoder.head" if config.encoder.frozen else "encoder"):

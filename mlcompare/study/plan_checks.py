@@ -14,7 +14,7 @@ from mlcompare.study.places import section
 from mlcompare.training import BASELINES, baselines_of
 from mlcompare.training.trainers import TRAINERS
 
-__all__ = ["check_augment", "check_baselines", "check_names", "check_trainer"]
+__all__ = ["check_augment", "check_baselines", "check_names", "check_ranks", "check_trainer"]
 
 
 def check_names(config: StudyConfig, place: str) -> None:
@@ -39,6 +39,21 @@ def check_trainer(config: StudyConfig, place: str) -> None:
         for key in config.trainer.options:
             if key not in spec.options:
                 raise UnknownNameError(f"unknown option {key!r}", cure=did_you_mean(key, spec.options), place=key)
+
+
+def check_ranks(config: StudyConfig, place: str) -> None:
+    """Check that every rank of a training has something to embed, and is trained by a loop that knows of ranks."""
+    training = config.training
+    batch = training.classes_per_batch * training.samples_per_class
+    with section(place, "training.ranks"):
+        if training.ranks > 1 and config.trainer is not None:
+            cure = "leave out training.ranks, or trainer"
+            raise InvalidValueError("a trainer of your own trains in one process", value=str(training.ranks), cure=cure)
+        if training.ranks > batch:
+            rule = "each rank must have a sample of a batch"
+            raise InvalidValueError(
+                rule, value=f"{training.ranks} ranks for {batch}", cure="use fewer, or a larger batch"
+            )
 
 
 def check_augment(config: StudyConfig, dataset: Dataset, place: str) -> None:

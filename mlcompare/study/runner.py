@@ -12,7 +12,8 @@ from typing import Any
 
 from rich.console import Console
 
-from mlcompare.execution.devices import resolve_device
+from mlcompare.errors import InvalidValueError
+from mlcompare.execution.devices import cpu_count, resolve_devices
 from mlcompare.execution.executors import create_executor
 from mlcompare.metrics import higher_is_better
 from mlcompare.study.config import StudyConfig, read_study
@@ -99,6 +100,8 @@ def run_study(
     executor: str = "auto",
     workers: int | None = None,
     device: str = "auto",
+    devices: str | Sequence[str] | None = None,
+    threads: int = 1,
     tracking_uri: str | None = None,
     ray_address: str | None = None,
     gpus_per_job: float = 0.0,
@@ -117,6 +120,8 @@ def run_study(
         trials, steps, seeds: a budget that replaces the file's.
         executor, workers, device: where jobs run; the numbers don't depend on how many workers, nor on the executor
             where each trains alone (populations agree within rounding).
+        devices: what workers are spread over, in place of ``device``: ``all``, or names such as ``cuda:0,cuda:1``.
+        threads: of each training. They change rounding: a store keeps to theirs.
         tracking_uri: an MLflow server; the store's own database by default.
         ray_address, gpus_per_job: for ``executor="ray"``: the cluster (one on this machine by default), and the GPUs
             of a job, such as 0.25 where four share one.
@@ -141,18 +146,22 @@ def run_study(
     path = Path(store).expanduser() if store is not None else default_store(config.name)
     if is_nested(config):
         options = {
-            "executor": executor, "workers": workers, "device": device, "tracking_uri": tracking_uri,
-            "ray_address": ray_address, "gpus_per_job": gpus_per_job, "populations": populations, "timeout": timeout,
-            "extend": extend, "retry_failed": retry_failed, "start_from": start_from,
-            "console": console,
+            "executor": executor, "workers": workers, "device": device, "devices": devices, "threads": threads,
+            "tracking_uri": tracking_uri, "ray_address": ray_address, "gpus_per_job": gpus_per_job,
+            "populations": populations, "timeout": timeout, "extend": extend, "retry_failed": retry_failed,
+            "start_from": start_from, "console": console,
         }  # fmt: skip
         return _run_parts(config, path, options)
     elsewhere = executor == "ray" and gpus_per_job and device == "auto"  # this machine may have no GPU of its own
-    plan = make_plan(config, place=place, device="cuda" if elsewhere else resolve_device(device))
+    named = ("cuda",) if elsewhere and devices is None else resolve_devices(devices, device)
+    if threads < 1 or (threads > cpu_count() and executor != "ray"):
+        raise InvalidValueError(f"`--threads` must be from 1 to {cpu_count()}, the cores here", value=str(threads))
+    plan = make_plan(config, place=place, device=named[0], threads=threads)
     plan = replace(plan, scratch=(path / ".cache" / "checkpoints").resolve())
     jobs = create_executor(
-        executor, plan.data, workers=workers, folder=path / ".cache", device=plan.device, threads=plan.threads,
-        timeout=timeout, ray_address=ray_address, gpus_per_job=gpus_per_job,
+        executor, plan.data, workers=workers, folder=path / ".cache", device=plan.device, devices=named,
+        threads=plan.threads, ranks=config.training.ranks, timeout=timeout, ray_address=ray_address,
+        gpus_per_job=gpus_per_job,
     )  # fmt: skip
     with closing(jobs), Store(path) as opened:
         fingerprint = plan.fingerprint()
@@ -169,7 +178,7 @@ def run_study(
             keep_test_samples(path, plan.data)
             keep_contents(path, plan.data)
             notes = keep_data_notes(path, plan.data, told)
-            coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations)
+            coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations, width=engine.width)
             if console is not None:
                 noun = "worker" if jobs.workers == 1 else "workers"
                 for line in (f"{jobs.workers} {noun}, {engine.why}", *(f"note: {note}" for note in notes)):

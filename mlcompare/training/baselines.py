@@ -19,7 +19,7 @@ from mlcompare.registry import Record, Registry
 from mlcompare.training.descriptors import local_binary_patterns
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult, derive_seed
 from mlcompare.training.prepare import Standardizer, build_encoder
-from mlcompare.training.record import failures_recorded, torch_threads
+from mlcompare.training.record import current_device, failures_recorded, torch_threads
 from mlcompare.training.scoring import EmbedRows, Evaluated, class_scores, embed, evaluate, evaluation_rows, score
 
 __all__ = ["BASELINES", "BaselineSpec", "baselines_of", "is_fitted", "register_baseline", "run_baseline"]
@@ -102,7 +102,7 @@ def run_baseline(job: TrainingJob, data: TrainingData, known: Known | None = Non
     """
     started = time.perf_counter()
     result = TrainingResult(job.key, device=job.device)
-    with torch_threads(job.threads), failures_recorded([result]):
+    with current_device(job.device), torch_threads(job.threads), failures_recorded([result]):
         _score_baseline(job, data, result, {} if known is None else known)
     result.seconds = time.perf_counter() - started
     return result

@@ -173,10 +173,9 @@ def _identity(jobs: Sequence[TrainingJob], data: TrainingData) -> str:
     from mlcompare import __version__
 
     usual = TrainingConfig().checkpoint_minutes
-    plain = [
-        replace(job, folder=None, training=job.training.replaced(checkpoint_minutes=usual), hyperparameters={})
-        for job in jobs
-    ]
+    kind = torch.device(jobs[0].device).type  # another device of the kind does
+    here: dict[str, Any] = {"folder": None, "device": kind, "rank_devices": (), "hyperparameters": {}}
+    plain = [replace(job, training=job.training.replaced(checkpoint_minutes=usual), **here) for job in jobs]
     values = json.dumps(
         [dict(job.hyperparameters) for job in jobs], sort_keys=True, default=repr
     )  # as a journal has it

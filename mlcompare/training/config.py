@@ -143,6 +143,14 @@ class TrainingConfig(BaseModel):
         "are the whole batch's (batch norm's statistics are a piece's); left out: at once",
         json_schema_extra={"unit": "samples"},
     )
+    ranks: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="processes that one training runs in, on the devices of one machine: each embeds its share of a "
+        "batch, and the loss is the whole batch's (batch norm's statistics are a share's)",
+        json_schema_extra={"unit": "processes"},
+    )
     checkpoint_minutes: float = Field(
         5.0,
         ge=0,

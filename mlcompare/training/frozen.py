@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,16 @@ from mlcompare.training.pretrained import Statistics, load_weights
 from mlcompare.training.record import torch_threads
 from mlcompare.training.scoring import embed
 
-__all__ = ["body_of", "frozen_encoder", "frozen_features"]
+__all__ = ["EmbedAll", "body_of", "embed_all", "frozen_encoder", "frozen_features"]
 
+EmbedAll = Callable[..., np.ndarray]  # dataset, body, standardize, device, threads → features (N, F)
 FORMAT = 1  # raise it when the features of the same weights change
 
 
 def frozen_features(
     dataset: Dataset, name: str, options: Mapping[str, Any], rows: np.ndarray, *, weights: str | None = None,
     statistics: Statistics | None = None, device: str = "cpu", threads: int = 1, cache: Path | None = None,
+    embedder: EmbedAll | None = None,
 ) -> Dataset:  # fmt: skip
     """Return the dataset with features ``(N, F)`` of a frozen encoder in the place of its samples.
 
@@ -42,21 +44,29 @@ def frozen_features(
             pretrained where an option says so, drawn from seed 0 where none does.
         statistics: mean and deviation of each channel that the input is normalised by, in place of theirs.
         cache: the folder of cached features; by default in the user's cache.
+        embedder: what embeds the dataset where no features are cached; :func:`embed_all` by default.
 
     Raises:
         DataError: the weights can't be read, don't fit the encoder, or give features that are not finite.
     """
-    body, standardize = frozen_encoder(
-        dataset, name, options, rows, weights=weights, statistics=statistics, device=device
-    )
+    body, standardize = frozen_encoder(dataset, name, options, rows, weights=weights, statistics=statistics)
     identity = _identity(dataset, name, options, body, standardize)
     file = (cache or user_cache() / "features") / f"{identity[:32]}-{_machine(device, threads)}.npy"
     features = _read(file, len(dataset))
     if features is None:
-        with torch_threads(threads):
-            features = embed(body, standardize, dataset.samples).flatten(1).cpu().numpy()
+        features = (embedder or embed_all)(dataset, body, standardize, device, threads)
         _write(file, features)
     return replace(dataset, samples=features, fingerprint=identity, columns=None)
+
+
+def embed_all(
+    dataset: Dataset, body: nn.Module, standardize: Standardizer, device: str = "cpu", threads: int = 1
+) -> np.ndarray:
+    """Return features ``(N, F)`` of a dataset's samples, in float32."""
+    there = Standardizer(standardize.mean.to(device), standardize.inverse.to(device))
+    with torch_threads(threads):
+        features: np.ndarray = embed(body.to(device), there, dataset.samples).flatten(1).cpu().numpy()
+    return features
 
 
 def frozen_encoder(
@@ -94,7 +104,7 @@ def _identity(
 
 def _machine(device: str, threads: int) -> str:
     """Return what rounding depends on, fit for a file's name."""
-    return f"{device.replace(':', '')}-{threads}-torch{torch.__version__.replace('+', '-')}"
+    return f"{torch.device(device).type}-{threads}-torch{torch.__version__.replace('+', '-')}"
 
 
 def _read(file: Path, count: int) -> np.ndarray | None:

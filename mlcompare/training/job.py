@@ -91,7 +91,7 @@ class TrainingJob:
     :class:`TrainingConfig` the study searches. ``trainer`` names a registered training loop (the built-in one where
     None), and ``folder`` is where the training may keep checkpoints. ``least`` holds ``(step, value)`` pairs: where all
     ``raced`` folds of a trial train in one population, and the mean of their objectives is worse than the value at that
-    step, they end there.
+    step, they end there. ``rank_devices`` are those of a training in several ranks, the first of them ``device``.
     """
 
     kind: str
@@ -114,6 +114,7 @@ class TrainingJob:
     folder: str | None = None
     least: tuple[tuple[int, float], ...] = ()
     raced: int = 0
+    rank_devices: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

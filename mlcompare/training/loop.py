@@ -9,7 +9,9 @@ from mlcompare.training.curve import Curve
 from mlcompare.training.feed import Feed
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.prepare import own_random_numbers, prepare
+from mlcompare.training.ranks import ALONE, Ranks
 from mlcompare.training.record import (
+    current_device,
     failures_recorded,
     peak_memory,
     restart_peak_memory,
@@ -23,19 +25,27 @@ from mlcompare.training.trainers import run_trainer
 __all__ = ["train"]
 
 
-def train(job: TrainingJob, data: TrainingData, *, scored: bool = True) -> TrainingResult:
+def train(job: TrainingJob, data: TrainingData, *, scored: bool = True, ranks: Ranks = ALONE) -> TrainingResult:
     """Train and score a job; whatever fails in it becomes the result's ``reason``.
 
     The same job and data give the same numbers on the same kind of device with the same number of threads. With
     ``scored=False`` only the steps are taken, for whoever wants to know how long they take. Where the job has a folder,
     a training that was killed goes on from its checkpoint there, and the numbers are those of one that was not.
+
+    As one of several ``ranks`` this process embeds its share of each batch, and the first one scores. Alone, it embeds
+    whole batches, whatever ``training.ranks`` says: other processes are an executor's business.
     """
     started = time.perf_counter()
     restart_peak_memory(job.device)
     result = TrainingResult(job.key, device=job.device)
-    with torch_threads(job.threads), own_random_numbers(job), failures_recorded([result]):
+    with (
+        current_device(job.device),
+        torch_threads(job.threads),
+        own_random_numbers(job),
+        failures_recorded([result]),
+    ):
         if job.trainer is None:
-            _begun(job, data, result, started).run(scored)
+            _begun(job, data, result, started, ranks).run(scored and ranks.first)
         else:
             run_trainer(job, data, prepare(job, data), result)
     result.seconds += time.perf_counter() - started
@@ -43,18 +53,20 @@ def train(job: TrainingJob, data: TrainingData, *, scored: bool = True) -> Train
     return result
 
 
-def _begun(job: TrainingJob, data: TrainingData, result: TrainingResult, started: float) -> _Training:
+def _begun(job: TrainingJob, data: TrainingData, result: TrainingResult, started: float, ranks: Ranks) -> _Training:
     """Return a training at its beginning, or where its checkpoint is."""
     checkpoint = Checkpoint([job], data)
-    return checkpoint.resumed(lambda: _Training(job, data, result, checkpoint, started))
+    return checkpoint.resumed(lambda: _Training(job, data, result, checkpoint, started, ranks))
 
 
 class _Training:
     """A job's stages, trained one after the other."""
 
     def __init__(
-        self, job: TrainingJob, data: TrainingData, result: TrainingResult, checkpoint: Checkpoint, started: float
-    ) -> None:
+        self, job: TrainingJob, data: TrainingData, result: TrainingResult, checkpoint: Checkpoint, started: float,
+        ranks: Ranks,
+    ) -> None:  # fmt: skip
+        self._ranks = ranks
         self._job, self._data, self._result, self._checkpoint = job, data, result, checkpoint
         self._started = started
         self._prepared = prepare(job, data)
@@ -65,7 +77,7 @@ class _Training:
 
     def _begin(self) -> SingleStage:
         stage = self._prepared.stages[self._number]
-        return SingleStage(self._job, self._prepared, stage, self._feed, self._result, self._curve)
+        return SingleStage(self._job, self._prepared, stage, self._feed, self._result, self._curve, self._ranks)
 
     def run(self, scored: bool) -> None:
         """Train stage after stage, and score the encoder where all of them went well."""
@@ -85,7 +97,7 @@ class _Training:
         self._curve.end()
 
     def _keep(self, steps: int) -> None:
-        if self._checkpoint.due():
+        if self._ranks.first and self._checkpoint.due():
             self._checkpoint.save(self._state(steps))
 
     def _state(self, steps: int) -> State:

@@ -18,6 +18,7 @@ from mlcompare.training.feed import Feed
 from mlcompare.training.job import TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.prepare import own_random_numbers
 from mlcompare.training.record import (
+    current_device,
     failures_recorded,
     peak_memory,
     restart_peak_memory,
@@ -56,6 +57,8 @@ def alone_by_config(config: TrainingConfig) -> str | None:
     >>> alone_by_config(TrainingConfig(microbatch=8))
     '`training.microbatch` cuts up the batches of one training'
     """
+    if config.ranks > 1:
+        return "`training.ranks` shares the batches of one training among processes"
     if config.microbatch is not None:
         return "`training.microbatch` cuts up the batches of one training"
     if config.precision == "float16":
@@ -110,7 +113,13 @@ def train_population(jobs: Sequence[TrainingJob], data: TrainingData, *, scored:
     started = time.perf_counter()
     restart_peak_memory(jobs[0].device)
     results = [TrainingResult(job.key, device=job.device) for job in jobs]
-    with torch_threads(jobs[0].threads), own_random_numbers(jobs[0]), failures_recorded(results):
+    first = jobs[0]
+    with (
+        current_device(first.device),
+        torch_threads(first.threads),
+        own_random_numbers(first),
+        failures_recorded(results),
+    ):
         population = _begun(jobs, data, results, started)
         population.run()
         if scored:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import resource
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +20,8 @@ from mlcompare.training.prepare import Prepared, Stage
 from mlcompare.training.scoring import EmbedRows, class_scores, embed, evaluation_rows, nearest_of_validation, score
 
 __all__ = [
-    "WATCH_EVERY", "fail", "failures_recorded", "peak_memory", "record_losses", "restart_peak_memory",
-    "score_embeddings", "score_encoder", "torch_threads", "watch",
+    "WATCH_EVERY", "current_device", "fail", "failures_recorded", "peak_memory", "record_losses",
+    "restart_peak_memory", "score_embeddings", "score_encoder", "torch_threads", "watch",
 ]  # fmt: skip
 
 WATCH_EVERY = 25  # steps between looks at the loss: each look waits for the device
@@ -35,6 +36,11 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def current_device(device: str) -> AbstractContextManager[Any]:
+    """Have ``cuda`` without a number mean this device for a while: streams, graphs, a loss's own tensors."""
+    return torch.cuda.device(device) if device.startswith("cuda") else nullcontext()
 
 
 @contextmanager
@@ -65,7 +71,8 @@ def fail(result: TrainingResult, reason: str) -> None:
 def restart_peak_memory(device: str) -> None:
     """Have :func:`peak_memory` count from now on, where the device or the system (Linux) can do so."""
     if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.init()  # nothing is counted before
+        torch.cuda.reset_peak_memory_stats(device)
     else:
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
@@ -74,7 +81,7 @@ def restart_peak_memory(device: str) -> None:
 def peak_memory(device: str) -> int:
     """Return bytes: the device's peak where it counts them, else the process's."""
     if device.startswith("cuda"):
-        return int(torch.cuda.max_memory_allocated())
+        return int(torch.cuda.max_memory_allocated(device))
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):  # unlike ru_maxrss, it knows nothing of whoever started this process

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor
 
-from mlcompare.data import augment
+from mlcompare.data import apply_augmentation, draw_augmentation
 from mlcompare.training.average import Average
 from mlcompare.training.checkpoint import State
 from mlcompare.training.class_sample import class_sample
@@ -20,6 +20,7 @@ from mlcompare.training.job import TrainingJob, TrainingResult
 from mlcompare.training.microbatch import backward_in_pieces
 from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
 from mlcompare.training.prepare import Prepared, Stage, encoder_precision, random_streams, stage_batches, stream
+from mlcompare.training.ranks import ALONE, Ranks
 from mlcompare.training.record import WATCH_EVERY, record_losses, watch
 
 __all__ = ["SingleStage"]
@@ -29,12 +30,14 @@ class SingleStage:
     """One loss, its optimiser and its random streams; ``after(steps taken)`` is called after every step."""
 
     def __init__(
-        self, job: TrainingJob, prepared: Prepared, stage: Stage, feed: Feed, result: TrainingResult, curve: Curve
-    ) -> None:
-        self._job, self._prepared, self._stage = job, prepared, stage
+        self, job: TrainingJob, prepared: Prepared, stage: Stage, feed: Feed, result: TrainingResult, curve: Curve,
+        ranks: Ranks = ALONE,
+    ) -> None:  # fmt: skip
+        self._job, self._prepared, self._stage, self._ranks = job, prepared, stage, ranks
         self._result, self._curve, self._config = result, curve, prepared.config
-        self._batches = stage_batches(job, prepared, stage)
-        self._inputs = feed.batches(prepared.rows[self._batches])
+        self._batches = stage_batches(job, prepared, stage)  # (steps, B)
+        self._share = ranks.share(self._batches.shape[1])
+        self._inputs = feed.batches(prepared.rows[self._batches[:, self._share]])
         self._augmentation, self._noise = random_streams(job, stage)
         self._classes = class_sample(
             stage.loss, prepared.config.class_sample, len(prepared.class_counts), stream(job, stage, "classes")
@@ -51,12 +54,13 @@ class SingleStage:
 
     def run(self, after: Callable[[int], None]) -> None:
         """Train to the end of the stage; stop where the loss is not finite."""
+        self._ranks.meet((self._stage.first, self._first), self._job.device)
         for step in range(self._first, self._stage.steps):
             self._step(step)
             if watch(step, self._stage) and not self._look(step):
                 return
             done = self._stage.first + step + 1
-            if self._curve.due(done):
+            if self._ranks.first and self._curve.due(done):
                 with self._averaged():
                     self._curve.measure(done, self._prepared.encoder, self._stage)
             after(step + 1)
@@ -83,12 +87,15 @@ class SingleStage:
         batch = self._batches[step]
         inputs = self._inputs[step]
         if config.augment:
-            inputs = augment(inputs, config.augment, self._augmentation)
+            inputs = self._augmented(inputs, len(batch))
+        self._ranks.begin(self._job.random_state, self._stage.first + step)
         loss.set_progress(step / self._stage.steps)
         noise, labels = loss.draw_noise(len(batch), generator=self._noise), self._prepared.labels[batch]
         with self._classes.step(self._optimizer, labels) if self._classes else nullcontext():
             self._optimizer.zero_grad(set_to_none=True)
             self._watched[step] = self._backward(inputs, lambda embeddings: self._loss(embeddings, labels, noise))
+            self._ranks.summed(self._prepared.encoder.parameters())
+            self._ranks.agreed(self._loss.parameters(), loss.buffers())
             self._scaler.unscale_(self._optimizer)
             if config.clip_norm is not None:
                 clip((p for group in self._optimizer.param_groups for p in group["params"]), config.clip_norm)
@@ -96,6 +103,12 @@ class SingleStage:
             self._scaler.update()
         if self._average is not None:
             self._average.update()
+
+    def _augmented(self, inputs: Tensor, batch: int) -> Tensor:
+        """Draw for the whole batch, so that an image's changes don't depend on who embeds it."""
+        channels, height, width = inputs.shape[1:]
+        drawn = draw_augmentation(batch, self._config.augment, self._augmentation, (channels, height, width))
+        return apply_augmentation(inputs, self._config.augment, [numbers[..., self._share] for numbers in drawn])
 
     def _embed(self, inputs: Tensor) -> Tensor:
         with encoder_precision(self._config, self._job.device):
@@ -106,7 +119,7 @@ class SingleStage:
         values = []
 
         def scaled(embeddings: Tensor) -> Tensor:
-            values.append(loss(embeddings))
+            values.append(loss(self._ranks.gathered(embeddings, self._batches.shape[1])))
             return self._scaler.scale(values[-1])
 
         size = self._config.microbatch or len(inputs)

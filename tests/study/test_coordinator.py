@@ -189,10 +189,11 @@ def test_a_loss_whose_workers_die_does_not_stop_the_others(tiny: dict, tmp_path:
     ids=["bound by arithmetic", "bound by overhead", "slow to start"],
 )
 def test_the_engine_with_the_cheaper_training_is_chosen(tiny, monkeypatch, costs, populations, why) -> None:
+    from mlcompare.execution import timing
     from mlcompare.study import engine
 
     measured = iter(costs)  # seconds of the first step and of each further one: alone, few members, one, the round
-    monkeypatch.setattr(engine, "_cost", lambda run: next(measured))
+    monkeypatch.setattr(timing, "_cost", lambda run: next(measured))
     chosen = engine.choose_engine(make_plan(validated(tiny, "study")))
     assert chosen.populations == populations
     assert why in chosen.why
@@ -200,7 +201,7 @@ def test_the_engine_with_the_cheaper_training_is_chosen(tiny, monkeypatch, costs
 
 
 def test_a_population_is_timed_as_wide_as_some_seconds_allow() -> None:
-    from mlcompare.study.engine import WIDE_SECONDS, _width
+    from mlcompare.execution.timing import WIDE_SECONDS, _width
 
     assert _width(32, 3, 0.0001, 0.0001) == 32
     assert _width(32, 3, 0.0, 0.0) == 32
