@@ -3,6 +3,7 @@
 from mlcompare.losses import (
     adacos,
     adaface,
+    anti_collapse,
     arcface,
     ccl,
     center,
@@ -61,6 +62,7 @@ from mlcompare.losses import (
 )
 from mlcompare.losses.adacos import AdaCos
 from mlcompare.losses.adaface import AdaFace
+from mlcompare.losses.anti_collapse import AntiCollapseTerm
 from mlcompare.losses.arcface import ArcFace
 from mlcompare.losses.base import Loss
 from mlcompare.losses.ccl import CCL
@@ -128,6 +130,7 @@ __all__ = [
     "AdaCos",
     "AdaFace",
     "AnnealedHead",
+    "AntiCollapseTerm",
     "ArcFace",
     "CenterTerm",
     "Circle",
@@ -201,6 +204,7 @@ __all__ = [
     "UniTSFace",
     "adacos",
     "adaface",
+    "anti_collapse",
     "arcface",
     "ccl",
     "center",
