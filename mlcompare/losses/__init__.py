@@ -28,6 +28,7 @@ from mlcompare.losses import (
     logit_adjusted,
     magface,
     margin_based,
+    matryoshka,
     multi_similarity,
     n_pair,
     noise_resistant,
@@ -90,6 +91,7 @@ from mlcompare.losses.lifted_structure import GeneralizedLiftedStructure, Lifted
 from mlcompare.losses.logit_adjusted import LogitAdjustedSoftmax
 from mlcompare.losses.magface import MagFace
 from mlcompare.losses.margin_based import MarginBased
+from mlcompare.losses.matryoshka import Matryoshka
 from mlcompare.losses.multi_similarity import MultiSimilarity
 from mlcompare.losses.n_pair import NPair
 from mlcompare.losses.noise_resistant import DispersionTerm, NoiseResistantSoftmax
@@ -122,6 +124,7 @@ from mlcompare.losses.uniface import UniFace
 from mlcompare.losses.unitsface import UniTSFace
 from mlcompare.losses.up import UPTerm
 from mlcompare.losses.vpl import VPL
+from mlcompare.losses.wrapper import Wrapper
 
 __all__ = [
     "CCL",
@@ -163,6 +166,7 @@ __all__ = [
     "MagFace",
     "MarginBased",
     "MarginHead",
+    "Matryoshka",
     "ModifiedSoftmax",
     "MultiSimilarity",
     "NPair",
@@ -202,6 +206,7 @@ __all__ = [
     "UPTerm",
     "UniFace",
     "UniTSFace",
+    "Wrapper",
     "adacos",
     "adaface",
     "anti_collapse",
@@ -229,6 +234,7 @@ __all__ = [
     "logit_adjusted",
     "magface",
     "margin_based",
+    "matryoshka",
     "multi_similarity",
     "n_pair",
     "noise_resistant",

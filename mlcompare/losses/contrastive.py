@@ -7,9 +7,9 @@ from torch import Tensor
 
 from mlcompare.geometry import masked_mean, scalar
 from mlcompare.losses.citation import cite
-from mlcompare.losses.compose import register_sum
 from mlcompare.losses.pair import Pairs, SampledLoss
 from mlcompare.losses.softmax import Softmax
+from mlcompare.losses.sums import register_sum
 from mlcompare.registry import Hyperparameter, register_loss
 
 __all__ = ["Contrastive"]

@@ -42,7 +42,7 @@ def owns_weights(entry: LossEntry) -> bool:
     [True, True, False]
     """
     try:
-        losses = entry.build({}, num_classes=4, embedding_dim=8, class_counts=np.full(4, 4))
+        losses = entry.build({}, num_classes=4, embedding_dim=16, class_counts=np.full(4, 4))
     except Exception:  # a wrapper that asks for more, say: its own options decide
         return any("num_classes" in spec.needs for spec in entry.specs)
     return any(parameter.requires_grad for _, loss in losses for parameter in loss.parameters())

@@ -23,7 +23,7 @@ from mlcompare.study.config import StudyConfig
 from mlcompare.study.entries import parse_entry
 from mlcompare.study.places import section
 from mlcompare.training import TrainingConfig, TrainingData
-from mlcompare.training.searched import AUGMENT, with_searched
+from mlcompare.training.searched import AUGMENT, EMBEDDING_DIM, with_searched
 
 __all__ = ["LossPlan", "check_batch", "fit_losses", "plan_losses", "search_start"]
 
@@ -75,6 +75,8 @@ def plan_losses(config: StudyConfig, place: str) -> dict[str, LossPlan]:
             for spec in entry.specs:
                 if spec.broken is not None:
                     spec.create()  # raises, with the reason
+        with section(place, f"losses.{name}"):
+            _check_wrappers(entry, space, config.encoder.embedding_dim)
         own = {**entry.hyperparameters, **entry.options}
         of_entry = set(value) if isinstance(value, Mapping) else set()
         losses[name] = LossPlan(entry, space, frozenset({*config.search.space, *of_entry} - own.keys()))
@@ -108,6 +110,21 @@ def fit_losses(
             _check_batches(space, config.training, labels, drawn)
             _check_strengths(space, data)
     return found
+
+
+def _check_wrappers(entry: LossEntry, space: Space, embedding_dim: int) -> None:
+    """Build a wrapped loss with every choice of an option, at every size of the embedding, before anything is trained.
+
+    Raises:
+        InvalidValueError: what a wrapper can't go around, or sizes that don't fit.
+    """
+    if not entry.wrapped:
+        return
+    fixed = {name: _ends(space[name])[0] for name in entry.options}
+    tried = [fixed, *({**fixed, name: value} for name in entry.options for value in _ends(space[name])[1:])]
+    for size in _ends(space.get(EMBEDDING_DIM, embedding_dim)):
+        for options in tried:
+            entry.build(options, num_classes=2, embedding_dim=size, class_counts=np.full(2, 2))
 
 
 def search_start(config: StudyConfig) -> str:

@@ -50,7 +50,8 @@ class ClassSample:
         rows = [f"{name}.{row}".lstrip(".") for name, part in _losses(loss).items() for row in part.class_rows]
         _check(loss, num_classes, rows)
         every: dict[str, Tensor] = {**dict(loss.named_parameters()), **dict(loss.named_buffers())}
-        self._all = {name: every[name].detach() for name in rows}  # each (C, …), the loss's own memory
+        # each (C, …), the loss's own memory; where a weight is shared, other places of it are empty
+        self._all = {name: every[name].detach() for name in rows if len(every[name])}
         self._stand_ins = {
             name: nn.Parameter(tensor[:1].clone()) for name, tensor in self._all.items() if every[name].requires_grad
         }
