@@ -14,7 +14,7 @@ from mlcompare.losses.citation import cite
 from mlcompare.losses.wrapper import Inside, Wrapper
 from mlcompare.registry import Option, register_wrapper
 
-__all__ = ["Matryoshka", "prefix_sizes"]
+__all__ = ["Matryoshka", "nested_sizes", "prefix_sizes"]
 
 HALVES, SMALLEST = "halves", 8
 
@@ -135,3 +135,13 @@ def _share(loss: Loss, name: str, whole: Tensor) -> int | None:
     del owner._parameters[last]
     owner.register_buffer(last, own.new_empty(0), persistent=False)  # its place, which is taken in each call
     return None if own.shape == whole.shape else own.shape[-1]
+
+
+def nested_sizes(loss: Loss) -> set[int]:
+    """Return the sizes of the prefixes that a loss, or any part of it, is nested in.
+
+    >>> from mlcompare.registry import create_loss
+    >>> sorted(nested_sizes(Matryoshka(lambda dim: create_loss("triplet"), embedding_dim=16)))
+    [8, 16]
+    """
+    return {size for part in loss.modules() if isinstance(part, Matryoshka) for size in part.sizes}

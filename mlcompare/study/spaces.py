@@ -12,6 +12,7 @@ import torch
 from mlcompare.data import AUGMENTATIONS, Dataset, Splits, check_augmentation, check_sampler, resolve_augmentation
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.compose import LossEntry
+from mlcompare.losses.matryoshka import nested_sizes
 from mlcompare.search.earlier import Earlier
 from mlcompare.search.first_settings import first_settings
 from mlcompare.search.needs import K, fitted
@@ -39,6 +40,7 @@ class LossPlan:
     said: frozenset[str] = frozenset()
     earlier: tuple[Earlier, ...] = ()  # situations that the search learns from
     first: tuple[Start, ...] = ()  # settings to try before any sampling, after the paper's
+    prefixes: tuple[int, ...] = ()  # of the embedding, the largest first, that a nested loss trains
 
     @property
     def name(self) -> str:
@@ -76,10 +78,11 @@ def plan_losses(config: StudyConfig, place: str) -> dict[str, LossPlan]:
                 if spec.broken is not None:
                     spec.create()  # raises, with the reason
         with section(place, f"losses.{name}"):
-            _check_wrappers(entry, space, config.encoder.embedding_dim)
+            prefixes = _prefixes(entry, space, config.encoder.embedding_dim)
         own = {**entry.hyperparameters, **entry.options}
         of_entry = set(value) if isinstance(value, Mapping) else set()
-        losses[name] = LossPlan(entry, space, frozenset({*config.search.space, *of_entry} - own.keys()))
+        said = frozenset({*config.search.space, *of_entry} - own.keys())
+        losses[name] = LossPlan(entry, space, said, prefixes=prefixes)
     return losses
 
 
@@ -112,19 +115,23 @@ def fit_losses(
     return found
 
 
-def _check_wrappers(entry: LossEntry, space: Space, embedding_dim: int) -> None:
-    """Build a wrapped loss with every choice of an option, at every size of the embedding, before anything is trained.
+def _prefixes(entry: LossEntry, space: Space, embedding_dim: int) -> tuple[int, ...]:
+    """Build a wrapped loss with every choice of an option, at every size of the embedding: all of them must fit.
+
+    Returns the sizes of the prefixes that it is nested in, where it is.
 
     Raises:
         InvalidValueError: what a wrapper can't go around, or sizes that don't fit.
     """
     if not entry.wrapped:
-        return
-    fixed = {name: _ends(space[name])[0] for name in entry.options}
+        return ()
+    fixed, found = {name: _ends(space[name])[0] for name in entry.options}, set()
     tried = [fixed, *({**fixed, name: value} for name in entry.options for value in _ends(space[name])[1:])]
     for size in _ends(space.get(EMBEDDING_DIM, embedding_dim)):
         for options in tried:
-            entry.build(options, num_classes=2, embedding_dim=size, class_counts=np.full(2, 2))
+            for _, loss in entry.build(options, num_classes=2, embedding_dim=size, class_counts=np.full(2, 2)):
+                found |= nested_sizes(loss)
+    return tuple(sorted(found, reverse=True))
 
 
 def search_start(config: StudyConfig) -> str:

@@ -83,6 +83,10 @@ def test_scalars_follow_yaml_1_2(tmp_path: Path) -> None:
         ),
         (HEAD + "losses: {cosface: }\nsearch: {space: {lr: {low: 1, high: 0.1}}}", ["search.space.lr.low", "below"]),
         (HEAD + "losses: {cosface: }\nsearch: {objective: map}", ["search.objective", "unknown metric", "map_at_r"]),
+        (
+            HEAD + "encoder: {embedding_dim: 8}\nlosses: {cosface: }\nfinal: {metrics: [map_at_r_in_9]}",
+            ["final.metrics", "must have the coordinates", "embedding_dim: 8", "choose map_at_r"],
+        ),
         (HEAD.replace("digits", "digitz") + "losses: {cosface: }", ["dataset", "did you mean digits"]),
         (
             HEAD.replace("per_batch: 3", "per_batch: 9") + "losses: {cosface: }",
