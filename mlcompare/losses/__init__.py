@@ -12,6 +12,7 @@ from mlcompare.losses import (
     combined_margin,
     contrastive,
     cosface,
+    cross_batch_memory,
     curricularface,
     decoupled_contrastive,
     deepvisage,
@@ -74,6 +75,7 @@ from mlcompare.losses.combined_margin import CombinedMargin
 from mlcompare.losses.compose import LossEntry, SumLoss, Term
 from mlcompare.losses.contrastive import Contrastive
 from mlcompare.losses.cosface import CosFace
+from mlcompare.losses.cross_batch_memory import Memory
 from mlcompare.losses.curricularface import CurricularFace
 from mlcompare.losses.decoupled_contrastive import DecoupledContrastive
 from mlcompare.losses.deepvisage import DeepVisage
@@ -99,6 +101,7 @@ from mlcompare.losses.normface import NormFace
 from mlcompare.losses.nt_xent import NTXent, SupCon
 from mlcompare.losses.p2sgrad import P2SGrad
 from mlcompare.losses.pair import PairLoss, SampledLoss
+from mlcompare.losses.pairing import AnchorLoss, Pairing
 from mlcompare.losses.proxy import ProxyAnchor, ProxyNCA, ProxyNCAPlusPlus
 from mlcompare.losses.qcface import QCFace
 from mlcompare.losses.ranked_list import RankedList
@@ -132,6 +135,7 @@ __all__ = [
     "VPL",
     "AdaCos",
     "AdaFace",
+    "AnchorLoss",
     "AnnealedHead",
     "AntiCollapseTerm",
     "ArcFace",
@@ -167,6 +171,7 @@ __all__ = [
     "MarginBased",
     "MarginHead",
     "Matryoshka",
+    "Memory",
     "ModifiedSoftmax",
     "MultiSimilarity",
     "NPair",
@@ -175,6 +180,7 @@ __all__ = [
     "NormFace",
     "P2SGrad",
     "PairLoss",
+    "Pairing",
     "ProxyAnchor",
     "ProxyNCA",
     "ProxyNCAPlusPlus",
@@ -218,6 +224,7 @@ __all__ = [
     "combined_margin",
     "contrastive",
     "cosface",
+    "cross_batch_memory",
     "curricularface",
     "decoupled_contrastive",
     "deepvisage",

@@ -147,11 +147,15 @@ class SumLoss(Loss):
     def stochastic(self) -> bool:
         return any(term.stochastic for term in self.terms)
 
+    def references(self, batch_size: int) -> int:
+        return max(term.references(batch_size) for term in self.terms)
+
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
         total = torch.zeros((), dtype=embeddings.dtype, device=embeddings.device)
         for number, term in enumerate(self.terms):
             given = {"class_weights": self.class_weights} if term.uses_class_weights else {}
-            value = term(embeddings, labels, noise if term.stochastic else None, **given)
+            own = noise[:, : term.references(len(labels))] if noise is not None and term.stochastic else None
+            value = term(embeddings, labels, own, **given)
             total = total + getattr(self, f"term_weight_{number}") * value
         return total
 

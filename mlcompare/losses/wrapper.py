@@ -56,6 +56,9 @@ class Wrapper(Loss):
     def stochastic(self) -> bool:
         return any(loss.stochastic for loss in self.losses)
 
+    def references(self, batch_size: int) -> int:
+        return max(loss.references(batch_size) for loss in self.losses)
+
     @property
     def class_weights(self) -> Tensor | None:
         """Those of the wrapped loss, ``(C, D)``, where it has some."""

@@ -8,18 +8,28 @@ import numpy as np
 import pytest
 import torch
 import torch._dynamo
+from pytorch_metric_learning import losses, miners, reducers
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from mlcompare.errors import InvalidValueError
-from mlcompare.losses import Loss, LossEntry, Matryoshka, Term, Wrapper
+from mlcompare.losses import Contrastive, Loss, LossEntry, Matryoshka, Memory, Term, Wrapper
 from mlcompare.losses.matryoshka import prefix_sizes
-from mlcompare.registry import WRAPPERS, create_loss, get_spec, register_wrapper
+from mlcompare.losses.pairing import takes_references
+from mlcompare.registry import WRAPPERS, create_loss, get_spec, list_losses, register_wrapper
 
 from .test_naive import NAIVE
 
 CLASSES, DIM = 3, 8
+SIZES = {"num_classes": CLASSES, "embedding_dim": DIM}
+MEAN = {"reducer": reducers.MeanReducer()}
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
 WEIGHTED = ["softmax", "arcface", "proxy_anchor", "soft_triple", "subcenter_arcface", "sphereface2", "normface"]
+
+
+REMEMBERED = [  # losses that a memory goes around
+    "circle", "contrastive", "decoupled_contrastive", "generalized_lifted_structure", "margin_based",
+    "multi_similarity", "nt_xent", "sigmoid_pair", "supcon", "trihard", "triplet", "triplet_semihard", "tuplet_margin",
+]  # fmt: skip
 
 
 def rows(seed=0, dtype=torch.float64):
@@ -34,7 +44,7 @@ def entry_of(wrapper, loss):
 def wrapped(wrapper, loss, seed=0, dim=DIM, **values):
     """Build a wrapped loss as a study does."""
     generator = torch.Generator().manual_seed(seed)
-    sizes = {"num_classes": CLASSES, "embedding_dim": dim, "class_counts": [3, 2, 3]}
+    sizes = {**SIZES, "embedding_dim": dim, "class_counts": [3, 2, 3]}
     [(_, built)] = entry_of(wrapper, loss).build(values, generator=generator, **sizes)
     return built
 
@@ -49,6 +59,10 @@ def every_wrapped():
     for loss in inner:
         for heads in ("own", "shared"):
             yield ("matryoshka", loss, {"prefixes": "4,2", "heads": heads})
+    for loss in REMEMBERED:
+        yield ("memory", loss, {"size": 12})
+    for sampling in ("random", "semi_hard", "hard", "distance_weighted"):
+        yield ("memory", "triplet", {"size": 12, "sampling": sampling})
 
 
 CASES = [pytest.param(*case, id="-".join(map(str, (case[0], case[1], *case[2].values())))) for case in every_wrapped()]
@@ -130,7 +144,7 @@ def test_heads_that_are_no_columns_can_not_be_shared():
         Matryoshka(lambda dim: Square(embedding_dim=dim), embedding_dim=4, prefixes="2", heads="shared")
 
 
-@pytest.mark.parametrize(("wrapper", "loss", "values"), CASES)
+@pytest.mark.parametrize(("wrapper", "loss", "values"), [case for case in CASES if "circle" not in case.values])
 def test_gradient(wrapper, loss, values):
     built = wrapped(wrapper, loss, **values).double().eval()
     names = [name for name, _ in built.named_parameters()]
@@ -231,6 +245,153 @@ def test_the_entry_says_what_it_is():
     assert entry.structure == ("matryoshka", ("sum", "arcface", "center_term"))
     assert pickle.loads(pickle.dumps(entry)) == entry
     assert hash(entry) == hash(entry_of("matryoshka", ("arcface", "center_term")))
+
+
+def brute_force(loss, x, labels, others, their, **values):
+    """Compute a loss of anchors against the batch and others, pair by pair, from the papers."""
+    h = {name: float(getattr(loss, name)) for name in loss.hyperparameters}
+    every, names = torch.cat([x, others]), torch.cat([labels, their])
+    unit = torch.nn.functional.normalize(every)
+    d = [[(unit[a] - unit[j]).norm().item() for j in range(len(every))] for a in range(len(x))]
+    s = [[(unit[a] @ unit[j]).item() for j in range(len(every))] for a in range(len(x))]
+    p = [[j for j in range(len(every)) if j != a and names[j] == labels[a]] for a in range(len(x))]
+    n = [[j for j in range(len(every)) if names[j] != labels[a]] for a in range(len(x))]
+    anchors = range(len(x))
+
+    def mean(numbers):
+        return sum(numbers) / len(numbers) if numbers else 0.0
+
+    match loss.spec.name:
+        case "contrastive":
+            pull = [0.5 * max(d[a][j] - h["positive_margin"], 0) ** 2 for a in anchors for j in p[a]]
+            push = [0.5 * max(h["margin"] - d[a][j], 0) ** 2 for a in anchors for j in n[a]]
+            return mean(pull) + mean(push)
+        case "triplet":
+            hinges = [d[a][i] - d[a][j] + h["margin"] for a in anchors for i in p[a] for j in n[a]]
+            return mean([hinge for hinge in hinges if hinge > 0])
+        case "trihard":
+            both = [a for a in anchors if p[a] and n[a]]
+            hardest = [max(d[a][i] for i in p[a]) - min(d[a][j] for j in n[a]) for a in both]
+            return mean([max(h["margin"] + gap, 0) for gap in hardest])
+        case "nt_xent":
+            e = [[math.exp(v / h["temperature"]) for v in row] for row in s]
+            return mean([-math.log(e[a][i] / (e[a][i] + sum(e[a][j] for j in n[a]))) for a in anchors for i in p[a]])
+        case "supcon":
+            e = [[math.exp(v / h["temperature"]) for v in row] for row in s]
+            each = [
+                mean([-math.log(e[a][i] / sum(e[a][j] for j in p[a] + n[a])) for i in p[a]]) for a in anchors if p[a]
+            ]
+            return mean(each)
+        case "sigmoid_pair":
+            z = [[h["scale"] * v + h["bias"] for v in row] for row in s]
+            costs = [math.log1p(math.exp(-z[a][j])) for a in anchors for j in p[a]]
+            costs += [math.log1p(math.exp(z[a][j])) for a in anchors for j in n[a]]
+            return sum(costs) / len(x)
+
+
+@pytest.mark.parametrize("name", ["contrastive", "triplet", "trihard", "nt_xent", "supcon", "sigmoid_pair"])
+def test_memory_is_the_loss_against_the_batch_and_the_newest_before_it(name):
+    values = {"learn": False} if name == "sigmoid_pair" else {}
+    built = wrapped("memory", name, size=12, **values).double()
+    seen, labels_seen = torch.zeros(0, DIM, dtype=torch.float64), torch.zeros(0, dtype=torch.int64)
+    for step in range(4):
+        x, labels = rows(step), LABELS.roll(step)
+        expected = brute_force(built.losses[0], x, labels, seen, labels_seen)
+        assert built(x, labels).item() == pytest.approx(expected, rel=1e-9), f"step {step}"
+        seen, labels_seen = torch.cat([x, seen])[:12], torch.cat([labels, labels_seen])[:12]
+        torch.testing.assert_close(built.kept[: len(seen)], seen)
+    before = {key: buffer.clone() for key, buffer in built.named_buffers()}
+    built.eval()(rows(9), LABELS)
+    assert all(torch.equal(buffer, before[key]) for key, buffer in built.named_buffers()), (
+        "evaluation is not remembered"
+    )
+
+
+PML = {
+    "triplet": ({"margin": 0.3}, lambda: losses.TripletMarginLoss(margin=0.3), None),
+    "nt_xent": ({"temperature": 0.2}, lambda: losses.NTXentLoss(temperature=0.2), None),
+    "supcon": ({"temperature": 0.2}, lambda: losses.SupConLoss(temperature=0.2), None),
+    "circle": ({"margin": 0.3, "gamma": 20.0}, lambda: losses.CircleLoss(m=0.3, gamma=20.0, **MEAN), None),
+    "margin_based": ({"sampling": "all", "beta": 1.1}, lambda: losses.MarginLoss(margin=0.2, beta=1.1), None),
+    "generalized_lifted_structure": (
+        {"margin": 1.2}, lambda: losses.GeneralizedLiftedStructureLoss(neg_margin=1.2, **MEAN), None,
+    ),
+    "multi_similarity": (
+        {"beta": 30.0, "base": 0.4}, lambda: losses.MultiSimilarityLoss(alpha=2.0, beta=30.0, base=0.4),
+        miners.MultiSimilarityMiner(epsilon=0.1),
+    ),
+    "trihard": ({"margin": 0.3}, lambda: losses.TripletMarginLoss(margin=0.3, **MEAN), miners.BatchHardMiner()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PML)
+def test_values_are_those_of_pytorch_metric_learning(name):
+    """Its memory holds the batch itself: the N of ours and B more."""
+    values, build, miner = PML[name]
+    ours = wrapped("memory", name, size=16, **values).double()
+    theirs = losses.CrossBatchMemory(build(), DIM, memory_size=16 + len(LABELS), miner=miner)
+    for step in range(5):
+        x, labels = rows(step), LABELS.roll(step)
+        assert ours(x, labels).item() == pytest.approx(theirs(x, labels).item(), rel=1e-6), f"step {step}"
+
+
+def test_gradients_reach_the_batch_alone():
+    built = wrapped("memory", "triplet", size=8).double()
+    first = rows(0).requires_grad_()
+    built(first, LABELS)
+    built(rows(1).requires_grad_(), LABELS).backward()
+    assert first.grad is None
+    assert not built.kept.requires_grad
+    values = []
+    for start in (0.0, 0.5):
+        loss = wrapped("memory", "contrastive", size=8, start=start).double()
+        loss.set_progress(0.4)
+        loss(rows(0), LABELS)
+        values.append(loss(rows(1), LABELS).item())
+    alone = create_loss("contrastive")(rows(1), LABELS).item()
+    assert values[1] == pytest.approx(alone, rel=1e-9), "before its start the memory takes no part"
+    assert values[0] != pytest.approx(alone, rel=1e-3)
+
+
+def test_a_batch_may_be_larger_than_the_memory():
+    built = wrapped("memory", "triplet", size=3).double()
+    built(rows(0), LABELS)
+    torch.testing.assert_close(built.kept, rows(0)[:3])
+    assert float(built.filled) == 3
+
+
+@pytest.mark.parametrize("loss", ["lifted_structure", "arcface", "n_pair", ("triplet", "anti_collapse"), "deepid2"])
+def test_what_has_no_references_is_refused(loss):
+    with pytest.raises(
+        InvalidValueError, match=r"goes around a loss of anchors against references, got .*wrap the term"
+    ):
+        wrapped("memory", loss)
+    with pytest.raises(InvalidValueError, match="goes around a loss of anchors"):
+        Memory(lambda dim: create_loss("smooth_ap"), embedding_dim=4)
+
+
+def test_every_loss_that_takes_references_is_tested():
+    found = [spec.name for spec in list_losses(provider="native") if takes_references(create_loss(spec.name, **SIZES))]
+    assert sorted(found) == REMEMBERED
+
+
+def test_a_loss_that_computes_otherwise_is_not_taken_for_its_base():
+    class Mine(Contrastive):
+        def compute(self, embeddings, labels, noise):
+            return 2 * super().compute(embeddings, labels, noise)
+
+    assert not takes_references(Mine())
+
+
+def test_noise_in_a_sum_fits_every_term():
+    memory = LossEntry("memory_margin_based", "memory", (Term("margin_based"),))
+    entry = LossEntry("x", "sum", (Term("margin_based"), Term(memory)))
+    [(_, loss)] = entry.build({"size": 5}, num_classes=CLASSES, embedding_dim=DIM)
+    noise = loss.draw_noise(8, generator=torch.Generator().manual_seed(0))
+    assert noise.shape == (8, 13)
+    x = rows(dtype=torch.float32)
+    parts = loss.terms[0](x, LABELS, noise[:, :8]), wrapped("memory", "margin_based", size=5)(x, LABELS, noise)
+    torch.testing.assert_close(loss(x, LABELS, noise), sum(parts))
 
 
 def test_progress_reaches_what_is_inside():
