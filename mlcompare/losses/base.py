@@ -45,6 +45,7 @@ class Loss(nn.Module):
     fixed: ClassVar[tuple[str, ...]] = ()  # what `setup` builds weights from: it can't be set afterwards
     class_rows: tuple[str, ...] = ()  # parameters and buffers with a row for each class: a sample of classes takes some
     uses_class_weights: ClassVar[bool] = False  # a term that a sum hands its head's class weights
+    remembers_labels: ClassVar[bool] = False  # its state holds labels: classes can't be numbered anew in between
     spec: ClassVar[LossSpec | None] = None
     __signature__: ClassVar[inspect.Signature | None]
     num_classes: int | None  # a loss that `needs` a size may say so here: `num_classes: int`

@@ -57,6 +57,7 @@ class Memory(Wrapper):
         0.03, minimum=0.0, maximum=1.0, unit="share of the training", description="when the memory sets in"
     )
     fixed = ("size",)
+    remembers_labels = True
 
     kept: Tensor
     kept_labels: Tensor

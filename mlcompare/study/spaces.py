@@ -24,6 +24,7 @@ from mlcompare.study.config import StudyConfig
 from mlcompare.study.entries import parse_entry
 from mlcompare.study.places import section
 from mlcompare.training import TrainingConfig, TrainingData
+from mlcompare.training.class_sample import class_sample
 from mlcompare.training.searched import AUGMENT, EMBEDDING_DIM, with_searched
 
 __all__ = ["LossPlan", "check_batch", "fit_losses", "plan_losses", "search_start"]
@@ -78,7 +79,7 @@ def plan_losses(config: StudyConfig, place: str) -> dict[str, LossPlan]:
                 if spec.broken is not None:
                     spec.create()  # raises, with the reason
         with section(place, f"losses.{name}"):
-            prefixes = _prefixes(entry, space, config.encoder.embedding_dim)
+            prefixes = _prefixes(entry, space, config)
         own = {**entry.hyperparameters, **entry.options}
         of_entry = set(value) if isinstance(value, Mapping) else set()
         said = frozenset({*config.search.space, *of_entry} - own.keys())
@@ -115,22 +116,24 @@ def fit_losses(
     return found
 
 
-def _prefixes(entry: LossEntry, space: Space, embedding_dim: int) -> tuple[int, ...]:
+def _prefixes(entry: LossEntry, space: Space, config: StudyConfig) -> tuple[int, ...]:
     """Build a wrapped loss with every choice of an option, at every size of the embedding: all of them must fit.
 
     Returns the sizes of the prefixes that it is nested in, where it is.
 
     Raises:
-        InvalidValueError: what a wrapper can't go around, or sizes that don't fit.
+        InvalidValueError: what a wrapper can't go around or stand beside, or sizes that don't fit.
     """
     if not entry.wrapped:
         return ()
+    share, stream = config.training.class_sample, torch.Generator()
     fixed, found = {name: _ends(space[name])[0] for name in entry.options}, set()
     tried = [fixed, *({**fixed, name: value} for name in entry.options for value in _ends(space[name])[1:])]
-    for size in _ends(space.get(EMBEDDING_DIM, embedding_dim)):
+    for size in _ends(space.get(EMBEDDING_DIM, config.encoder.embedding_dim)):
         for options in tried:
             for _, loss in entry.build(options, num_classes=2, embedding_dim=size, class_counts=np.full(2, 2)):
                 found |= nested_sizes(loss)
+                class_sample(loss, share, 2, stream)
     return tuple(sorted(found, reverse=True))
 
 

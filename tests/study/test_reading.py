@@ -56,6 +56,16 @@ def test_scalars_follow_yaml_1_2(tmp_path: Path) -> None:
             HEAD + "losses: {a: {stages: [{loss: softmax, share: 0}, {loss: triplet}]}}",
             ["losses.a.stages[0].share", "0 < share <= 1"],
         ),
+        (
+            HEAD + "losses: {a: {memory: {loss: arcface}}}",
+            ["losses.a.memory", "a loss of anchors against references", "got arcface", "wrap the term"],
+        ),
+        (HEAD + "losses: {a: {memory: {loss: triplet}, size: 0}}", ["losses.a.size", "a whole number, 1 or more"]),
+        (
+            HEAD.replace("{classes", "{class_sample: 0.5, classes")
+            + "losses: {a: {sum: [{loss: arcface}, {memory: {loss: triplet}}]}}",
+            ["losses.a", "must see all classes", "leave out training.class_sample"],
+        ),
         (HEAD + "losses: {a: {matryoshka: arcface}}", ["losses.a.matryoshka", "must name a loss", "'arcface'"]),
         (HEAD + "losses: {a: {matryoshka: {loss: arcface, margn: 1}}}", ["losses.a.matryoshka.margn", "mean margin"]),
         (HEAD + "losses: {a: {matryoshka: {loss: arcface}, prefix: 4}}", ["losses.a.prefix", "mean prefixes"]),

@@ -19,12 +19,17 @@ from tests.training.test_population import assert_alike
 
 SUM = LossEntry("sum_arcface_anti_collapse", "sum", (Term("arcface"), Term("anti_collapse")))
 NESTED = LossEntry("matryoshka_triplet", "matryoshka", (Term("triplet"),))
+REMEMBERING = LossEntry("memory_contrastive", "memory", (Term("contrastive"),))
 CASES = {
     "nested": (NESTED, {"prefixes": "2"}),
     "own heads": (LossEntry("x", "matryoshka", (Term("arcface"),)), {"prefixes": "2,3"}),
     "shared heads": (LossEntry("x", "matryoshka", (Term("softmax"),)), {"prefixes": "2,3", "heads": "shared"}),
     "of a sum": (LossEntry("x", "matryoshka", (Term(SUM),)), {"prefixes": "2", "heads": "shared"}),
     "stateful": (LossEntry("x", "matryoshka", (Term("center"),)), {"prefixes": "2"}),
+    "memory": (LossEntry("x", "memory", (Term("triplet"),)), {"size": 20, "start": 0.4}),
+    "memory that draws": (LossEntry("x", "memory", (Term("margin_based"),)), {"size": 20}),
+    "memory in a sum": (LossEntry("x", "sum", (Term("arcface"), Term(REMEMBERING))), {"size": 20}),
+    "nested memory": (LossEntry("x", "matryoshka", (Term(REMEMBERING),)), {"prefixes": "2", "size": 20}),
     "stages": (LossEntry("x", "stages", (Term("softmax"), Term(NESTED))), {"prefixes": "2"}),
 }  # fmt: skip
 
@@ -67,8 +72,16 @@ def test_a_step_on_all_classes_in_a_sample_is_a_step(heads) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("case", ["own heads", "shared heads", "stateful"])
+@pytest.mark.parametrize("case", ["own heads", "shared heads", "stateful", "memory in a sum"])
 def test_killed_it_ends_with_the_same_numbers(data, make_job, tmp_path: Path, monkeypatch, engine, case) -> None:
     entry, values = CASES[case]
     jobs = [replace(job, loss=entry, hyperparameters=values) for job in two(make_job, tmp_path)]
     at_every_step(ENGINES[engine], jobs, data, monkeypatch, (3, 7))
+
+
+def test_a_memory_keeps_labels_that_a_sample_of_classes_would_number_anew(data, make_job) -> None:
+    entry, values = CASES["memory in a sum"]
+    job = replace(make_job(training={"class_sample": 0.5}), loss=entry, hyperparameters=values)
+    result = train(job, data)
+    assert result.status == "failed"
+    assert "must see all classes" in result.reason
