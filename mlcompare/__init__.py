@@ -37,6 +37,7 @@ _homes = {
     "register_sampler": "data",
     "register_schedule": "training",
     "register_trainer": "training",
+    "register_wrapper": "registry",
     "run_study": "study",
 }
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "register_sampler",
     "register_schedule",
     "register_trainer",
+    "register_wrapper",
     "run_study",
 ]
 
@@ -73,7 +75,15 @@ if TYPE_CHECKING:
     from mlcompare.errors import MLCompareError
     from mlcompare.evaluation import evaluate_embeddings
     from mlcompare.metrics import register_metric
-    from mlcompare.registry import Hyperparameter, LossSpec, Option, create_loss, list_losses, register_loss
+    from mlcompare.registry import (
+        Hyperparameter,
+        LossSpec,
+        Option,
+        create_loss,
+        list_losses,
+        register_loss,
+        register_wrapper,
+    )
     from mlcompare.study import run_study
     from mlcompare.training import (
         Assignment,

@@ -15,6 +15,7 @@ __all__ = [
     "NORM_FLOOR",
     "Number",
     "cosine_similarities",
+    "cross_distances",
     "euclidean_distances",
     "masked_logsumexp",
     "masked_max",
@@ -99,6 +100,19 @@ def euclidean_distances(embeddings: Tensor, normalized: bool = False) -> Tensor:
     tensor(0.8944)
     """
     return _Distances.apply(embeddings)
+
+
+def cross_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Return Euclidean distances between the rows of ``a (N, D)`` and ``b (M, D)`` as ``(N, M)``.
+
+    As right as :func:`euclidean_distances`; below 1e-6 nothing pulls.
+
+    >>> cross_distances(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.6, 0.8], [1.0, 0.0]]))
+    tensor([[8.9443e-01, 1.0000e-06]])
+    """
+    left, right = a.double(), b.double()
+    squares = left.square().sum(1)[:, None] + right.square().sum(1)[None, :] - 2 * left @ right.T  # (N, M)
+    return squares.clamp_min(SQUARED_DISTANCE_FLOOR).sqrt().to(a.dtype)
 
 
 def positive_mask(labels: Tensor) -> Tensor:

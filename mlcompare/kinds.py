@@ -12,6 +12,7 @@ __all__ = ["KINDS", "registry_of"]
 
 KINDS = {  # plural → the module whose import makes the registry
     "losses": "mlcompare.registry",
+    "wrappers": "mlcompare.registry",
     "datasets": "mlcompare.data",
     "encoders": "mlcompare.encoders",
     "metrics": "mlcompare.metrics",

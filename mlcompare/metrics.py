@@ -1,5 +1,7 @@
 """Facts about metrics: which exist, what number stands in a name (``recall_at_10``), direction, bounds and unit.
 
+Every metric of embeddings may be taken of their first d coordinates alone: ``map_at_r_in_16``.
+
 Evaluation computes them and comparison reads them; neither torch nor numpy is loaded here.
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from mlcompare.errors import InvalidValueError
@@ -107,13 +109,21 @@ _native("closed_set", "accuracy", "Share of samples whose class is told right.")
 
 @dataclass(frozen=True)
 class Metric:
-    """A parsed metric name: ``recall_at_10`` is ``Metric("recall_at_10", "recall_at", "retrieval", k=10)``."""
+    """A parsed metric name: ``recall_at_10`` is ``Metric("recall_at_10", "recall_at", "retrieval", k=10)``.
+
+    ``dims`` is how many of the first coordinates count, where its name says so; ``whole`` the name without that.
+    """
 
     name: str
     stem: str
     group: str
     k: int | None = None
     far: float | None = None
+    dims: int | None = None
+
+    @property
+    def whole(self) -> str:
+        return self.name if self.dims is None else _prefixed(self.name)[0]
 
 
 def parse_metric(name: str) -> Metric:
@@ -121,11 +131,22 @@ def parse_metric(name: str) -> Metric:
 
     Raises:
         UnknownNameError: no such metric; the message suggests the nearest names.
-        InvalidValueError: ``k < 1``, or a false accept rate outside (0, 1].
+        InvalidValueError: ``k < 1``, a false accept rate outside (0, 1], or a metric of class scores that is to be
+            taken of the first coordinates.
 
     >>> parse_metric("tar_at_far_1e-3").far
     0.001
+    >>> parse_metric("recall_at_10_in_16").dims
+    16
     """
+    whole, dims = _prefixed(str(name))
+    if dims is not None and METRICS.find(str(name)) is None:
+        metric = parse_metric(whole)
+        if metric.group == "closed_set":
+            cure = "choose a metric of embeddings, such as recall_at_1_in_16"
+            rule = f"`{whole}` is of class scores, not of coordinates of an embedding"
+            raise InvalidValueError(rule, value=str(name), cure=cure, place="metrics")
+        return replace(metric, name=str(name), dims=dims)
     stem, number = _split(str(name))
     spec = METRICS.find(stem)
     if spec is not None and number is not None:
@@ -138,11 +159,17 @@ def parse_metric(name: str) -> Metric:
             if not 0.0 < far <= 1.0:
                 raise InvalidValueError("a false accept rate must be in (0, 1]", value=str(name), place="metrics")
             return Metric(name, stem, spec.group, far=far)
-    whole = METRICS.find(str(name))
-    if whole is not None and whole.number is None:
-        whole.usable("metric")
-        return Metric(name, name, whole.group)
+    unnumbered = METRICS.find(str(name))
+    if unnumbered is not None and unnumbered.number is None:
+        unnumbered.usable("metric")
+        return Metric(name, name, unnumbered.group)
     raise METRICS.unknown(name, more=metric_names()).at("metrics")
+
+
+def _prefixed(name: str) -> tuple[str, int | None]:
+    """Return a name without ``_in_16`` at its end, and that number."""
+    match = re.fullmatch(r"(.+)_in_([1-9]\d*)", name)
+    return (match.group(1), int(match.group(2))) if match else (name, None)
 
 
 def _split(name: str) -> tuple[str, str | None]:
@@ -158,7 +185,8 @@ def metric_names() -> tuple[str, ...]:
 
 
 def _spec(name: str) -> MetricSpec | None:
-    return METRICS.find(name) or METRICS.find(_split(name)[0])
+    whole = name if METRICS.find(name) is not None else _prefixed(name)[0]
+    return METRICS.find(whole) or METRICS.find(_split(whole)[0])
 
 
 def higher_is_better(name: str) -> bool:

@@ -93,6 +93,7 @@ NAMES = [
     "threshold_consistent_term",
     "roadmap",
     "selective_contrastive_triplet",
+    "anti_collapse",
 ]
 METRIC = NAMES[NAMES.index("contrastive") :]
 

@@ -94,14 +94,31 @@ def fixed_entry(entry: LossEntry, setting: Mapping[str, Any]) -> dict[str, Any]:
     >>> both = LossEntry("both", "sum", (Term("cosface"), Term("center_term")))
     >>> fixed_entry(both, {"margin": 0.2, "weight": 0.01, "lr": 0.003})
     {'lr': 0.003, 'sum': [{'loss': 'cosface', 'margin': 0.2}, {'loss': 'center_term', 'weight': 0.01}]}
+    >>> fixed_entry(LossEntry("nested", "matryoshka", (Term("cosface"),)), {"margin": 0.2, "heads": "own"})
+    {'heads': 'own', 'matryoshka': {'loss': 'cosface', 'margin': 0.2}}
     """
     layout = entry.layout
     own = {key: value for key, value in setting.items() if key in layout}
     of_training = {key: value for key, value in setting.items() if key not in layout}
+    return {**({"loss": entry.terms[0].loss} if entry.form == "single" else {}), **of_training, **_written(entry, own)}
+
+
+def _written(entry: LossEntry, own: Mapping[str, Any]) -> dict[str, Any]:
     if entry.form == "single":
-        return {"loss": entry.terms[0].loss, **of_training, **own}
+        return dict(own)
+    layout = entry.layout
+    parts: list[dict[str, Any]] = [{} for _ in range(len(entry.terms) + (entry.wrapper is not None))]
+    for key, value in own.items():
+        parts[layout[key].term][layout[key].name] = value
+    around = parts.pop(0) if entry.wrapper is not None else {}
     items = []
-    for number, term in enumerate(entry.terms):
-        item = {"loss": term.loss, **({"share": term.share} if entry.form == "stages" else {})}
-        items.append(item | {layout[k].name: value for k, value in own.items() if layout[k].term == number})
-    return {**of_training, entry.form: items}
+    for term, part in zip(entry.terms, parts):
+        share = {"share": term.share} if entry.form == "stages" else {}
+        if isinstance(term.loss, str):
+            items.append({"loss": term.loss, **share, **part})
+        else:
+            inside = term.loss.layout
+            of_term = {key: value for key, value in part.items() if key not in inside}  # its weight in a sum
+            kept = {key: value for key, value in part.items() if key in inside}
+            items.append({**share, **of_term, **_written(term.loss, kept)})
+    return {**around, entry.form: items if entry.wrapper is None else items[0]}

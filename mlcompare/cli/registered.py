@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,33 +11,46 @@ from mlcompare.cli.app import app
 from mlcompare.cli.options import Family, Format, PluginOption, print_records
 from mlcompare.errors import InvalidValueError
 
+if TYPE_CHECKING:
+    from mlcompare.registry import LossSpec
+
 __all__ = ["cite", "datasets", "list_kind", "losses", "show"]
 
 
 @app.command()
 def losses(
-    name: Annotated[str | None, typer.Argument(help="One loss: its formula, hyperparameters and reference.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One of them: its formula, hyperparameters and reference.")] = None,
     family: Annotated[Family | None, typer.Option(help="Only metric or only margin losses.")] = None,
     provider: Annotated[str | None, typer.Option(help="native, plugin, or pml (pytorch-metric-learning's).")] = None,
     format: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
 ) -> None:
-    """List the losses, or show one."""
-    from mlcompare.registry import get_spec, list_losses
+    """List the losses and the wrappers around them, or show one."""
+    from mlcompare.registry import WRAPPERS, list_losses
     from mlcompare.report.listings import loss_page, loss_records, losses_table
 
-    specs = list_losses(family, provider=provider) if name is None else [get_spec(name)]
+    if name is None:
+        wrappers = WRAPPERS.records(provider=provider) if family is None and provider != "pml" else []
+        specs = [*list_losses(family, provider=provider), *wrappers]
+    else:
+        specs = [_spec(name)]
     if format is Format.table:
         Console().print(losses_table(specs) if name is None else loss_page(specs[0]))
     else:
         print_records(loss_records(specs), format)
 
 
-@app.command()
-def cite(name: Annotated[str, typer.Argument(help="A loss.")]) -> None:
-    """Print the BibTeX entry of a loss."""
-    from mlcompare.registry import get_spec
+def _spec(name: str) -> LossSpec:
+    """Return a wrapper or a loss."""
+    from mlcompare.registry import WRAPPERS, get_spec
 
-    spec = get_spec(name)
+    wrapper = WRAPPERS.find(name)
+    return get_spec(name) if wrapper is None else wrapper
+
+
+@app.command()
+def cite(name: Annotated[str, typer.Argument(help="A loss, or a wrapper.")]) -> None:
+    """Print the BibTeX entry of a loss or a wrapper."""
+    spec = _spec(name)
     if not spec.bibtex:
         raise InvalidValueError("this loss has no BibTeX entry", value=spec.reference, place=name)
     print(spec.bibtex)
@@ -90,4 +103,5 @@ def show(
     if format is not Format.table:
         print_records(record_rows([record]), format)
     else:
-        Console().print(loss_page(record) if registry.kind == "loss" else record_page(registry.kind, record))
+        own_page = registry.kind in ("loss", "wrapper")
+        Console().print(loss_page(record) if own_page else record_page(registry.kind, record))

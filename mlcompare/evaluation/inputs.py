@@ -43,6 +43,10 @@ class Samples:
         """Return the samples at ``index``; the classes keep their codes."""
         return Samples(self.vectors[index], self.codes[index], self.classes)
 
+    def first(self, dims: int) -> Samples:
+        """Return the samples by their first coordinates (all of them where there are fewer), normalised again."""
+        return Samples(unit_vectors(self.vectors[:, :dims]), self.codes, self.classes)
+
 
 def normalized_samples(
     embeddings: Values, labels: Values, *, device: torch.device | str | None = None, place: str = "evaluate_embeddings"

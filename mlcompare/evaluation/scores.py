@@ -34,7 +34,8 @@ def evaluate_embeddings(
         labels: ``(N,)``, numbers or strings.
         metrics: names; by default ``recall_at_1, map_at_r, r_precision, auc, eer``. Any k and any false accept rate may
             stand in a name: ``recall_at_10``, ``precision_at_5``, ``rank_1``, ``tar_at_far_1e-3``, ``dir_at_far_1e-2``;
-            further ``mrr``, ``verification_accuracy``, ``nmi``, ``ami``, ``ari``.
+            further ``mrr``, ``verification_accuracy``, ``nmi``, ``ami``, ``ari``. Each may be of the first coordinates
+            alone, ``map_at_r_in_16`` (of all where there are fewer).
         query, gallery: indices or boolean masks over the samples. Without both: leave-one-out over all samples. No
             sample is compared with itself; queries with nothing to find in the gallery don't count. Both bear on
             retrieval, identification and all-pairs verification, not on clustering and ``verification_accuracy``.
@@ -97,6 +98,30 @@ def _evaluated(
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:  # fmt: skip
     """Return the scores, and those of each query ``(Q,)`` where the metric has them."""
     parsed = [parse_metric(name) for name in names]
+    scores: dict[str, float] = {}
+    values: dict[str, np.ndarray] = {}
+    for dims in dict.fromkeys(metric.dims for metric in parsed):
+        some = [metric for metric in parsed if metric.dims == dims]
+        rows, cut = (embeddings, samples) if dims is None else (_first(embeddings, dims), samples.first(dims))
+        found, of_queries = _measured(
+            rows, cut, [parse_metric(metric.whole) for metric in some], query=query, gallery=gallery, pairs=pairs,
+            seed=seed, chunk_size=chunk_size,
+        )  # fmt: skip
+        scores |= {metric.name: found[metric.whole] for metric in some}
+        values |= {metric.name: of_queries[metric.whole] for metric in some if metric.whole in of_queries}
+    return {name: scores[name] for name in names}, values
+
+
+def _first(embeddings: Values, dims: int) -> Values:
+    rows = embeddings if isinstance(embeddings, torch.Tensor) else np.asarray(embeddings)
+    return rows[:, :dims]
+
+
+def _measured(
+    embeddings: Values, samples: Samples, parsed: Sequence[Metric], *, query: Values | None, gallery: Values | None,
+    pairs: Sequence[Any] | None, seed: int, chunk_size: int | None,
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:  # fmt: skip
+    """Return the scores of metrics of all coordinates, group by group, and those of each query."""
     if chunk_size is not None and chunk_size < 1:
         raise InvalidValueError("chunk_size must be at least 1", value=str(chunk_size), place="evaluate_embeddings")
     scores: dict[str, float] = {}
@@ -125,7 +150,7 @@ def _evaluated(
                     "closed-set accuracy needs logits, not embeddings", value="accuracy", place="evaluate_embeddings",
                     cure="call closed_set_accuracy(logits, labels)",
                 )  # fmt: skip
-    return {name: scores[name] for name in names}, values
+    return scores, values
 
 
 def has_class_scores(metric: str) -> bool:
@@ -159,6 +184,9 @@ def per_class_scores(
             "must be a retrieval metric, auc, eer or tar_at_far", value=metric, place="per_class_scores"
         )
     samples = normalized_samples(embeddings, labels, device=device, place="per_class_scores")
+    if parsed.dims is not None:
+        embeddings, samples = _first(embeddings, parsed.dims), samples.first(parsed.dims)
+        metric, parsed = parsed.whole, parse_metric(parsed.whole)
     if parsed.group == "own":
         return _own_by_class(own_scores(embeddings, samples, parsed), samples)
     task = retrieval_task(samples, query, gallery, place="per_class_scores")

@@ -3,6 +3,7 @@
 from mlcompare.losses import (
     adacos,
     adaface,
+    anti_collapse,
     arcface,
     ccl,
     center,
@@ -11,6 +12,7 @@ from mlcompare.losses import (
     combined_margin,
     contrastive,
     cosface,
+    cross_batch_memory,
     curricularface,
     decoupled_contrastive,
     deepvisage,
@@ -27,6 +29,7 @@ from mlcompare.losses import (
     logit_adjusted,
     magface,
     margin_based,
+    matryoshka,
     multi_similarity,
     n_pair,
     noise_resistant,
@@ -61,6 +64,7 @@ from mlcompare.losses import (
 )
 from mlcompare.losses.adacos import AdaCos
 from mlcompare.losses.adaface import AdaFace
+from mlcompare.losses.anti_collapse import AntiCollapseTerm
 from mlcompare.losses.arcface import ArcFace
 from mlcompare.losses.base import Loss
 from mlcompare.losses.ccl import CCL
@@ -71,6 +75,7 @@ from mlcompare.losses.combined_margin import CombinedMargin
 from mlcompare.losses.compose import LossEntry, SumLoss, Term
 from mlcompare.losses.contrastive import Contrastive
 from mlcompare.losses.cosface import CosFace
+from mlcompare.losses.cross_batch_memory import Memory
 from mlcompare.losses.curricularface import CurricularFace
 from mlcompare.losses.decoupled_contrastive import DecoupledContrastive
 from mlcompare.losses.deepvisage import DeepVisage
@@ -88,6 +93,7 @@ from mlcompare.losses.lifted_structure import GeneralizedLiftedStructure, Lifted
 from mlcompare.losses.logit_adjusted import LogitAdjustedSoftmax
 from mlcompare.losses.magface import MagFace
 from mlcompare.losses.margin_based import MarginBased
+from mlcompare.losses.matryoshka import Matryoshka
 from mlcompare.losses.multi_similarity import MultiSimilarity
 from mlcompare.losses.n_pair import NPair
 from mlcompare.losses.noise_resistant import DispersionTerm, NoiseResistantSoftmax
@@ -95,6 +101,7 @@ from mlcompare.losses.normface import NormFace
 from mlcompare.losses.nt_xent import NTXent, SupCon
 from mlcompare.losses.p2sgrad import P2SGrad
 from mlcompare.losses.pair import PairLoss, SampledLoss
+from mlcompare.losses.pairing import AnchorLoss, Pairing
 from mlcompare.losses.proxy import ProxyAnchor, ProxyNCA, ProxyNCAPlusPlus
 from mlcompare.losses.qcface import QCFace
 from mlcompare.losses.ranked_list import RankedList
@@ -120,6 +127,7 @@ from mlcompare.losses.uniface import UniFace
 from mlcompare.losses.unitsface import UniTSFace
 from mlcompare.losses.up import UPTerm
 from mlcompare.losses.vpl import VPL
+from mlcompare.losses.wrapper import Wrapper
 
 __all__ = [
     "CCL",
@@ -127,7 +135,9 @@ __all__ = [
     "VPL",
     "AdaCos",
     "AdaFace",
+    "AnchorLoss",
     "AnnealedHead",
+    "AntiCollapseTerm",
     "ArcFace",
     "CenterTerm",
     "Circle",
@@ -160,6 +170,8 @@ __all__ = [
     "MagFace",
     "MarginBased",
     "MarginHead",
+    "Matryoshka",
+    "Memory",
     "ModifiedSoftmax",
     "MultiSimilarity",
     "NPair",
@@ -168,6 +180,7 @@ __all__ = [
     "NormFace",
     "P2SGrad",
     "PairLoss",
+    "Pairing",
     "ProxyAnchor",
     "ProxyNCA",
     "ProxyNCAPlusPlus",
@@ -199,8 +212,10 @@ __all__ = [
     "UPTerm",
     "UniFace",
     "UniTSFace",
+    "Wrapper",
     "adacos",
     "adaface",
+    "anti_collapse",
     "arcface",
     "ccl",
     "center",
@@ -209,6 +224,7 @@ __all__ = [
     "combined_margin",
     "contrastive",
     "cosface",
+    "cross_batch_memory",
     "curricularface",
     "decoupled_contrastive",
     "deepvisage",
@@ -225,6 +241,7 @@ __all__ = [
     "logit_adjusted",
     "magface",
     "margin_based",
+    "matryoshka",
     "multi_similarity",
     "n_pair",
     "noise_resistant",

@@ -45,6 +45,7 @@ class Loss(nn.Module):
     fixed: ClassVar[tuple[str, ...]] = ()  # what `setup` builds weights from: it can't be set afterwards
     class_rows: tuple[str, ...] = ()  # parameters and buffers with a row for each class: a sample of classes takes some
     uses_class_weights: ClassVar[bool] = False  # a term that a sum hands its head's class weights
+    remembers_labels: ClassVar[bool] = False  # its state holds labels: classes can't be numbered anew in between
     spec: ClassVar[LossSpec | None] = None
     __signature__: ClassVar[inspect.Signature | None]
     num_classes: int | None  # a loss that `needs` a size may say so here: `num_classes: int`
@@ -150,11 +151,18 @@ class Loss(nn.Module):
     def draw_noise(
         self, batch_size: int, *, generator: torch.Generator | None = None, device: torch.device | str | None = None
     ) -> Tensor | None:
-        """Return uniform noise ``(B, B)`` in [0, 1) for one forward pass of a stochastic loss, else ``None``."""
+        """Return uniform noise ``(B, B)`` in [0, 1) for one forward pass of a stochastic loss, else ``None``.
+
+        With a memory it is ``(B, M)``, a column for each :meth:`references`.
+        """
         if not self.stochastic:
             return None
-        where = generator.device if generator is not None else device
-        return torch.rand(batch_size, batch_size, generator=generator, device=where).to(device or where)
+        where, width = generator.device if generator is not None else device, self.references(batch_size)
+        return torch.rand(batch_size, width, generator=generator, device=where).to(device or where)
+
+    def references(self, batch_size: int) -> int:
+        """Return how many samples each of a batch is compared with at most: M, those of the batch among them."""
+        return batch_size
 
     def forward(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None = None) -> Tensor:
         """Return the loss.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlcompare.geometry import cosine_similarities, masked_logsumexp, masked_mean, negative_mask, positive_mask
-from mlcompare.losses.base import Loss
+from mlcompare.geometry import masked_logsumexp, masked_mean
 from mlcompare.losses.citation import cite
+from mlcompare.losses.pairing import AnchorLoss, Pairing
 from mlcompare.registry import Hyperparameter, register_loss
 
 __all__ = ["Circle"]
@@ -27,7 +27,7 @@ __all__ = ["Circle"]
         arxiv="2002.10857",
     ),
 )
-class Circle(Loss):
+class Circle(AnchorLoss):
     """Circle loss: the mean over anchors of ``log(1 + Σ_n e^{γ[s_n+m]₊(s_n−m)} · Σ_p e^{−γ[1+m−s_p]₊(s_p−1+m)})``.
 
     s are cosines of embeddings ``(B, D)``. The weights ``[·]₊`` carry no gradient: each similarity is paced by its
@@ -45,9 +45,9 @@ class Circle(Loss):
     margin: float = Hyperparameter(0.4, low=0.1, high=0.5, minimum=0.0, symbol="m", unit="cosine")
     gamma: float = Hyperparameter(80.0, low=16.0, high=256.0, log=True, positive=True, symbol="γ", description="scale")
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        cosine = cosine_similarities(embeddings, embeddings)  # (B, B)
-        positives, negatives = positive_mask(labels), negative_mask(labels)
+    def against(self, pairing: Pairing, noise: Tensor | None) -> Tensor:
+        cosine = pairing.cosines  # (B, M)
+        positives, negatives = pairing.positives, pairing.negatives
         fixed = cosine.detach()
         push = self.gamma * (fixed + self.margin).relu() * (cosine - self.margin)  # (B, B)
         pull = -self.gamma * (1 + self.margin - fixed).relu() * (cosine - 1 + self.margin)

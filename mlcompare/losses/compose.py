@@ -1,233 +1,44 @@
-"""Sums of losses (arcface + λ·center), sums that papers named (``center``, ``ring``, …), and staged training."""
+"""What a study trains: one loss, a sum of losses, stages of them, or a wrapper around any of these but stages."""
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from mlcompare.errors import InvalidValueError
-from mlcompare.losses.base import Loss, refuse_typo
-from mlcompare.registry import Hyperparameter, HyperparameterSpec, LossSpec, OptionSpec, get_spec, register
+from mlcompare.losses.base import Loss
+from mlcompare.losses.sums import Part, Slot, SumLoss, grouped, part_of, register_sum, slots
+from mlcompare.registry import WRAPPERS, HyperparameterSpec, LossSpec, OptionSpec
 
 __all__ = ["LossEntry", "Slot", "SumLoss", "Term", "register_sum", "slots"]
-
-TERM_WEIGHT = Hyperparameter(
-    1.0, low=1e-4, high=1.0, log=True, minimum=0.0, symbol="λ", description="weight of the term in the sum"
-)
-
-
-@dataclass(frozen=True)
-class Slot:
-    """Where a hyperparameter or option of a composed loss lives: ``name`` of term number ``term``."""
-
-    term: int
-    name: str
-    declaration: HyperparameterSpec | OptionSpec
-    of_sum: bool = False
-
-
-def slots(losses: Sequence[str], *, weighted: bool) -> dict[str, Slot]:
-    """Return the flat names of the terms' hyperparameters and options.
-
-    A name that two terms share is prefixed by the loss's name in both. With ``weighted``, every term after the first
-    that has no ``weight`` of its own is given one by the sum.
-
-    Raises:
-        InvalidValueError: a loss stands twice.
-
-    >>> sorted(slots(["softmax", "cosface"], weighted=True))
-    ['margin', 'scale', 'weight']
-    """
-    for loss, count in Counter(losses).items():
-        if count > 1:
-            raise InvalidValueError("a composed loss names each loss once", value=f"{loss} {count} times")
-    found: list[Slot] = []
-    for number, loss in enumerate(losses):
-        spec = get_spec(loss)
-        declarations = {**spec.hyperparameters, **spec.options}
-        found += [Slot(number, name, declaration) for name, declaration in declarations.items()]
-        if weighted and number > 0 and "weight" not in declarations:
-            found.append(Slot(number, "weight", TERM_WEIGHT, of_sum=True))
-    times = Counter(slot.name for slot in found)
-    return {slot.name if times[slot.name] == 1 else f"{losses[slot.term]}_{slot.name}": slot for slot in found}
-
-
-def _grouped(layout: Mapping[str, Slot], values: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-    """Split flat ``values`` into one dict for each term."""
-    parts: list[dict[str, Any]] = [{} for _ in range(count)]
-    for key, value in values.items():
-        parts[layout[key].term][layout[key].name] = value
-    return parts
-
-
-class SumLoss(Loss):
-    """``L = L_0 + Σ_{i≥1} λ_i · L_i``: a sum of registered losses, each with its own weights and state.
-
-    Built by :func:`~mlcompare.registry.create_loss` for the papers' own sums and by ``sum`` entries of a study. A term
-    that declares ``weight`` applies it itself; the others are weighted here.
-    """
-
-    group = "sum"
-    terms: Any  # an nn.ModuleList, whose items are losses
-
-    def __init__(
-        self,
-        losses: Sequence[str],
-        layout: Mapping[str, Slot],
-        *,
-        generator: torch.Generator | None = None,
-        **given: Any,
-    ) -> None:
-        context = {key: given.pop(key, None) for key in ("num_classes", "embedding_dim", "class_counts")}
-        super().__init__(**context)
-        values = {name: given.get(name, slot.declaration.default) for name, slot in layout.items()}
-        parts = _grouped(layout, values, len(losses))
-        own = {(slot.term, slot.name) for slot in layout.values() if slot.of_sum}
-        terms = []
-        for number, (loss, part) in enumerate(zip(losses, parts)):
-            weight = part.pop("weight") if (number, "weight") in own else 1.0
-            self.register_buffer(f"term_weight_{number}", torch.tensor(float(weight), dtype=torch.float64))
-            terms.append(get_spec(loss).create(**context, generator=generator, **part))
-        self.terms = nn.ModuleList(terms)
-        self._layout = dict(layout)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set a hyperparameter or option of a term by its flat name: ``loss.weight = 0.01``."""
-        slot = self.__dict__.get("_layout", {}).get(name)
-        if slot is None or isinstance(value, Tensor):
-            if "_layout" in self.__dict__ and not hasattr(self, name) and isinstance(value, int | float | str):
-                refuse_typo(name, {key: slot.declaration for key, slot in self._layout.items()}, type(self).__name__)
-            super().__setattr__(name, value)
-            return
-        try:
-            value = slot.declaration.check(name, value)
-        except InvalidValueError as error:
-            raise error.at(type(self).__name__) from None
-        if slot.of_sum:
-            getattr(self, f"term_weight_{slot.term}").fill_(value)
-        else:
-            setattr(self.terms[slot.term], slot.name, value)
-
-    def __getattr__(self, name: str) -> Any:
-        slot = self.__dict__.get("_layout", {}).get(name)
-        if slot is None:
-            return super().__getattr__(name)
-        return (
-            super().__getattr__(f"term_weight_{slot.term}")
-            if slot.of_sum
-            else getattr(self.terms[slot.term], slot.name)
-        )
-
-    @property
-    def stochastic(self) -> bool:
-        return any(term.stochastic for term in self.terms)
-
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        total = torch.zeros((), dtype=embeddings.dtype, device=embeddings.device)
-        for number, term in enumerate(self.terms):
-            given = {"class_weights": self.class_weights} if term.uses_class_weights else {}
-            value = term(embeddings, labels, noise if term.stochastic else None, **given)
-            total = total + getattr(self, f"term_weight_{number}") * value
-        return total
-
-    @property
-    def class_weights(self) -> Tensor | None:
-        """Those of the first term that owns a head."""
-        for term in self.terms:  # a plain loop: torch.compile of torch 2.6 can't follow `next`
-            if hasattr(term, "class_weights"):
-                return term.class_weights
-        return None
-
-    def logits(self, embeddings: Tensor) -> Tensor:
-        """Return the class scores ``(B, C)`` of the first term that owns a head."""
-        heads = [term for term in self.terms if hasattr(term, "logits")]
-        if not heads:
-            raise InvalidValueError("`logits` needs a term with a head", place=type(self).__name__)
-        return heads[0].logits(embeddings)
-
-    def set_progress(self, progress: Tensor | float) -> None:
-        super().set_progress(progress)
-        for term in self.terms:
-            term.set_progress(progress)
-
-
-def register_sum(
-    name: str,
-    losses: Sequence[str | type[Loss]],
-    *,
-    family: str,
-    reference: str,
-    doc: str,
-    overrides: Mapping[str, HyperparameterSpec] | None = None,
-    published: tuple[Mapping[str, float], ...] = (),
-    bibtex: str = "",
-) -> LossSpec:
-    """Register a paper's own sum of registered losses, given by name or class, under ``name``.
-
-    ``overrides`` replaces declarations (a default, a range) by their flat names.
-    """
-    names = tuple(loss if isinstance(loss, str) else _registered_name(loss) for loss in losses)
-    layout = slots(names, weighted=True)
-    for key, hyperparameter in (overrides or {}).items():
-        old = layout[key]
-        layout[key] = Slot(old.term, old.name, hyperparameter, old.of_sum)
-    specs = [get_spec(loss) for loss in names]
-    caller = str(sys._getframe(1).f_globals.get("__name__", ""))
-    return register(
-        LossSpec(
-            name=name,
-            family=family,
-            group="sum",
-            reference=reference,
-            factory=partial(SumLoss, names, layout),
-            hyperparameters={
-                k: s.declaration for k, s in layout.items() if isinstance(s.declaration, HyperparameterSpec)
-            },
-            options={k: s.declaration for k, s in layout.items() if isinstance(s.declaration, OptionSpec)},
-            needs=tuple(sorted({need for spec in specs for need in spec.needs}, reverse=True)),
-            batched=all(spec.batched for spec in specs),
-            stochastic=any(spec.stochastic for spec in specs),
-            published=published,
-            doc=doc,
-            bibtex=bibtex,
-            provider="native" if caller.startswith("mlcompare.") else "plugin",
-        )
-    )
-
-
-def _registered_name(loss: type[Loss]) -> str:
-    if loss.spec is None:
-        raise InvalidValueError("a sum is of registered losses", value=loss.__name__, cure="register it first")
-    return loss.spec.name
 
 
 @dataclass(frozen=True)
 class Term:
-    """One loss of a study entry, and its share of the steps where the entry is staged."""
+    """One loss of a study entry (or an entry inside it), and its share of the steps where the entry is staged."""
 
-    loss: str
+    loss: str | LossEntry
     share: float = 1.0
 
 
 @dataclass(frozen=True)
 class LossEntry:
-    """A study entry: one loss, a ``sum`` of terms, or ``stages`` trained one after the other.
+    """A study entry: one loss, a ``sum`` of terms, ``stages`` trained one after the other, or a wrapper's name.
 
-    Stages are one training: the learning rate's schedule and warm-up run over all of its steps. Each stage begins with
-    a fresh optimiser, and a loss that anneals does so over its own stage.
+    A wrapper goes around its one term. Terms are losses, or entries themselves: a sum may hold a wrapped loss, and a
+    wrapper may go around a sum; stages stand outermost alone. Stages are one training: the learning rate's schedule and
+    warm-up run over all of its steps. Each stage begins with a fresh optimiser, and a loss that anneals does so over
+    its own stage.
 
     Small, frozen and picklable: workers rebuild the losses from it.
 
     >>> entry = LossEntry("both", "sum", (Term("softmax"), Term("cosface")))
     >>> entry.family, sorted(entry.hyperparameters)
     ('margin', ['margin', 'scale', 'weight'])
+    >>> sorted(LossEntry("nested", "matryoshka", (Term(entry),)).layout)
+    ['heads', 'margin', 'prefixes', 'scale', 'weight']
     """
 
     name: str
@@ -235,9 +46,19 @@ class LossEntry:
     terms: tuple[Term, ...] = field(default=())
 
     @property
+    def wrapper(self) -> LossSpec | None:
+        """What goes around the term, where the entry is wrapped."""
+        return None if self.form in ("single", "sum", "stages") else WRAPPERS[self.form]
+
+    @property
+    def _parts(self) -> list[str | Part]:
+        around: list[str | Part] = [] if self.wrapper is None else [self.wrapper]
+        return [*around, *(term.loss for term in self.terms)]
+
+    @property
     def layout(self) -> dict[str, Slot]:
-        """Flat names of everything that may be set."""
-        return slots([term.loss for term in self.terms], weighted=self.form == "sum")
+        """Flat names of everything that may be set; a wrapper counts as term 0 of its entry."""
+        return slots(self._parts, weighted=self.form == "sum")
 
     @property
     def hyperparameters(self) -> dict[str, HyperparameterSpec]:
@@ -249,12 +70,29 @@ class LossEntry:
 
     @property
     def specs(self) -> list[LossSpec]:
-        return [get_spec(term.loss) for term in self.terms]
+        """The registered losses that it is made of, in order."""
+        found: list[LossSpec] = []
+        for term in self.terms:
+            part: Any = part_of(term.loss)
+            found += part.specs if isinstance(part, LossEntry) else [part]
+        return found
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether a wrapper stands anywhere in it."""
+        inside = (term.loss for term in self.terms if isinstance(term.loss, LossEntry))
+        return self.wrapper is not None or any(entry.wrapped for entry in inside)
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """What it is, whatever it is called: its form and those of its terms."""
+        return (self.form, *(t.loss if isinstance(t.loss, str) else t.loss.structure for t in self.terms))
 
     @property
     def family(self) -> str:
-        """That of the first term of a sum, of the last of the stages."""
-        return self.specs[-1 if self.form == "stages" else 0].family
+        """That of the first term of a sum, of the last of the stages, of what is wrapped."""
+        term: Any = part_of(self.terms[-1 if self.form == "stages" else 0].loss)
+        return str(term.family)
 
     @property
     def batched(self) -> bool:
@@ -269,12 +107,25 @@ class LossEntry:
         self, values: Mapping[str, Any], *, generator: torch.Generator | None = None, **context: Any
     ) -> list[tuple[float, Loss]]:
         """Return ``[(share of the steps, loss), …]``: one item unless the entry is staged."""
-        losses, layout = [term.loss for term in self.terms], self.layout
+        parts, layout = self._parts, self.layout
         if self.form == "sum":
-            return [(1.0, SumLoss(losses, layout, generator=generator, **context, **values))]
-        parts = _grouped(layout, values, len(losses))
+            return [(1.0, SumLoss(parts, layout, generator=generator, **context, **values))]
+        own = grouped(layout, values, len(parts))
+        if self.wrapper is not None:
+            inner = part_of(parts[1])
+
+            def inside(embedding_dim: int) -> Loss:
+                return inner.create(**{**context, "embedding_dim": embedding_dim}, generator=generator, **own[1])
+
+            return [(1.0, self.wrapper.factory(inside, **context, **own[0]))]
         total = sum(term.share for term in self.terms)
         return [
-            (term.share / total, get_spec(term.loss).create(generator=generator, **context, **part))
-            for term, part in zip(self.terms, parts)
+            (term.share / total, part_of(part).create(generator=generator, **context, **given))
+            for term, part, given in zip(self.terms, parts, own)
         ]
+
+    def create(self, *, generator: torch.Generator | None = None, **given: Any) -> Loss:
+        """Build the loss of an entry that stands inside another, which is not staged."""
+        context = {key: given.pop(key, None) for key in ("num_classes", "embedding_dim", "class_counts")}
+        [(_, loss)] = self.build(given, generator=generator, **context)
+        return loss

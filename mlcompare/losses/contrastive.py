@@ -7,9 +7,10 @@ from torch import Tensor
 
 from mlcompare.geometry import masked_mean, scalar
 from mlcompare.losses.citation import cite
-from mlcompare.losses.compose import register_sum
 from mlcompare.losses.pair import Pairs, SampledLoss
+from mlcompare.losses.pairing import Pairing
 from mlcompare.losses.softmax import Softmax
+from mlcompare.losses.sums import register_sum
 from mlcompare.registry import Hyperparameter, register_loss
 
 __all__ = ["Contrastive"]
@@ -45,11 +46,11 @@ class Contrastive(SampledLoss):
     margin: float = Hyperparameter(0.5, low=0.3, high=1.6, minimum=0.0, symbol="m", unit="distance")
     positive_margin: float = Hyperparameter(0.0, low=0.0, high=0.5, minimum=0.0, symbol="m_p", unit="distance")
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        pairs = self.pairs(embeddings, labels)
+    def against(self, pairing: Pairing, noise: Tensor | None) -> Tensor:
+        pairs = self.measured(pairing)
         if self.sampling == "all":
             return self._over_all_pairs(pairs)
-        away = self.chosen_distances(pairs, self.margin, embeddings.shape[1], noise)  # (B, B)
+        away = self.chosen_distances(pairs, self.margin, pairing.anchors.shape[1], noise)  # (B, B)
         met = pairs.positives & pairs.negatives.any(1, keepdim=True)
         pull = 0.5 * (pairs.distances - self.positive_margin).relu().square()
         push = 0.5 * (self.margin - away).relu().square()
@@ -60,8 +61,7 @@ class Contrastive(SampledLoss):
         distances, positives, negatives = pairs
         dtype = distances.dtype
         roots = [side.sum().clamp_min(1).to(dtype).rsqrt() for side in (positives, negatives)]
-        share = torch.where(negatives, -roots[1], roots[0])  # (B, B)
-        share.diagonal().fill_(0)
+        share = torch.where(negatives, -roots[1], torch.where(positives, roots[0], 0.0))  # (B, M)
         margin = torch.where(negatives, scalar(self.margin).to(dtype), scalar(self.positive_margin).to(dtype))
         return 0.5 * (share * (distances - margin)).relu().square().sum()
 

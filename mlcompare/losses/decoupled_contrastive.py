@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mlcompare.geometry import FAR, cosine_similarities, masked_logsumexp, masked_mean, negative_mask, positive_mask
-from mlcompare.losses.base import Loss
+from mlcompare.geometry import FAR, masked_logsumexp, masked_mean
 from mlcompare.losses.citation import cite
+from mlcompare.losses.pairing import AnchorLoss, Pairing
 from mlcompare.registry import Hyperparameter, Option, register_loss
 
 __all__ = ["DecoupledContrastive"]
@@ -26,7 +26,7 @@ __all__ = ["DecoupledContrastive"]
         arxiv="2110.06848",
     ),
 )
-class DecoupledContrastive(Loss):
+class DecoupledContrastive(AnchorLoss):
     """Decoupled contrastive (DCL): the mean over positive pairs of ``−w_ap·s_ap/τ + log Σ_n e^{s_an/τ}``.
 
     s are cosines of embeddings ``(B, D)``, the negatives all samples of other classes.
@@ -49,9 +49,9 @@ class DecoupledContrastive(Loss):
     sigma: float = Hyperparameter(0.5, low=0.1, high=2.0, log=True, positive=True, symbol="σ", description="of weights")
     weighted: bool = Option(False, choices=(False, True), description="weigh far positive pairs up")
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        cosine = cosine_similarities(embeddings, embeddings)  # (B, B)
-        positives, negatives = positive_mask(labels), negative_mask(labels)
+    def against(self, pairing: Pairing, noise: Tensor | None) -> Tensor:
+        cosine = pairing.cosines  # (B, M)
+        positives, negatives = pairing.positives, pairing.negatives
         pairs = positives & negatives.any(1, keepdim=True)  # (B, B)
         push = masked_logsumexp(cosine / self.temperature, negatives)[:, None]  # (B, 1)
         pull = cosine / self.temperature

@@ -8,6 +8,7 @@ from torch import Tensor
 from mlcompare.geometry import masked_logsumexp, masked_mean
 from mlcompare.losses.citation import cite
 from mlcompare.losses.pair import PairLoss
+from mlcompare.losses.pairing import Pairing
 from mlcompare.losses.triplet import HERMANS_BIBTEX
 from mlcompare.registry import Hyperparameter, register_loss
 
@@ -73,8 +74,8 @@ class GeneralizedLiftedStructure(PairLoss):
 
     margin: float = Hyperparameter(1.0, low=0.5, high=2.0, minimum=0.0, symbol="m", unit="distance")
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        distances, positives, negatives = self.pairs(embeddings, labels)
+    def against(self, pairing: Pairing, noise: Tensor | None) -> Tensor:
+        distances, positives, negatives = self.measured(pairing)
         pull = masked_logsumexp(distances, positives)  # (B,)
         push = masked_logsumexp(self.margin - distances, negatives)  # (B,)
         return masked_mean((pull + push).relu(), positives.any(1) & negatives.any(1))

@@ -9,6 +9,7 @@ from mlcompare.errors import InvalidValueError
 from mlcompare.geometry import scalar
 from mlcompare.losses.citation import cite
 from mlcompare.losses.pair import SAMPLING, SampledLoss
+from mlcompare.losses.pairing import Pairing
 from mlcompare.registry import Hyperparameter, Option, register_loss
 
 __all__ = ["MarginBased"]
@@ -75,17 +76,17 @@ class MarginBased(SampledLoss):
         boundary = scalar(self.beta).float().expand(count).clone()  # (C,) or (1,)
         self.boundary = nn.Parameter(boundary, requires_grad=self.learn_beta)
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        pairs = self.pairs(embeddings, labels)
-        boundary = self.boundary.to(embeddings.dtype)
-        beta = boundary[labels][:, None] if self.per_class else boundary  # (B, 1) or (1,): of the anchor
+    def against(self, pairing: Pairing, noise: Tensor | None) -> Tensor:
+        pairs = self.measured(pairing)
+        boundary = self.boundary.to(pairing.anchors.dtype)
+        beta = boundary[pairing.labels][:, None] if self.per_class else boundary  # (B, 1) or (1,): of the anchor
         pull = (self.margin + (pairs.distances - beta)).relu()  # (B, B)
         if self.sampling == "all":
             push = (self.margin - (pairs.distances - beta)).relu()  # (B, B)
             pulls = pairs.positives * pairs.negatives.sum(1, keepdim=True)  # in how many triplets each pair stands
             pushes = pairs.negatives * pairs.positives.sum(1, keepdim=True)
         else:
-            negative = self.chosen_distances(pairs, self.margin, embeddings.shape[1], noise)  # (B, B)
+            negative = self.chosen_distances(pairs, self.margin, pairing.anchors.shape[1], noise)  # (B, B)
             push = (self.margin - (negative - beta)).relu()  # (B, B)
             pulls = pushes = pairs.positives & pairs.negatives.any(1, keepdim=True)
         active = (pulls * (pull > 0)).sum() + (pushes * (push > 0)).sum()

@@ -6,15 +6,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mlcompare.geometry import (
-    cosine_similarities,
     masked_logsumexp,
     masked_max,
     masked_min,
-    negative_mask,
-    positive_mask,
 )
-from mlcompare.losses.base import Loss
 from mlcompare.losses.citation import cite
+from mlcompare.losses.pairing import AnchorLoss, Pairing
 from mlcompare.registry import Hyperparameter, Option, register_loss
 
 __all__ = ["MultiSimilarity"]
@@ -43,7 +40,7 @@ EXACT = 50.0  # softplus turns linear only where it can't be told apart
         arxiv="1904.06627",
     ),
 )
-class MultiSimilarity(Loss):
+class MultiSimilarity(AnchorLoss):
     """Multi-similarity: the mean over anchors of ``(1/α)log(1 + Σ_p e^{−α(s−λ)}) + (1/β)log(1 + Σ_n e^{β(s−λ)})``.
 
     s are cosines of embeddings ``(B, D)``; λ (``base``) is a similarity, not a weight. Pairs are mined first: a
@@ -81,9 +78,9 @@ class MultiSimilarity(Loss):
     )
     mining: bool = Option(True, choices=(True, False), description="drop easy pairs first")
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        cosine = cosine_similarities(embeddings, embeddings)  # (B, B)
-        positives, negatives = positive_mask(labels), negative_mask(labels)
+    def against(self, pairing: Pairing, noise: Tensor | None) -> Tensor:
+        cosine = pairing.cosines  # (B, M)
+        positives, negatives = pairing.positives, pairing.negatives
         if self.mining:
             hardest_positive = masked_min(cosine, positives)[:, None]  # (B, 1)
             hardest_negative = masked_max(cosine, negatives)[:, None]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mlcompare.geometry import cosine_similarities, masked_logsumexp, masked_mean, negative_mask, positive_mask
-from mlcompare.losses.base import Loss
+from mlcompare.geometry import masked_logsumexp, masked_mean
 from mlcompare.losses.citation import cite
+from mlcompare.losses.pairing import AnchorLoss, Pairing
 from mlcompare.registry import Hyperparameter, register_loss
 
 __all__ = ["NTXent", "SupCon"]
@@ -27,7 +27,7 @@ __all__ = ["NTXent", "SupCon"]
         arxiv="2002.05709",
     ),
 )
-class NTXent(Loss):
+class NTXent(AnchorLoss):
     """NT-Xent: the mean over positive pairs of ``−log e^{s_ap/τ} / (e^{s_ap/τ} + Σ_n e^{s_an/τ})``.
 
     s are cosines of embeddings ``(B, D)``; the negatives are all samples of other classes, so that the other positives
@@ -44,10 +44,10 @@ class NTXent(Loss):
         0.1, low=1e-4, high=1.0, log=True, positive=True, symbol="τ", description="published down to .0002"
     )
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        scaled = cosine_similarities(embeddings, embeddings) / self.temperature  # (B, B)
-        others = masked_logsumexp(scaled, negative_mask(labels))[:, None]  # (B, 1)
-        return masked_mean(torch.logaddexp(others, scaled) - scaled, positive_mask(labels))
+    def against(self, pairing: Pairing, noise: Tensor | None) -> Tensor:
+        scaled = pairing.cosines / self.temperature  # (B, B)
+        others = masked_logsumexp(scaled, pairing.negatives)[:, None]  # (B, 1)
+        return masked_mean(torch.logaddexp(others, scaled) - scaled, pairing.positives)
 
 
 @register_loss(
@@ -64,7 +64,7 @@ class NTXent(Loss):
         arxiv="2004.11362",
     ),
 )
-class SupCon(Loss):
+class SupCon(AnchorLoss):
     """Supervised contrastive (L_out): ``mean_a −1/|P_a| Σ_p log(e^{s_ap/τ} / Σ_{k≠a} e^{s_ak/τ})``.
 
     s are cosines of embeddings ``(B, D)``. The denominator holds all other samples, positives included; the log stands
@@ -79,10 +79,10 @@ class SupCon(Loss):
     group = "pair"
     temperature: float = Hyperparameter(0.1, low=0.02, high=1.0, log=True, positive=True, symbol="τ")
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        scaled = cosine_similarities(embeddings, embeddings) / self.temperature  # (B, B)
-        positives = positive_mask(labels)
-        everyone = masked_logsumexp(scaled, positives | negative_mask(labels))  # (B,)
+    def against(self, pairing: Pairing, noise: Tensor | None) -> Tensor:
+        scaled = pairing.cosines / self.temperature  # (B, B)
+        positives = pairing.positives
+        everyone = masked_logsumexp(scaled, positives | pairing.negatives)  # (B,)
         count = positives.sum(1)  # (B,)
         mean = torch.where(positives, scaled, 0.0).sum(1) / count.clamp_min(1)  # (B,)
         return masked_mean(everyone - mean, count > 0)

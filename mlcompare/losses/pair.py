@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mlcompare.geometry import FAR, Number, euclidean_distances, masked_min, negative_mask, normalize, positive_mask
-from mlcompare.losses.base import Loss
+from mlcompare.geometry import FAR, Number, masked_min
+from mlcompare.losses.pairing import AnchorLoss, Pairing
 from mlcompare.registry import Option
 
 __all__ = ["PairLoss", "Pairs", "SampledLoss", "distance_weights", "draw_columns", "semi_hard_distances"]
@@ -18,24 +18,26 @@ NEAREST, FARTHEST = 0.5, 1.4  # Wu et al. 2017: closer pairs count as .5, farthe
 
 
 class Pairs(NamedTuple):
-    """The dense pairs of a batch: ``distances``, ``positives``, ``negatives``, each ``(B, B)``; row a is anchor a."""
+    """Dense pairs: ``distances``, ``positives``, ``negatives``, each ``(B, M)``: a row for each anchor."""
 
     distances: Tensor
     positives: Tensor
     negatives: Tensor
 
 
-class PairLoss(Loss):
+class PairLoss(AnchorLoss):
     """A loss of the distances inside a batch; it owns no weights."""
 
     group = "pair"
     normalize: bool = Option(True, choices=(True, False), description="L2-normalise the embeddings first")
 
     def pairs(self, embeddings: Tensor, labels: Tensor) -> Pairs:
-        """Return Euclidean distances and both masks."""
-        embeddings = normalize(embeddings) if self.normalize else embeddings
-        distances = euclidean_distances(embeddings)  # (B, B)
-        return Pairs(distances, positive_mask(labels), negative_mask(labels))
+        """Return Euclidean distances and both masks, inside a batch."""
+        return self.measured(Pairing.within(embeddings, labels))
+
+    def measured(self, pairing: Pairing) -> Pairs:
+        """Return Euclidean distances of anchors and references, and both masks."""
+        return Pairs(pairing.distances(self.normalize), pairing.positives, pairing.negatives)
 
 
 class SampledLoss(PairLoss):
@@ -52,7 +54,7 @@ class SampledLoss(PairLoss):
         return self.sampling in ("random", "distance_weighted")
 
     def chosen_distances(self, pairs: Pairs, margin: Number, dim: int, noise: Tensor | None) -> Tensor:
-        """Return d_an of the negative chosen for each (a, p), ``(B, B)``; meaningful where a has a negative."""
+        """Return d_an of the negative chosen for each (a, p), ``(B, M)``; meaningful where a has a negative."""
         distances, _, negatives = pairs
         if self.sampling == "hard":
             return masked_min(distances, negatives)[:, None].expand_as(distances)
@@ -72,9 +74,10 @@ def semi_hard_distances(distances: Tensor, negatives: Tensor, margin: Number) ->
         key = torch.where(negatives, distances, distances * later)
         key.diagonal().fill_(FAR)  # the anchor itself comes last
         ranked, order = key.sort(1)  # (B, B)
-        place = torch.where(negatives.gather(1, order), torch.arange(len(key), device=key.device), len(key))
-        following = place.flip(1).cummin(1).values.flip(1).clamp_max(len(key) - 1)  # the next negative's place
-        easiest = torch.where(place < len(key), place, 0).amax(1, keepdim=True)  # (B, 1)
+        count = key.shape[1]  # M
+        place = torch.where(negatives.gather(1, order), torch.arange(count, device=key.device), count)
+        following = place.flip(1).cummin(1).values.flip(1).clamp_max(count - 1)  # the next negative's place
+        easiest = torch.where(place < count, place, 0).amax(1, keepdim=True)  # (B, 1)
         nearest = ranked.gather(1, following)  # (B, B); without a next negative it is the anchor's own FAR
         column = order.gather(1, torch.where(nearest < ranked + margin, following, easiest))
         chosen = torch.zeros_like(order).scatter(1, order, column)  # (B, B): a column for each (a, p)

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from mlcompare.losses.base import Loss
 from mlcompare.losses.citation import cite
-from mlcompare.losses.compose import register_sum
 from mlcompare.losses.running import write
 from mlcompare.losses.softmax import Softmax
+from mlcompare.losses.sums import register_sum
 from mlcompare.registry import Hyperparameter, register_loss
 
 __all__ = ["RingTerm"]

@@ -8,6 +8,7 @@ from torch import Tensor
 from mlcompare.geometry import masked_mean
 from mlcompare.losses.citation import cite
 from mlcompare.losses.pair import PairLoss, semi_hard_distances
+from mlcompare.losses.pairing import Pairing
 from mlcompare.registry import Hyperparameter, register_loss
 
 __all__ = ["TripletSemiHard"]
@@ -44,8 +45,8 @@ class TripletSemiHard(PairLoss):
     group = "triplet"
     margin: float = Hyperparameter(0.2, low=0.05, high=0.5, minimum=0.0, symbol="m", unit="squared distance")
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        pairs = self.pairs(embeddings, labels)
+    def against(self, pairing: Pairing, noise: Tensor | None) -> Tensor:
+        pairs = self.measured(pairing)
         squares = pairs.distances.square()  # (B, B)
         negative = semi_hard_distances(squares, pairs.negatives, self.margin)  # (B, B)
         valid = pairs.positives & pairs.negatives.any(1, keepdim=True)

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mlcompare.geometry import cosine_similarities, negative_mask, positive_mask
-from mlcompare.losses.base import Loss
 from mlcompare.losses.citation import cite
+from mlcompare.losses.pairing import AnchorLoss, Pairing
 from mlcompare.registry import Hyperparameter, Option, register_loss
 
 __all__ = ["SigmoidPair"]
@@ -27,7 +26,7 @@ __all__ = ["SigmoidPair"]
         arxiv="2303.15343",
     ),
 )
-class SigmoidPair(Loss):
+class SigmoidPair(AnchorLoss):
     """Sigmoid pair loss: the mean over anchors of ``Σ_{j≠a} log(1 + e^{−z·(t·s_aj + b)})``, z = 1 or −1 for a pair.
 
     s are cosines of embeddings ``(B, D)``; z says whether both are of one class. No softmax: no pair competes with
@@ -60,9 +59,9 @@ class SigmoidPair(Loss):
             self.log_growth = nn.Parameter(torch.zeros(()))  # δ
             self.shift = nn.Parameter(torch.zeros(()))
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        logits = self.scale * cosine_similarities(embeddings, embeddings)  # (B, B)
+    def against(self, pairing: Pairing, noise: Tensor | None) -> Tensor:
+        logits = self.scale * pairing.cosines  # (B, B)
         logits = logits * self.log_growth.exp() + (self.bias + self.shift) if self.learn else logits + self.bias
-        positives, negatives = positive_mask(labels), negative_mask(labels)
+        positives, negatives = pairing.positives, pairing.negatives
         costs = F.softplus(torch.where(positives, -logits, logits), threshold=50.0)
         return torch.where(positives | negatives, costs, 0.0).sum(1).mean()

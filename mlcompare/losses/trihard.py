@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from mlcompare.geometry import masked_max, masked_mean, masked_min
 from mlcompare.losses.pair import PairLoss
+from mlcompare.losses.pairing import Pairing
 from mlcompare.losses.triplet import HERMANS_BIBTEX
 from mlcompare.registry import Hyperparameter, Option, register_loss
 
@@ -43,8 +44,8 @@ class TriHard(PairLoss):
     margin: float = Hyperparameter(0.2, low=0.05, high=1.0, minimum=0.0, symbol="m", unit="distance")
     soft_margin: bool = Option(False, choices=(False, True), description="softplus instead of the hinge (ignores m)")
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        distances, positives, negatives = self.pairs(embeddings, labels)
+    def against(self, pairing: Pairing, noise: Tensor | None) -> Tensor:
+        distances, positives, negatives = self.measured(pairing)
         gap = masked_max(distances, positives) - masked_min(distances, negatives)  # (B,)
         hinge = F.softplus(gap) if self.soft_margin else (self.margin + gap).relu()
         return masked_mean(hinge, positives.any(1) & negatives.any(1))

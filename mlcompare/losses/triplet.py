@@ -8,6 +8,7 @@ from torch import Tensor
 from mlcompare.geometry import FAR, Number
 from mlcompare.losses.citation import cite
 from mlcompare.losses.pair import Pairs, SampledLoss
+from mlcompare.losses.pairing import Pairing
 from mlcompare.registry import Hyperparameter, register_loss
 
 __all__ = ["HERMANS_BIBTEX", "Triplet", "batch_all_triplet"]
@@ -37,16 +38,15 @@ def batch_all_triplet(pairs: Pairs, margin: Number) -> Tensor:
     """
     distances, positives, negatives = pairs
     with torch.no_grad():
-        key = torch.where(positives, distances + margin, distances)  # (B, B)
-        key.diagonal().fill_(FAR)  # the anchor itself comes last
+        key = torch.where(positives, distances + margin, torch.where(negatives, distances, FAR))  # (B, M): others last
         order = key.argsort(1)  # (B, B)
         is_negative = negatives.gather(1, order)
         nearer = is_negative.cumsum(1)  # (B, B): negatives up to each place
-        place = torch.arange(1, len(key) + 1, device=key.device)  # (B,)
+        place = torch.arange(1, key.shape[1] + 1, device=key.device)  # (M,)
         farther = positives.sum(1, keepdim=True) - (place - nearer)  # (B, B): positives behind each place
         counts = torch.where(is_negative, -farther, nearer)
         counts = torch.zeros_like(counts).scatter(1, order, counts)  # (B, B): k_ap and −c_an where they belong
-        counts.diagonal().fill_(0)
+        counts = torch.where(positives | negatives, counts, 0)
         active = torch.where(positives, counts, 0).sum()
     return ((counts * distances).sum() + margin * active) / active.clamp_min(1)
 
@@ -82,11 +82,11 @@ class Triplet(SampledLoss):
         0.2, low=0.04, high=0.5, minimum=0.0, symbol="m", unit="distance", description="published down to .045"
     )
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        pairs = self.pairs(embeddings, labels)
+    def against(self, pairing: Pairing, noise: Tensor | None) -> Tensor:
+        pairs = self.measured(pairing)
         if self.sampling == "all":
             return batch_all_triplet(pairs, self.margin)
-        negative = self.chosen_distances(pairs, self.margin, embeddings.shape[1], noise)  # (B, B)
+        negative = self.chosen_distances(pairs, self.margin, pairing.anchors.shape[1], noise)  # (B, B)
         valid = pairs.positives & pairs.negatives.any(1, keepdim=True)
         hinge = torch.where(valid, pairs.distances - negative + self.margin, 0.0).relu()
         return hinge.sum() / (hinge > 0).sum().clamp_min(1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlcompare.geometry import cosine_similarities, masked_logsumexp, masked_mean, negative_mask, positive_mask
+from mlcompare.geometry import masked_logsumexp, masked_mean
 from mlcompare.losses.angular import angle
-from mlcompare.losses.base import Loss
 from mlcompare.losses.citation import cite
+from mlcompare.losses.pairing import AnchorLoss, Pairing
 from mlcompare.registry import Hyperparameter, register_loss
 
 __all__ = ["TupletMargin"]
@@ -26,7 +26,7 @@ __all__ = ["TupletMargin"]
         year=2019,
     ),
 )
-class TupletMargin(Loss):
+class TupletMargin(AnchorLoss):
     """Tuplet margin: the mean over positive pairs of ``log(1 + Σ_n e^{s(cos θ_an − cos(θ_ap − β))})``.
 
     θ are the angles of embeddings ``(B, D)``, the negatives all samples of other classes. β, the slack, makes a hard
@@ -47,8 +47,8 @@ class TupletMargin(Loss):
     )
     scale: float = Hyperparameter(64.0, low=8.0, high=128.0, log=True, positive=True, symbol="s")
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        cosine = cosine_similarities(embeddings, embeddings)  # (B, B)
+    def against(self, pairing: Pairing, noise: Tensor | None) -> Tensor:
+        cosine = pairing.cosines  # (B, B)
         eased = self.scale * (angle(cosine) - self.margin).cos()  # (B, B)
-        others = masked_logsumexp(self.scale * cosine, negative_mask(labels))[:, None]  # (B, 1)
-        return masked_mean(F.softplus(others - eased, threshold=50.0), positive_mask(labels))
+        others = masked_logsumexp(self.scale * cosine, pairing.negatives)[:, None]  # (B, 1)
+        return masked_mean(F.softplus(others - eased, threshold=50.0), pairing.positives)

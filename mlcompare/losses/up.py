@@ -8,8 +8,8 @@ from torch import Tensor
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss
 from mlcompare.losses.citation import cite
-from mlcompare.losses.compose import register_sum
 from mlcompare.losses.softmax import Softmax
+from mlcompare.losses.sums import register_sum
 from mlcompare.registry import Hyperparameter, register_loss
 
 __all__ = ["UPTerm"]

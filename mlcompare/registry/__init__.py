@@ -10,11 +10,13 @@ from mlcompare.registry.catalogue import (
     IDEAS,
     LOSSES,
     PML_PREFIX,
+    WRAPPERS,
     create_loss,
     get_spec,
     list_losses,
     register,
     register_loss,
+    register_wrapper,
 )
 from mlcompare.registry.declarations import Hyperparameter, HyperparameterSpec, Option, OptionSpec, by_name, declared
 from mlcompare.registry.registry import REGISTRIES, Record, Registry, install, options_of, written_in_this_process
@@ -26,6 +28,7 @@ __all__ = [
     "LOSSES",
     "PML_PREFIX",
     "REGISTRIES",
+    "WRAPPERS",
     "Hyperparameter",
     "HyperparameterSpec",
     "LossSpec",
@@ -42,5 +45,6 @@ __all__ = [
     "options_of",
     "register",
     "register_loss",
+    "register_wrapper",
     "written_in_this_process",
 ]

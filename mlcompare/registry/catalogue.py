@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from mlcompare.losses.base import Loss
 
 __all__ = [
-    "FIRST_COMPARISON", "IDEAS", "LOSSES", "PML_PREFIX", "create_loss", "get_spec", "list_losses", "register",
-    "register_loss",
+    "FIRST_COMPARISON", "IDEAS", "LOSSES", "PML_PREFIX", "WRAPPERS", "create_loss", "get_spec", "list_losses",
+    "register", "register_loss", "register_wrapper",
 ]  # fmt: skip
 
 FAMILIES = ("metric", "margin")
 PML_PREFIX = "pml/"
 LOSSES = Registry("loss", "losses", LossSpec, homes=["mlcompare.losses"])
+WRAPPERS = Registry("wrapper", "wrappers", LossSpec, homes=["mlcompare.losses"])
 IDEAS: Mapping[str, str] = MappingProxyType(
     {
         "softmax": "softmax and normalisation",
@@ -37,6 +38,7 @@ IDEAS: Mapping[str, str] = MappingProxyType(
         "noise": "wrong labels",
         "sum": "sums that papers named",
         "term": "terms, for a sum with any loss",
+        "wrapper": "wrappers, around a loss or a sum",
     }
 )
 FIRST_COMPARISON = (  # both families, and the ideas that the others vary; in the order in which they join a small study
@@ -103,6 +105,36 @@ def register_loss(
     return decorate
 
 
+def register_wrapper(
+    name: str, *, reference: str, bibtex: str = "", replace: bool = False
+) -> Callable[[type[Any]], type[Any]]:
+    """Class decorator that files a :class:`~mlcompare.losses.wrapper.Wrapper` under ``name``, a key of study entries.
+
+    Raises:
+        InvalidValueError: the name is taken, by a wrapper or by another key of an entry.
+    """
+
+    def decorate(cls: type[Any]) -> type[Any]:
+        if name in ("loss", "single", "sum", "stages"):
+            rule, cure = "a wrapper's name is a key of its own in a study entry", "choose another"
+            raise InvalidValueError(rule, value=repr(name), cure=cure, place=name)
+        cls.spec = LossSpec(
+            name=name,
+            family="",
+            group="wrapper",
+            reference=reference,
+            factory=cls,
+            hyperparameters=MappingProxyType(dict(cls.hyperparameters)),
+            options=MappingProxyType(dict(cls.options)),
+            bibtex=bibtex,
+            doc=cls.__doc__ or "",
+        )
+        WRAPPERS.register(cls.spec, replace=replace)
+        return cls
+
+    return decorate
+
+
 def list_losses(family: str | None = None, *, provider: str | None = None) -> list[LossSpec]:
     """Return the registered losses, sorted by name.
 
@@ -134,10 +166,14 @@ def get_spec(name: str) -> LossSpec:
 
     Raises:
         UnknownNameError: nothing is registered under it; the message suggests the nearest names.
+        InvalidValueError: it is a wrapper's.
     """
     name = str(name)
     if name.startswith(PML_PREFIX):
         return _pml().spec(name)
+    if LOSSES.find(name) is None and name in WRAPPERS:
+        cure = f"write {{{name}: {{loss: …}}}} in a study file"
+        raise InvalidValueError("a wrapper goes around a loss and is none itself", value=repr(name), cure=cure)
     return LOSSES[name]
 
 

@@ -56,7 +56,8 @@ def _record(h: Any) -> dict[str, Any]:
 def losses_table(specs: list[Any]) -> Table:
     """Return the listing, by idea and year: name, family, year, where it is from, what is tuned."""
     note = "* ten for a first comparison" if any(spec.name in FIRST_COMPARISON for spec in specs) else None
-    table = Table("loss", "family", "year", "from", "tuned", title=f"{len(specs)} losses", title_justify="left")
+    count = sum(spec.group != "wrapper" for spec in specs)
+    table = Table("loss", "family", "year", "from", "tuned", title=f"{count} losses", title_justify="left")
     table.caption, table.caption_justify = note, "left"
     for idea in [*IDEAS, *sorted({spec.group for spec in specs} - set(IDEAS))]:
         some = [spec for spec in specs if spec.group == idea]

@@ -29,6 +29,7 @@ __all__ = ["HEAD_KEYS", "K", "compositions", "fitted", "lowest_scale", "needs_pa
 HEAD_KEYS = frozenset({"head_lr_ratio", "head_weight_decay"})
 K = "samples_per_class"
 SAMPLES_PER_CLASS = (1, 2, 4, 8)
+OF_ANY_SAMPLES = frozenset({"anti_collapse"})  # of the metric losses: it spreads them, whatever their classes
 PROBABILITY = 0.9  # that a class of its own direction should reach, in CosFace's bound
 
 
@@ -41,7 +42,7 @@ def owns_weights(entry: LossEntry) -> bool:
     [True, True, False]
     """
     try:
-        losses = entry.build({}, num_classes=4, embedding_dim=8, class_counts=np.full(4, 4))
+        losses = entry.build({}, num_classes=4, embedding_dim=16, class_counts=np.full(4, 4))
     except Exception:  # a wrapper that asks for more, say: its own options decide
         return any("num_classes" in spec.needs for spec in entry.specs)
     return any(parameter.requires_grad for _, loss in losses for parameter in loss.parameters())
@@ -53,8 +54,11 @@ def needs_pairs(entry: LossEntry) -> bool:
     >>> from mlcompare.losses.compose import Term
     >>> [needs_pairs(LossEntry(name, "single", (Term(name),))) for name in ("arcface", "proxy_nca", "triplet")]
     [False, False, True]
+    >>> needs_pairs(LossEntry("spread", "sum", (Term("arcface"), Term("anti_collapse"))))
+    False
     """
-    return any(spec.family == "metric" and spec.group != "proxy" for spec in entry.specs)
+    pairs = [spec for spec in entry.specs if spec.family == "metric" and spec.group != "proxy"]
+    return any(spec.name not in OF_ANY_SAMPLES for spec in pairs)
 
 
 def compositions(training: TrainingConfig, classes: int, rows: int, *, pairs: bool) -> tuple[int, ...]:

@@ -110,7 +110,7 @@ def earlier_tables(entry: LossEntry, dataset: str | None = None, encoder: str | 
     """
     known = _tables()
     if entry.form == "single" and entry.terms[0].loss in known:
-        return tuple(table for table in known[entry.terms[0].loss] if _tells(table.situation, dataset, encoder))
+        return tuple(table for table in known[str(entry.terms[0].loss)] if _tells(table.situation, dataset, encoder))
     members = shipped()["groups"].get(group_of(entry), {}).get("losses", ())
     found = (table for loss in members for table in known[loss] if _tells(table.situation, dataset, encoder))
     return tuple(

@@ -1,13 +1,13 @@
-"""Loss entries of a study file: one loss, a ``sum`` of terms, or ``stages``."""
+"""Loss entries of a study file: one loss, a ``sum`` of terms, ``stages``, or a wrapper around a loss or a sum."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlcompare.errors import InvalidValueError, MLCompareError, StudyFileError, UnknownNameError, did_you_mean
 from mlcompare.losses.compose import LossEntry, Term
-from mlcompare.registry import by_name
+from mlcompare.registry import WRAPPERS, by_name, get_spec
 from mlcompare.search.needs import HEAD_KEYS, owns_weights
 from mlcompare.search.space import Space, loss_space
 from mlcompare.search.training_space import training_dimensions, training_space
@@ -27,10 +27,13 @@ def parse_entry(name: str, given: Any, *, training: Space, base: Mapping[str, fl
     _check_name(name)
     try:
         given = _mapping(given)
-        kind = "sum" if "sum" in given else "stages" if "stages" in given else "single"
-        build = _single if kind == "single" else _composed
-        entry, values = build(name, given, kind)
+        entry, values, beside = _read(name, given)
         known, searchable = {*entry.hyperparameters, *entry.options}, training_dimensions()
+        for key in beside:
+            if key not in searchable:
+                rule, cure = f"unknown key {key!r} beside {entry.form}", did_you_mean(key, _beside(entry, searchable))
+                raise UnknownNameError(rule, cure=cure, place=key)
+        values = {**beside, **values}
         values = by_name(values, searchable | entry.hyperparameters | entry.options)
         for key in training:
             if key in known:
@@ -47,7 +50,7 @@ def parse_entry(name: str, given: Any, *, training: Space, base: Mapping[str, fl
     except MLCompareError as error:
         place = f"losses.{name}" + (f".{error.place}" if error.place else "")
         raise StudyFileError(error.rule, value=error.value, cure=error.cure, place=place) from None
-    alone = [spec.name for spec in entry.specs if spec.term and entry.form != "sum"]
+    alone = list(_outside_sums(entry))
     if alone:
         cure = f"add it to a sum: {{sum: [{{loss: softmax}}, {{loss: {alone[0]}}}]}}"
         raise StudyFileError("this term means nothing alone", value=alone[0], cure=cure, place=f"losses.{name}")
@@ -75,48 +78,91 @@ def _mapping(given: Any) -> Mapping[str, Any]:
     return given
 
 
-def _single(name: str, given: Mapping[str, Any], _kind: str) -> tuple[LossEntry, dict[str, Any]]:
+def _form(given: Mapping[str, Any]) -> str:
+    return next((form for form in ("sum", "stages", *WRAPPERS) if form in given), "single")
+
+
+Read = tuple[LossEntry, dict[str, Any], dict[str, Any]]  # entry, its numbers by flat name, what stands beside
+
+
+def _read(name: str, given: Mapping[str, Any]) -> Read:
+    form = _form(given)
+    if form != "single":
+        return _composed(name, given, form)
     values = dict(given)
-    loss = values.pop("loss", name)
-    return LossEntry(name, "single", (Term(loss),)), values
+    return LossEntry(name, "single", (Term(values.pop("loss", name)),)), values, {}
 
 
-def _composed(name: str, given: Mapping[str, Any], kind: str) -> tuple[LossEntry, dict[str, Any]]:
-    values, searchable = {key: value for key, value in given.items() if key != kind}, training_dimensions()
-    for key in values:
-        if key not in searchable:
-            rule = f"unknown key {key!r} beside {kind}"
-            raise UnknownNameError(rule, cure=did_you_mean(key, searchable), place=key)
-    items = given[kind]
-    if not isinstance(items, list) or len(items) < 2:
-        raise InvalidValueError(f"`{kind}` must list two losses or more", value=repr(items)[:80], place=kind)
+def _beside(entry: LossEntry, searchable: Mapping[str, Any]) -> list[str]:
+    own = {} if entry.wrapper is None else {**entry.wrapper.hyperparameters, **entry.wrapper.options}
+    return [*own, *searchable]
+
+
+def _outside_sums(entry: LossEntry) -> Iterator[str]:
+    """Yield the terms that stand elsewhere than in a sum."""
+    for term in entry.terms:
+        if isinstance(term.loss, LossEntry):
+            yield from _outside_sums(term.loss)
+        elif entry.form != "sum" and get_spec(term.loss).term:
+            yield term.loss
+
+
+def _composed(name: str, given: Mapping[str, Any], form: str) -> Read:
+    beside = {key: value for key, value in given.items() if key != form}
+    wrapper = WRAPPERS.usable(form) if form not in ("sum", "stages") else None
+    items = given[form] if wrapper is None else [given[form]]
+    if not isinstance(items, list) or (wrapper is None and len(items) < 2):
+        raise InvalidValueError(f"`{form}` must list two losses or more", value=repr(items)[:80], place=form)
+    places = [f"{form}[{number}]" for number in range(len(items))] if wrapper is None else [form]
     terms, parts = [], []
-    for number, item in enumerate(items):
-        term, part = _term(item, kind, f"{kind}[{number}]")
+    for item, place in zip(items, places):
+        term, part = _term(item, form, place)
         terms.append(term)
         parts.append(part)
-    entry = LossEntry(name, kind, tuple(terms))
-    flat = {(slot.term, slot.name): key for key, slot in entry.layout.items()}
-    for number, part in enumerate(parts):
-        own = {slot.name: slot.declaration for slot in entry.layout.values() if slot.term == number}
+    if wrapper is not None:
+        known = {**wrapper.hyperparameters, **wrapper.options}
+        beside = by_name(beside, known)
+        parts, places = [{key: beside.pop(key) for key in known if key in beside}, *parts], ["", *places]
+    entry, values = LossEntry(name, form, tuple(terms)), {}
+    layout = entry.layout
+    flat = {(slot.term, slot.name): key for key, slot in layout.items()}
+    for number, (part, place) in enumerate(zip(parts, places)):
+        own = {slot.name: slot.declaration for slot in layout.values() if slot.term == number}
         try:
             part = by_name(part, own)
         except InvalidValueError as error:
-            place = f"{kind}[{number}].{error.place}"
-            raise InvalidValueError(error.rule, value=error.value, cure=error.cure, place=place) from None
+            raise _placed(error, place) from None
         for key, value in part.items():
             if (number, key) not in flat:
                 cure = did_you_mean(key, own)
-                raise UnknownNameError(f"unknown hyperparameter {key!r}", cure=cure, place=f"{kind}[{number}].{key}")
+                raise UnknownNameError(f"unknown hyperparameter {key!r}", cure=cure, place=f"{place}.{key}")
             values[flat[number, key]] = value
-    return entry, values
+    return entry, values, beside
 
 
-def _term(item: Any, kind: str, place: str) -> tuple[Term, dict[str, Any]]:
-    if not isinstance(item, Mapping) or "loss" not in item:
+def _term(item: Any, form: str, place: str) -> tuple[Term, dict[str, Any]]:
+    """Return a term, a loss or an entry of its own, and what its item says of its numbers."""
+    inside = _form(item) if isinstance(item, Mapping) else "single"
+    if not isinstance(item, Mapping) or (inside == "single" and "loss" not in item):
         raise InvalidValueError("must name a loss", value=repr(item)[:80], cure="write {loss: softmax}", place=place)
     part = dict(item)
-    loss, share = part.pop("loss"), part.pop("share", 1.0) if kind == "stages" else 1.0
+    share = part.pop("share", 1.0) if form == "stages" else 1.0
     if not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share <= 1:
         raise InvalidValueError("`0 < share <= 1` must hold", value=f"share={share!r}", place=f"{place}.share")
-    return Term(loss, float(share)), part
+    if inside == "single":
+        loss = part.pop("loss")
+        return Term(loss, float(share)), part
+    if inside == "stages":
+        cure = f"write {{stages: [{{{form}: …}}, …]}}"
+        raise InvalidValueError("stages stand outermost", value=f"them in `{form}`", cure=cure, place=f"{place}.stages")
+    try:
+        entry, values, beside = _composed(inside, part, inside)
+    except MLCompareError as error:
+        raise _placed(error, place) from None
+    named = "_".join(term.loss if isinstance(term.loss, str) else term.loss.name for term in entry.terms)
+    return Term(LossEntry(f"{inside}_{named}", inside, entry.terms), float(share)), {**beside, **values}
+
+
+def _placed(error: MLCompareError, place: str) -> MLCompareError:
+    where = ".".join(part for part in (place, error.place) if part)
+    return type(error)(error.rule, value=error.value, cure=error.cure, place=where)

@@ -13,6 +13,7 @@ from mlcompare.evaluation import evaluate_embeddings
 from mlcompare.metrics import OWN, parse_metric
 from mlcompare.study.config import StudyConfig
 from mlcompare.study.places import section
+from mlcompare.training.searched import EMBEDDING_DIM
 
 __all__ = ["check_measurable", "check_metric_names"]
 
@@ -51,6 +52,13 @@ def check_measurable(config: StudyConfig, dataset: Dataset, splits: Splits, plac
 
 def _check_name(name: str, config: StudyConfig) -> None:
     metric = parse_metric(name)
+    if (
+        metric.dims is not None
+        and metric.dims > config.encoder.embedding_dim
+        and EMBEDDING_DIM not in config.search.space
+    ):
+        rule, cure = "an embedding must have the coordinates that a metric is of", f"choose {metric.whole}"
+        raise InvalidValueError(rule, value=f"{name}, embedding_dim: {config.encoder.embedding_dim}", cure=cure)
     if metric.group == "closed_set" and config.protocol.kind != "closed_set":
         cure = "choose protocol.kind: closed_set, or a metric of embeddings such as recall_at_1"
         rule = f"`{name}` needs the same classes in training and test"

@@ -22,6 +22,7 @@ from mlcompare.encoders import create_encoder, get_encoder_spec
 from mlcompare.execution.bundles import versions
 from mlcompare.execution.embedding import embedder
 from mlcompare.losses.compose import LossEntry
+from mlcompare.metrics import parse_metric
 from mlcompare.search.space import Space
 from mlcompare.study.config import StudyConfig
 from mlcompare.study.metric_checks import check_measurable, check_metric_names
@@ -87,6 +88,15 @@ class StudyPlan:
         return tuple(dict.fromkeys((self.objective, *reported, *self.config.final.metrics)))
 
     @property
+    def metrics_of_prefixes(self) -> tuple[str, ...]:
+        """The objective of every loss's first coordinates, where a loss of the study is nested in prefixes of them."""
+        metric = parse_metric(self.objective)
+        if metric.group == "closed_set":
+            return ()
+        sizes = {size for loss in self.losses.values() for size in loss.prefixes} - {self.config.encoder.embedding_dim}
+        return tuple(f"{metric.whole}_in_{size}" for size in sorted(sizes, reverse=True))
+
+    @property
     def baselines(self) -> tuple[str, ...]:
         """The names of the baselines: those that the study names, else all that suit the dataset."""
         named = self.config.baselines
@@ -113,7 +123,8 @@ class StudyPlan:
         return [
             self._job(
                 "final", self.losses[loss].entry, values, fold, self._final_state(fold, seed), trial=trial, seed=seed,
-                split="test", metrics=self.test_metrics, keep=seed == 0,
+                split="test", metrics=tuple(dict.fromkeys((*self.test_metrics, *self.metrics_of_prefixes))),
+                keep=seed == 0,
             )
             for fold in self.folds
             for seed in range(self.config.final.seeds)

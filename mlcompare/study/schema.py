@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlcompare.data import PRESETS
-from mlcompare.losses.compose import TERM_WEIGHT
+from mlcompare.losses.sums import TERM_WEIGHT
 from mlcompare.registry import LossSpec, Record, list_losses
 from mlcompare.search.training_space import training_dimensions
 from mlcompare.study.config import StudyConfig
@@ -94,19 +94,43 @@ def _dimensions(definitions: Schema) -> Schema:
 
 
 def _entries() -> Schema:
-    """Return the definitions of ``losses:``: a registered name, or a name of one's own for a loss, a sum or stages."""
+    """Return the definitions of ``losses:``: a registered name, or a name of one's own for whatever may be trained."""
     specs = {name: spec for spec in _losses() for name in (spec.name, *spec.aliases)}
     alone = {name: spec for name, spec in specs.items() if not spec.term}
+    wrappers = usable("wrappers")
     found: Schema = {_key("loss", spec): _numbers(spec) for spec in specs.values()}
     found |= {_key("entry", spec): _alone(spec) for spec in alone.values()}
+    found |= {_key("wrapper", spec): _numbers(spec, "wrapper") for spec in wrappers}
     share = {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": 1.0}
-    in_sums = {name: _part(spec, "weight", dimension(TERM_WEIGHT)) for name, spec in specs.items()}
-    in_stages = {name: _part(spec, "share", share) for name, spec in alone.items()}
+    places: dict[str, tuple[dict[str, LossSpec], Schema]] = {  # where a loss may stand, and what is said of it there
+        "in_sum": (specs, {"weight": dimension(TERM_WEIGHT)}),
+        "in_stages": (alone, {"share": share}),
+        "inside": (alone, {}),
+    }
+    for place, (losses, extra) in places.items():
+        one = _chosen({name: _part(spec, extra) for name, spec in losses.items()})
+        nested = [_within({"sum": _terms("in_sum")}, extra)]
+        nested += [_within({spec.name: _ref("inside")}, extra, _ref(_key("wrapper", spec))) for spec in wrappers]
+        found[place] = {"anyOf": [one, *nested]}
     found["loss"] = _chosen({name: _ref(_key("entry", spec)) for name, spec in alone.items()})
-    found |= {"sum": _composed("sum", _chosen(in_sums)), "stages": _composed("stages", _chosen(in_stages))}
-    own = [_ref(kind) for kind in ("loss", "sum", "stages")]
+    forms: Schema = {"sum": _within({"sum": _terms("in_sum")}, {}, _ref("dimensions"))}
+    forms["stages"] = _within({"stages": _terms("in_stages")}, {}, _ref("dimensions"))
+    for spec in wrappers:
+        forms[spec.name] = _within({spec.name: _ref("inside")}, {}, _ref(_key("wrapper", spec)), _ref("dimensions"))
+    found |= {f"form.{name}": form for name, form in forms.items()}
+    own = [_ref("loss"), *(_ref(f"form.{name}") for name in forms)]
     lines = {name: {"anyOf": [{"type": "null"}, _ref(_key("entry", spec)), *own]} for name, spec in alone.items()}
     return found | {"losses": {"type": "object", "properties": lines, "additionalProperties": {"anyOf": own}}}
+
+
+def _terms(place: str) -> Schema:
+    return {"type": "array", "minItems": 2, "items": _ref(place)}
+
+
+def _within(form: Schema, extra: Schema, *beside: Schema) -> Schema:
+    """Return what has the key of a form, and beside it nothing but ``extra`` and what is in ``beside``."""
+    found = {"type": "object", "required": list(form), "properties": {**form, **extra}, "unevaluatedProperties": False}
+    return found | ({"allOf": list(beside)} if beside else {})
 
 
 def _ref(definition: str) -> Schema:
@@ -121,15 +145,15 @@ def _losses() -> list[LossSpec]:
     return [spec for spec in (*list_losses(), *list_losses(provider="pml")) if spec.broken is None]
 
 
-def _numbers(spec: LossSpec) -> Schema:
-    """Return the hyperparameters and options of a loss, by name and by symbol."""
+def _numbers(spec: LossSpec, kind: str = "loss") -> Schema:
+    """Return the hyperparameters and options of a loss (or a wrapper), by name and by symbol."""
     known = {**spec.hyperparameters, **spec.options}
     found: Schema = {name: {"anyOf": [dimension(it), {"type": "null"}]} for name, it in known.items()}
     pairs = []
     for name, declaration in known.items():
         symbol = declaration.symbol
         if symbol and symbol not in known and [it.symbol for it in known.values()].count(symbol) == 1:
-            found[symbol] = {"description": name, **_ref(f"{_key('loss', spec)}/properties/{name}")}
+            found[symbol] = {"description": name, **_ref(f"{_key(kind, spec)}/properties/{name}")}
             pairs.append({"not": {"required": [name, symbol]}})
     described = {"description": spec.doc.strip().partition("\n")[0], "type": "object", "properties": found}
     return described | ({"allOf": pairs} if pairs else {})
@@ -147,10 +171,10 @@ def _alone(spec: LossSpec) -> Schema:
     return {"type": "object", "properties": loss, "allOf": parts, "unevaluatedProperties": False}
 
 
-def _part(spec: LossSpec, key: str, schema: Schema) -> Schema:
-    """Return an item of a sum or of stages: the loss's numbers, and ``key`` where it has none of that name."""
+def _part(spec: LossSpec, extra: Schema) -> Schema:
+    """Return a loss inside another: its numbers, and whatever of ``extra`` it has no number of that name for."""
     own = {*spec.hyperparameters, *spec.options}
-    properties = {"loss": True} | ({} if key in own else {key: schema})
+    properties = {"loss": True} | {key: schema for key, schema in extra.items() if key not in own}
     return {**_ref(_key("loss", spec)), "properties": properties, "unevaluatedProperties": False}
 
 
@@ -158,9 +182,3 @@ def _chosen(cases: Mapping[str, Schema]) -> Schema:
     """Return an entry that says which loss it is of."""
     found = [{"if": {"properties": {"loss": {"const": name}}}, "then": case} for name, case in cases.items()]
     return {"type": "object", "required": ["loss"], "properties": {"loss": {"enum": list(cases)}}, "allOf": found}
-
-
-def _composed(kind: str, item: Schema) -> Schema:
-    items = {"type": "array", "minItems": 2, "items": item}
-    return {"type": "object", "required": [kind], "properties": {kind: items}, **_ref("dimensions"),
-            "unevaluatedProperties": False}  # fmt: skip

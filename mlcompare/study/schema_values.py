@@ -25,7 +25,11 @@ def names_of(kind: str) -> Schema:
     records = usable(kind)
     numbered = [record for record in records if getattr(record, "number", None)]
     whole = [name for record in records if record not in numbered for name in (record.name, *record.aliases)]
-    ways = [_like(f"^{r.name}_{NUMBERS[r.number]}$", f"{r.name}_{EXAMPLES[r.number]}") for r in numbered]
+    first = f"(_in_{NUMBERS['k']})?" if kind == "metrics" else ""  # of the first coordinates alone
+    ways = [_like(f"^{r.name}_{NUMBERS[r.number]}{first}$", f"{r.name}_{EXAMPLES[r.number]}") for r in numbered]
+    if first:
+        cut = [r.name for r in records if r not in numbered and r.group != "closed_set"]
+        ways.append(_like(f"^({'|'.join(cut)}){first}$", f"{cut[0]}_in_16"))
     if kind == "encoders":
         ways += [_like(f"^{family.name}:.+", f"{family.name}:<model>") for family in usable("encoder_families")]
     if not ways:

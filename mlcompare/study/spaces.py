@@ -12,6 +12,7 @@ import torch
 from mlcompare.data import AUGMENTATIONS, Dataset, Splits, check_augmentation, check_sampler, resolve_augmentation
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.compose import LossEntry
+from mlcompare.losses.matryoshka import nested_sizes
 from mlcompare.search.earlier import Earlier
 from mlcompare.search.first_settings import first_settings
 from mlcompare.search.needs import K, fitted
@@ -23,7 +24,8 @@ from mlcompare.study.config import StudyConfig
 from mlcompare.study.entries import parse_entry
 from mlcompare.study.places import section
 from mlcompare.training import TrainingConfig, TrainingData
-from mlcompare.training.searched import AUGMENT, with_searched
+from mlcompare.training.class_sample import class_sample
+from mlcompare.training.searched import AUGMENT, EMBEDDING_DIM, with_searched
 
 __all__ = ["LossPlan", "check_batch", "fit_losses", "plan_losses", "search_start"]
 
@@ -39,6 +41,7 @@ class LossPlan:
     said: frozenset[str] = frozenset()
     earlier: tuple[Earlier, ...] = ()  # situations that the search learns from
     first: tuple[Start, ...] = ()  # settings to try before any sampling, after the paper's
+    prefixes: tuple[int, ...] = ()  # of the embedding, the largest first, that a nested loss trains
 
     @property
     def name(self) -> str:
@@ -75,9 +78,12 @@ def plan_losses(config: StudyConfig, place: str) -> dict[str, LossPlan]:
             for spec in entry.specs:
                 if spec.broken is not None:
                     spec.create()  # raises, with the reason
+        with section(place, f"losses.{name}"):
+            prefixes = _prefixes(entry, space, config)
         own = {**entry.hyperparameters, **entry.options}
         of_entry = set(value) if isinstance(value, Mapping) else set()
-        losses[name] = LossPlan(entry, space, frozenset({*config.search.space, *of_entry} - own.keys()))
+        said = frozenset({*config.search.space, *of_entry} - own.keys())
+        losses[name] = LossPlan(entry, space, said, prefixes=prefixes)
     return losses
 
 
@@ -108,6 +114,27 @@ def fit_losses(
             _check_batches(space, config.training, labels, drawn)
             _check_strengths(space, data)
     return found
+
+
+def _prefixes(entry: LossEntry, space: Space, config: StudyConfig) -> tuple[int, ...]:
+    """Build a wrapped loss with every choice of an option, at every size of the embedding: all of them must fit.
+
+    Returns the sizes of the prefixes that it is nested in, where it is.
+
+    Raises:
+        InvalidValueError: what a wrapper can't go around or stand beside, or sizes that don't fit.
+    """
+    if not entry.wrapped:
+        return ()
+    share, stream = config.training.class_sample, torch.Generator()
+    fixed, found = {name: _ends(space[name])[0] for name in entry.options}, set()
+    tried = [fixed, *({**fixed, name: value} for name in entry.options for value in _ends(space[name])[1:])]
+    for size in _ends(space.get(EMBEDDING_DIM, config.encoder.embedding_dim)):
+        for options in tried:
+            for _, loss in entry.build(options, num_classes=2, embedding_dim=size, class_counts=np.full(2, 2)):
+                found |= nested_sizes(loss)
+                class_sample(loss, share, 2, stream)
+    return tuple(sorted(found, reverse=True))
 
 
 def search_start(config: StudyConfig) -> str:

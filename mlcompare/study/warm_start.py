@@ -144,7 +144,7 @@ def _alike(entry: Any, name: str, given: Any) -> bool:
         other, _ = parse_entry(name, given, training={}, base={})
     except MLCompareError:
         return False
-    return bool(other.form == entry.form and [t.loss for t in other.terms] == [t.loss for t in entry.terms])
+    return bool(other.structure == entry.structure)
 
 
 def _overlap(path: Path, name: str, plan: StudyPlan, hashes: np.ndarray | None) -> list[str]:

@@ -24,10 +24,16 @@ def class_sample(loss: Loss, share: float, num_classes: int, generator: torch.Ge
     """Return what samples the classes of a loss; None where all are seen, or the loss has no class weights.
 
     Raises:
-        InvalidValueError: a loss of one's own has rows of classes that it doesn't name in ``class_rows``.
+        InvalidValueError: a loss of one's own has rows of classes that it doesn't name in ``class_rows``; a part of the
+            loss remembers labels, which each step's sample of classes numbers anew.
     """
-    if share == 1 or not any("class_weights" in part.class_rows for part in _losses(loss).values()):
+    parts = _losses(loss).values()
+    if share == 1 or not any("class_weights" in part.class_rows for part in parts):
         return None
+    remembering = [type(part).__name__ for part in parts if part.remembers_labels]
+    if remembering:
+        rule, cure = "a loss beside a memory must see all classes", "leave out training.class_sample, or the memory"
+        raise InvalidValueError(rule, value=f"class_sample: {share}", cure=cure, place=remembering[0])
     return ClassSample(loss, share, num_classes, generator)
 
 
@@ -50,7 +56,8 @@ class ClassSample:
         rows = [f"{name}.{row}".lstrip(".") for name, part in _losses(loss).items() for row in part.class_rows]
         _check(loss, num_classes, rows)
         every: dict[str, Tensor] = {**dict(loss.named_parameters()), **dict(loss.named_buffers())}
-        self._all = {name: every[name].detach() for name in rows}  # each (C, …), the loss's own memory
+        # each (C, …), the loss's own memory; where a weight is shared, other places of it are empty
+        self._all = {name: every[name].detach() for name in rows if len(every[name])}
         self._stand_ins = {
             name: nn.Parameter(tensor[:1].clone()) for name, tensor in self._all.items() if every[name].requires_grad
         }

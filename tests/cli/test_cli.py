@@ -189,11 +189,20 @@ def test_check_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_wrappers_have_pages(capsys) -> None:
+    _, out, _ = call(capsys, "losses", "matryoshka")
+    assert "nested prefixes" in out
+    assert call(capsys, "show", "wrappers", "matryoshka")[1] == out
+    assert call(capsys, "cite", "matryoshka")[1].startswith("@inproceedings{kusupati2022matryoshka")
+
+
 def test_listings(capsys) -> None:
     from mlcompare import list_losses
+    from mlcompare.registry import WRAPPERS
 
     _, out, _ = call(capsys, "losses", "--format", "json")
-    assert [record["name"] for record in json.loads(out)] == [spec.name for spec in list_losses()]
+    known = [*list_losses(), *WRAPPERS.records()]
+    assert [record["name"] for record in json.loads(out)] == [spec.name for spec in known]
     told = {record["name"]: record for record in json.loads(out)}
     assert (told["smooth_ap"]["idea"], told["smooth_ap"]["year"], told["smooth_ap"]["venue"]) == ("lists", 2020, "ECCV")
     assert sum(record["first_comparison"] for record in told.values()) == 10

@@ -7,7 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlcompare.errors import InvalidValueError, UnknownNameError
-from mlcompare.evaluation import closed_set_accuracy, evaluate_embeddings, higher_is_better, metric_names, parse_metric
+from mlcompare.evaluation import (
+    closed_set_accuracy,
+    evaluate_embeddings,
+    evaluate_with_classes,
+    has_class_scores,
+    higher_is_better,
+    metric_names,
+    parse_metric,
+    per_class_scores,
+)
+from mlcompare.metrics import bounds
 
 from .samples import make
 
@@ -148,3 +158,30 @@ def test_equal_on_the_gpu():
     expected = evaluate_embeddings(vectors, labels, EVERY)
     found = evaluate_embeddings(torch.as_tensor(vectors).cuda(), torch.as_tensor(labels), EVERY)
     assert found == pytest.approx(expected, abs=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name not in ("rank_2", "dir_at_far_0.5")])
+def test_a_metric_of_the_first_coordinates_is_that_of_the_cut_embedding(name):
+    vectors, labels = make(3, 30, 6, 4, None)
+    expected = evaluate_embeddings(vectors[:, :2], labels, [name])[name]
+    found = evaluate_embeddings(vectors, labels, [name, f"{name}_in_2", f"{name}_in_64"])
+    assert found[f"{name}_in_2"] == pytest.approx(expected, abs=1e-9)
+    assert found[f"{name}_in_64"] == found[name], "there are fewer"
+    if has_class_scores(name):
+        cut = per_class_scores(vectors[:, :2], labels, name)
+        assert per_class_scores(vectors, labels, f"{name}_in_2") == pytest.approx(cut, abs=1e-9)
+        _, by_class = evaluate_with_classes(vectors, labels, [name, f"{name}_in_2"], by_class=f"{name}_in_2")
+        assert by_class == pytest.approx(cut, abs=1e-9)
+
+
+def test_names_of_the_first_coordinates():
+    assert parse_metric("tar_at_far_1e-3_in_16").dims == 16
+    assert parse_metric("map_at_r_in_16").whole == "map_at_r"
+    assert parse_metric("map_at_r").dims is None
+    assert not higher_is_better("eer_in_8")
+    assert bounds("ari_in_8") == (-1.0, 1.0)
+    for name in ("map_at_r_in_0", "map_at_r_in_", "recall_at_in_4", "map_in_4"):
+        with pytest.raises(UnknownNameError):
+            parse_metric(name)
+    with pytest.raises(InvalidValueError, match="`accuracy` is of class scores"):
+        parse_metric("accuracy_in_4")

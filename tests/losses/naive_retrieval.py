@@ -158,3 +158,13 @@ def proxy_nca_pp(loss, x, y, noise):
     for v, c in zip(x, y):
         each.append(cross_entropy([-(norm(v / norm(v) - w / norm(w)) ** 2) / t for w in weights(loss)], int(c)))
     return mean(each)
+
+
+@naive("anti_collapse")
+def anti_collapse(loss, x, y, noise):
+    h, b = values(loss), Batch(loss, x, y)
+    pairs = [(i, j) for i in b.anchors for j in b.anchors if i < j and (loss.pairs == "all" or y[i] != y[j])]
+    if not pairs:
+        return 0.0
+    near = [math.exp(-h["sharpness"] * (2 - 2 * b.s[i][j])) for i, j in pairs]
+    return h["weight"] * math.log(math.fsum(near) / len(near))

@@ -147,3 +147,17 @@ def test_a_term_of_thresholds_stands_beside_any_loss():
     parts = loss.terms[0](x, labels) + loss.terms[1](x, labels)
     assert loss(x, labels).item() == pytest.approx(parts.item(), rel=1e-6)
     assert float(loss.terms[1].weight) == 0.5
+
+
+def test_anti_collapse_is_uniformity_and_may_leave_pairs_of_one_class_alone():
+    x, labels = batch()
+    rows = torch.nn.functional.normalize(x)
+    expected = torch.pdist(rows).square().mul(-2).exp().mean().log()
+    loss = create_loss("anti_collapse", weight=1.0, sharpness=2.0)
+    assert loss(x, labels).item() == pytest.approx(expected.item(), rel=1e-9)
+    assert loss(x[:1].expand_as(x), labels).item() == pytest.approx(0.0, abs=1e-9), "one point: the most there is"
+    loss.pairs = "different"
+    x = x.clone().requires_grad_()
+    one_class = loss(x, torch.zeros_like(labels))
+    assert one_class.item() == 0.0
+    assert not torch.autograd.grad(one_class, x)[0].any()

@@ -56,8 +56,47 @@ def test_scalars_follow_yaml_1_2(tmp_path: Path) -> None:
             HEAD + "losses: {a: {stages: [{loss: softmax, share: 0}, {loss: triplet}]}}",
             ["losses.a.stages[0].share", "0 < share <= 1"],
         ),
+        (
+            HEAD + "losses: {a: {memory: {loss: arcface}}}",
+            ["losses.a.memory", "a loss of anchors against references", "got arcface", "wrap the term"],
+        ),
+        (HEAD + "losses: {a: {memory: {loss: triplet}, size: 0}}", ["losses.a.size", "a whole number, 1 or more"]),
+        (
+            HEAD.replace("{classes", "{class_sample: 0.5, classes")
+            + "losses: {a: {sum: [{loss: arcface}, {memory: {loss: triplet}}]}}",
+            ["losses.a", "must see all classes", "leave out training.class_sample"],
+        ),
+        (HEAD + "losses: {a: {matryoshka: arcface}}", ["losses.a.matryoshka", "must name a loss", "'arcface'"]),
+        (HEAD + "losses: {a: {matryoshka: {loss: arcface, margn: 1}}}", ["losses.a.matryoshka.margn", "mean margin"]),
+        (HEAD + "losses: {a: {matryoshka: {loss: arcface}, prefix: 4}}", ["losses.a.prefix", "mean prefixes"]),
+        (HEAD + "losses: {a: {matryoshka: {loss: center_term}}}", ["losses.a", "nothing alone", "center_term"]),
+        (HEAD + "losses: {a: {loss: matryoshka}}", ["losses.a", "goes around a loss", "{matryoshka: {loss: …}}"]),
+        (
+            HEAD + "losses: {a: {matryoshka: {stages: [{loss: softmax}, {loss: triplet}]}}}",
+            ["losses.a.matryoshka.stages", "stages stand outermost", "{stages: [{matryoshka: …}, …]}"],
+        ),
+        (
+            HEAD + "losses: {a: {sum: [{loss: softmax}, {matryoshka: {loss: triplet, m: -1}}]}}",
+            ["losses.a.", "`margin >= 0.0` must hold"],
+        ),
+        (
+            HEAD + "losses: {a: {sum: [{loss: softmax}, {matryoshka: {loss: triplet, mm: 1}}]}}",
+            ["losses.a.sum[1].matryoshka.mm", "unknown hyperparameter"],
+        ),
+        (
+            HEAD + "encoder: {embedding_dim: 12}\nlosses: {a: {matryoshka: {loss: triplet}}}",
+            ["losses.a.prefixes", "a prefix of 8 or more", "embedding_dim=12", "an embedding_dim of 16 or more"],
+        ),
+        (
+            HEAD + "encoder: {embedding_dim: 8}\nlosses: {a: {matryoshka: {loss: triplet}, prefixes: ['4', '9']}}",
+            ["losses.a.prefixes", "whole numbers of 1 to the embedding's 8", "'9'"],
+        ),
         (HEAD + "losses: {cosface: }\nsearch: {space: {lr: {low: 1, high: 0.1}}}", ["search.space.lr.low", "below"]),
         (HEAD + "losses: {cosface: }\nsearch: {objective: map}", ["search.objective", "unknown metric", "map_at_r"]),
+        (
+            HEAD + "encoder: {embedding_dim: 8}\nlosses: {cosface: }\nfinal: {metrics: [map_at_r_in_9]}",
+            ["final.metrics", "must have the coordinates", "embedding_dim: 8", "choose map_at_r"],
+        ),
         (HEAD.replace("digits", "digitz") + "losses: {cosface: }", ["dataset", "did you mean digits"]),
         (
             HEAD.replace("per_batch: 3", "per_batch: 9") + "losses: {cosface: }",
