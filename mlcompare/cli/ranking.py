@@ -85,6 +85,12 @@ def print_ranking(store: Path, console: Console) -> None:
     told = what_is_left(store)
     if told:
         console.print(told, style="yellow", soft_wrap=True, markup=False)
+    from mlcompare.comparison import load_results
     from mlcompare.report import tables
+    from mlcompare.report.dimensions import dimension_table
 
-    tables.print_ranking(compared(store), console)
+    comparison = compared(store)
+    tables.print_ranking(comparison, console)
+    by_dimension = dimension_table(load_results(store), comparison.metric)
+    if by_dimension is not None:
+        console.print(by_dimension)

@@ -40,8 +40,9 @@ class Memory(Wrapper):
     It goes around pair and triplet losses that are a mean over anchors, each against a list of references; a loss that
     compares a batch in another way is refused. The loss is one over all references, as in pytorch-metric-learning's
     CrossBatchMemory, with whose values it was compared (there the batch counts among the N, and is constant as a
-    reference too); the authors add a loss on the memory to one on the batch. N = 1024 is that library's default, a
-    start after 1000 of some 35 000 steps the paper's setting; none of it was checked against the authors' code.
+    reference too). It is not the sum in the authors' code (engine/trainer.py of MalongTech/research-xbm): the loss
+    inside the batch plus that against a memory which has the batch in it. N = 1024 is that library's default; the
+    authors' example has 55 000, nearly a whole dataset, and starts after 1000 of 35 000 steps, as this does.
 
     >>> from mlcompare.registry import create_loss
     >>> loss = Memory(lambda dim: create_loss("contrastive", margin=2.0), embedding_dim=2, size=4)

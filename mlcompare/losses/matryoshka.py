@@ -82,8 +82,8 @@ class Matryoshka(Wrapper):
     are given. The losses of a study with such an entry are all scored on its prefixes, by metrics such as
     ``map_at_r_in_16``.
 
-    The sum and both heads were checked against Matryoshka_CE_Loss and MRL_Linear_Layer of the authors' repository
-    (RAIVNLab/MRL), for softmax; the paper's sizes go down to 8.
+    Value and gradient were compared, for softmax and both heads, with Matryoshka_CE_Loss and MRL_Linear_Layer of the
+    authors' repository (RAIVNLab/MRL); sizes halved down to 8 are the paper's.
 
     >>> from mlcompare.registry import create_loss
     >>> nested = Matryoshka(lambda dim: create_loss("triplet", margin=0.2), embedding_dim=4, prefixes="2")

@@ -7,13 +7,17 @@ import json
 import numpy as np
 import pytest
 
+from mlcompare.challenge.leaders import fixed_entry
+from mlcompare.cli import main
 from mlcompare.comparison import compare, load_results
 from mlcompare.report import write_report
+from mlcompare.report.dimensions import quality_by_dimension
 from mlcompare.study import run_study
+from mlcompare.study.entries import parse_entry
 
 
 @pytest.mark.parametrize("options", [{"populations": True}, {"populations": False}], ids=["together", "alone"])
-def test_quality_against_dimension(tiny: dict, tmp_path, options) -> None:
+def test_quality_against_dimension(tiny: dict, tmp_path, capsys, options) -> None:
     tiny["losses"] = {
         "cosface": {"scale": 16},
         "nested": {"matryoshka": {"loss": "cosface", "scale": 16}, "prefixes": "4,2", "heads": ["own", "shared"]},
@@ -30,6 +34,15 @@ def test_quality_against_dimension(tiny: dict, tmp_path, options) -> None:
     baselines = results[results["kind"] == "baseline"]
     assert not baselines["metric"].str.contains("_in_").any()
     assert compare(tmp_path / "x", metric="map_at_r_in_2").metric == "map_at_r_in_2"
+    means = quality_by_dimension(results, "map_at_r")
+    assert list(means.columns) == [0, 4, 2]
+    assert means.loc["nested", 2] == pytest.approx(
+        finals[(finals["loss"] == "nested") & (finals["source"] == "selected") & (finals["metric"] == "map_at_r_in_2")]
+        .groupby("fold")["value"].mean().mean()
+    )  # fmt: skip
+    with pytest.raises(SystemExit, match="0"):
+        main(["results", str(tmp_path / "x")])
+    assert "map_at_r by dimension" in capsys.readouterr().out
     write_report([tmp_path / "x"])
     assert "map_at_r_in_4" in (tmp_path / "x" / "report.html").read_text(encoding="utf-8")
 
@@ -47,3 +60,27 @@ def test_a_memory_is_tuned(tiny: dict, tmp_path) -> None:
     asked = results.loc[(results["loss"] == "remembered") & (results["kind"] == "trial"), "hyperparameters"]
     assert {12, 48} == {json.loads(values)["size"] for values in asked}
     assert np.isfinite(results.loc[results["metric"] == "map_at_r", "value"]).all()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"loss": "cosface", "margin": 0.2},
+        {"matryoshka": {"loss": "cosface", "margin": 0.2}, "prefixes": "4", "lr": 0.01},
+        {"sum": [{"loss": "cosface"}, {"memory": {"loss": "contrastive", "m": 0.4}, "size": 24, "weight": 0.1}]},
+        {"matryoshka": {"memory": {"loss": "triplet"}, "size": 24, "start": 0.2}, "heads": "shared"},
+        {
+            "stages": [
+                {"loss": "softmax", "share": 0.3},
+                {"memory": {"sum": [{"loss": "triplet"}, {"loss": "ring_term"}]}},
+            ]
+        },
+    ],
+    ids=str,
+)
+def test_an_entry_with_its_values_fixed_is_the_same_entry(given) -> None:
+    entry, space = parse_entry("x", given, training={}, base={})
+    setting = {name: getattr(dimension, "default", dimension) for name, dimension in space.items()}
+    again, fixed = parse_entry("x", fixed_entry(entry, setting), training={}, base={})
+    assert again == entry
+    assert fixed == setting
