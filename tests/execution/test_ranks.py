@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import queue
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,15 +20,24 @@ from torch import nn
 from mlcompare.data import Dataset, draw_splits
 from mlcompare.encoders import register_encoder
 from mlcompare.errors import InvalidValueError, StoreError, StudyFileError
-from mlcompare.execution import executors
+from mlcompare.execution import executors, ranks
 from mlcompare.execution.devices import cpu_count
 from mlcompare.execution.executors import InProcessExecutor, create_executor
 from mlcompare.execution.process_executor import ProcessExecutor
 from mlcompare.execution.ranks import LOST, met, train_in_ranks
+from mlcompare.execution.starting import LOST_RANK
 from mlcompare.losses.compose import LossEntry, Term
 from mlcompare.study import make_plan
 from mlcompare.study.config import validated
-from mlcompare.training import EncoderConfig, TrainingConfig, TrainingData, TrainingJob, TrainingResult, train
+from mlcompare.training import (
+    OUT_OF_MEMORY,
+    EncoderConfig,
+    TrainingConfig,
+    TrainingData,
+    TrainingJob,
+    TrainingResult,
+    train,
+)
 from mlcompare.training.checkpoint import Checkpoint
 from mlcompare.training.population import population_key
 from mlcompare.training.ranks import Ranks, share_of
@@ -136,7 +147,7 @@ class Watched(nn.Module):
                 self.marker.write_text(str(os.getpid()))
             if self.does == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
-            raise ValueError("this picture has no colours")
+            raise MemoryError if self.does == "starve" else ValueError("this picture has no colours")
         return self.layers(images)
 
 
@@ -157,9 +168,25 @@ def test_a_lost_rank_is_named(tmp_path: Path) -> None:
     assert not dist.is_initialized()
 
 
-def test_a_rank_that_fails_says_why() -> None:
-    result = train_in_ranks(job_of(encoder=watched(does="fail")), images())
-    assert (result.status, result.reason) == ("failed", "ValueError: this picture has no colours")
+@pytest.mark.parametrize(
+    ("does", "reason"), [("fail", "ValueError: this picture has no colours"), ("starve", OUT_OF_MEMORY)]
+)
+def test_a_rank_that_fails_says_why(does: str, reason: str) -> None:
+    result = train_in_ranks(job_of(encoder=watched(does=does)), images())
+    assert (result.status, result.reason) == ("failed", reason)
+
+
+def test_who_would_wait_for_a_lost_rank_for_ever_is_ended(monkeypatch, capsys) -> None:
+    class Lost:
+        rank, process = 1, SimpleNamespace(poll=lambda: -9, returncode=-9)
+
+    ended: queue.Queue[int] = queue.Queue()
+    monkeypatch.setattr(ranks, "LOOK", 0.0)
+    monkeypatch.setattr(ranks, "HANGS", 0.0)
+    monkeypatch.setattr(ranks.os, "_exit", ended.put)
+    with ranks._watched([Lost()]):
+        assert ended.get(timeout=60) == LOST_RANK
+    assert "a rank of the training was lost (rank 1: SIGKILL" in capsys.readouterr().err
 
 
 def test_after_a_lost_rank_the_training_goes_on(shared: dict[str, TrainingResult], tmp_path: Path, capfd) -> None:
