@@ -71,7 +71,7 @@ def check_store(store: str | Path) -> list[str]:
         return [*lines, "tables and databases are views that this run is writing: they are checked once it has ended"]
     lines += [_check_database(store / name) for name in ("mlflow.db", "optuna.db")]
     lines += [
-        f"fault: mlflow.db has its artifacts at {place}: the store was moved or copied; its `mlcompare dashboard`, its "
+        f"moved: mlflow.db has its artifacts at {place}: the store was moved or copied; its `mlcompare dashboard`, its "
         "next run or --rebuild puts that right"
         for place in strayed(store / "mlflow.db", artifacts_address(store))
     ]
