@@ -20,7 +20,7 @@ from torch import nn
 from mlcompare.data import Dataset, draw_splits
 from mlcompare.encoders import register_encoder
 from mlcompare.errors import InvalidValueError, StoreError, StudyFileError
-from mlcompare.execution import executors, ranks
+from mlcompare.execution import executors, ranks, worker
 from mlcompare.execution.devices import cpu_count
 from mlcompare.execution.executors import InProcessExecutor, create_executor
 from mlcompare.execution.process_executor import ProcessExecutor
@@ -189,7 +189,7 @@ def test_who_would_wait_for_a_lost_rank_for_ever_is_ended(monkeypatch, capsys) -
     assert "a rank of the training was lost (rank 1: SIGKILL" in capsys.readouterr().err
 
 
-def test_after_a_lost_rank_the_training_goes_on(shared: dict[str, TrainingResult], tmp_path: Path, capfd) -> None:
+def test_after_a_lost_rank_the_training_goes_on(shared: dict[str, TrainingResult], tmp_path: Path) -> None:
     """In a worker: the training is tried again from its checkpoint, and ends as one that nothing happened to."""
     dies = watched(does="die", marker=str(tmp_path / "lost"))
     job = job_of("margin_based", dies, checkpoint_minutes=1e-9)
@@ -199,9 +199,19 @@ def test_after_a_lost_rank_the_training_goes_on(shared: dict[str, TrainingResult
     executor.close()
     assert (tmp_path / "lost").exists()
     assert done.rank_devices == ("cpu", "cpu:0")
-    told = capfd.readouterr().err
-    assert f"note: {job.key}: {LOST} (rank 1: SIGKILL, perhaps out of memory); it is tried again" in told
     same(result, shared["watched"])
+
+
+def test_a_worker_that_lost_a_rank_says_so_and_ends(monkeypatch, capsys) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(worker.os, "_exit", ended.append)
+    fine = TrainingResult("trial/softmax/0/fold0", "ok")
+    lost = replace(fine, status="failed", reason=f"{LOST} (rank 1: SIGKILL, perhaps out of memory)")
+    worker.end_if_lost([fine])
+    assert not ended
+    worker.end_if_lost([lost])
+    assert ended == [LOST_RANK]
+    assert capsys.readouterr().err == f"note: {lost.key}: {lost.reason}; it is tried again\n"
 
 
 class Killed(BaseException):
