@@ -21,6 +21,7 @@ from mlcompare.losses import (
     focal,
     generalised_cross_entropy,
     heated_up,
+    hyperbolic,
     kappaface,
     l2_softmax,
     l_softmax,
@@ -46,6 +47,7 @@ from mlcompare.losses import (
     semihard,
     sface,
     sigmoid_pair,
+    small_loss,
     smooth_ap,
     soft_triple,
     softmax,
@@ -85,6 +87,7 @@ from mlcompare.losses.focal import Focal
 from mlcompare.losses.generalised_cross_entropy import GeneralisedCrossEntropy
 from mlcompare.losses.head import CosineHead, Head, MarginHead
 from mlcompare.losses.heated_up import HeatedUpSoftmax
+from mlcompare.losses.hyperbolic import Hyperbolic
 from mlcompare.losses.kappaface import KappaFace
 from mlcompare.losses.l2_softmax import L2Softmax
 from mlcompare.losses.l_softmax import AnnealedHead, LSoftmax
@@ -112,13 +115,14 @@ from mlcompare.losses.selective_contrastive import SelectiveContrastiveTriplet
 from mlcompare.losses.semihard import TripletSemiHard
 from mlcompare.losses.sface import SFace
 from mlcompare.losses.sigmoid_pair import SigmoidPair
+from mlcompare.losses.small_loss import SmallLoss
 from mlcompare.losses.smooth_ap import SmoothAP
 from mlcompare.losses.soft_triple import SoftTriple
 from mlcompare.losses.softmax import LinearHead, ModifiedSoftmax, Softmax
 from mlcompare.losses.sphereface import SphereFace, SphereFaceFNorm
 from mlcompare.losses.sphereface2 import SphereFace2
 from mlcompare.losses.sphereface_r import SphereFaceR
-from mlcompare.losses.subcenter_arcface import SubcenterArcFace
+from mlcompare.losses.subcenter_arcface import SubcenterArcFace, SubcenterArcFaceDrop
 from mlcompare.losses.threshold_consistent import ThresholdConsistentTerm
 from mlcompare.losses.trihard import TriHard
 from mlcompare.losses.triplet import Triplet
@@ -159,6 +163,7 @@ __all__ = [
     "GeneralizedLiftedStructure",
     "Head",
     "HeatedUpSoftmax",
+    "Hyperbolic",
     "KappaFace",
     "L2Softmax",
     "LSoftmax",
@@ -193,6 +198,7 @@ __all__ = [
     "SampledLoss",
     "SelectiveContrastiveTriplet",
     "SigmoidPair",
+    "SmallLoss",
     "SmoothAP",
     "SoftTriple",
     "Softmax",
@@ -201,6 +207,7 @@ __all__ = [
     "SphereFaceFNorm",
     "SphereFaceR",
     "SubcenterArcFace",
+    "SubcenterArcFaceDrop",
     "SumLoss",
     "SupCon",
     "Term",
@@ -233,6 +240,7 @@ __all__ = [
     "focal",
     "generalised_cross_entropy",
     "heated_up",
+    "hyperbolic",
     "kappaface",
     "l2_softmax",
     "l_softmax",
@@ -258,6 +266,7 @@ __all__ = [
     "semihard",
     "sface",
     "sigmoid_pair",
+    "small_loss",
     "smooth_ap",
     "soft_triple",
     "softmax",

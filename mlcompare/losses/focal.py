@@ -43,7 +43,7 @@ class Focal(LinearHead):
     gamma: float = Hyperparameter(2.0, low=0.0, high=5.0, minimum=0.0, symbol="γ", description="focus")
     alpha: float = Hyperparameter(1.0, positive=True, symbol="α", description="a factor on the whole loss")
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         log_p = self.logits(embeddings).log_softmax(1).gather(1, labels[:, None])  # (B, 1)
         miss = (-log_p.expm1()).clamp_min(MISS_FLOOR)  # 1 − p_t
-        return (-self.alpha * miss**self.gamma * log_p).mean()
+        return (-self.alpha * miss**self.gamma * log_p).squeeze(1)

@@ -46,6 +46,6 @@ class GeneralisedCrossEntropy(LinearHead):
     group = "noise"
     q: float = Hyperparameter(0.7, low=0.1, high=1.0, positive=True, maximum=1.0, symbol="q")
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         log_p = self.logits(embeddings).log_softmax(1).gather(1, labels[:, None])  # (B, 1)
-        return (-torch.expm1(self.q * log_p) / self.q).mean()
+        return (-torch.expm1(self.q * log_p) / self.q).squeeze(1)

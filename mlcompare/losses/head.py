@@ -40,6 +40,17 @@ class Head(Loss):
         """Return what a prediction ranks the classes by, ``(B, C)``: no margin, no scale."""
         return self.cosines(embeddings)
 
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Return what each sample costs by itself, ``(B,)``, of which the loss is the mean.
+
+        A loss whose samples don't stand by themselves (it weighs them against each other, or keeps a running state)
+        overrides :meth:`compute` instead.
+        """
+        raise NotImplementedError
+
+    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+        return self.each(embeddings, labels).mean()
+
 
 class CosineHead(Head):
     """Cross-entropy over ``s · cos θ`` in which a subclass changes the target's cosine alone.
@@ -62,8 +73,8 @@ class CosineHead(Head):
         logits, mine = self.scaled_cosines(embeddings, labels, scale)  # (B, C), (B, 1)
         return logits.scatter(1, labels[:, None], scale * self.target_cosine(mine / scale))
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        return F.cross_entropy(self.margin_logits(embeddings, labels), labels)
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(self.margin_logits(embeddings, labels), labels, reduction="none")
 
 
 class MarginHead(CosineHead):

@@ -67,5 +67,5 @@ class L2Softmax(LinearHead):
         alpha = self.learned_alpha.clamp_min(ALPHA_FLOOR) if self.learn_alpha else self.alpha
         return super().logits(alpha * normalize(embeddings))
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        return F.cross_entropy(self.logits(embeddings), labels)
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(self.logits(embeddings), labels, reduction="none")

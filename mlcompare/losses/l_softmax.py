@@ -69,11 +69,11 @@ class LSoftmax(AnnealedHead):
     def logits(self, embeddings: Tensor) -> Tensor:
         return embeddings @ self.class_weights.to(embeddings.dtype).T  # (B, C)
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         logits = self.logits(embeddings)  # (B, C)
         mine = F.embedding(labels, self.class_weights.to(embeddings.dtype))  # (B, D): w_y
         sizes = [torch.linalg.vector_norm(rows, dim=1, keepdim=True) for rows in (embeddings, mine)]  # (B, 1) each
         norms = sizes[0] * sizes[1]
         cosine = (normalize(embeddings) * mine).sum(1, keepdim=True) / sizes[1].clamp_min(NORM_FLOOR)  # (B, 1)
         changed = norms * softened(cosine, self.margin, self.annealing_weight())
-        return F.cross_entropy(logits.scatter(1, labels[:, None], changed), labels)
+        return F.cross_entropy(logits.scatter(1, labels[:, None], changed), labels, reduction="none")

@@ -57,7 +57,7 @@ class MagFace(MarginHead):
     )
     easy_margin: bool = Option(True, choices=(True, False), description="add the margin only where cos θ > 0")
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         ratio = (self.embedding_dim / 512) ** 0.5
         low, high = (norm * ratio for norm in NORMS_AT_512)
         norms = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True).clamp(low, high)  # (B, 1)
@@ -65,5 +65,5 @@ class MagFace(MarginHead):
         logits, mine = self.scaled_cosines(embeddings, labels, self.scale)  # (B, C), (B, 1)
         add = eased_angle if self.easy_margin else monotone_angle
         changed = self.scale * add(mine / self.scale, margin)  # (B, 1)
-        loss = F.cross_entropy(logits.scatter(1, labels[:, None], changed), labels)
-        return loss + self.weight * ratio * (norms / high**2 + 1 / norms).mean()  # Meng et al. 2021, eq. 3
+        each = F.cross_entropy(logits.scatter(1, labels[:, None], changed), labels, reduction="none")
+        return each + self.weight * ratio * (norms / high**2 + 1 / norms).squeeze(1)  # Meng et al. 2021, eq. 3

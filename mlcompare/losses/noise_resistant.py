@@ -50,11 +50,11 @@ class NoiseResistantSoftmax(ArcFace):
         "after_margin", choices=("after_margin", "before_margin"), description="which logits predict the class"
     )
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         logits = self.margin_logits(embeddings, labels)  # (B, C)
         predicting = logits if self.pseudo_label == "after_margin" else self.cosines(embeddings)  # (B, C)
         predicted = predicting.detach().argmax(1)  # (B,)
-        trusted, guessed = F.cross_entropy(logits, labels), F.cross_entropy(logits, predicted)
+        trusted, guessed = (F.cross_entropy(logits, taken, reduction="none") for taken in (labels, predicted))
         return self.beta * trusted + (1 - self.beta) * guessed
 
 

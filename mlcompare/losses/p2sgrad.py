@@ -41,7 +41,7 @@ class P2SGrad(Head):
     0.4
     """
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         cosine, mine = self.scaled_cosines(embeddings, labels, 1.0)  # (B, C), (B, 1)
         others = cosine.square().sum(1) - mine.square().squeeze(1)  # (B,): over j ≠ y
-        return 0.5 * (others + (mine.squeeze(1) - 1).square()).mean()
+        return 0.5 * (others + (mine.squeeze(1) - 1).square())

@@ -64,10 +64,10 @@ class ProxyNCA(Head):
             raise InvalidValueError("`num_classes >= 2` must hold", value=f"num_classes={self.num_classes}")
         super().setup(generator)
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         near, mine = self.scaled_cosines(embeddings, labels, 2 * self.scale)  # (B, C), (B, 1): 2s − s·d²
         others = near.scatter(1, labels[:, None], -FAR).logsumexp(1)  # (B,): over j ≠ y
-        return others.mean() - mine.mean()
+        return others - mine.squeeze(1)
 
 
 @register_loss(
@@ -102,9 +102,9 @@ class ProxyNCAPlusPlus(Head):
     group = "proxy"
     temperature: float = Hyperparameter(1 / 9, low=0.02, high=1.0, log=True, positive=True, symbol="τ")
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         near, _ = self.scaled_cosines(embeddings, labels, 2 / scalar(self.temperature))  # (B, C)
-        return F.cross_entropy(near, labels)
+        return F.cross_entropy(near, labels, reduction="none")
 
 
 @register_loss(

@@ -74,11 +74,11 @@ class QCFace(MarginHead):
     upper_norm: float = Hyperparameter(100.0, positive=True, symbol="u", unit="norm at D = 512")
     start: float = Hyperparameter(0.5, minimum=0.0, maximum=1.0, unit="share of the training")
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         logits, mine = self.scaled_cosines(embeddings, labels, self.scale)  # (B, C), (B, 1)
         changed = self.scale * eased_angle(mine / self.scale, self.margin)  # (B, 1)
-        value = F.cross_entropy(logits.scatter(1, labels[:, None], changed), labels)
+        each = F.cross_entropy(logits.scatter(1, labels[:, None], changed), labels, reduction="none")
         p = logits.detach().softmax(1).gather(1, labels[:, None])  # (B, 1)
         norms = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True) / (self.embedding_dim / 512) ** 0.5
         weight = torch.where(self.progress >= self.start, self.weight, 0.0)  # ()
-        return value + weight * norm_cost(norms, p, self.lower_norm, self.upper_norm).mean()
+        return each + weight * norm_cost(norms, p, self.lower_norm, self.upper_norm).squeeze(1)

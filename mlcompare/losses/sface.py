@@ -56,9 +56,9 @@ class SFace(MarginHead):
     )
     scale: float = Hyperparameter(64.0, low=4.0, high=128.0, log=True, positive=True, symbol="s")
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         logits, mine = self.scaled_cosines(embeddings, labels, self.scale)  # (B, C), (B, 1)
         own, others = (angle((s / self.scale).detach()) for s in (mine, logits))  # θ, (B, 1) and (B, C)
         pull = torch.sigmoid(self.k * (own - self.a))  # (B, 1)
         push = torch.sigmoid(self.k * (self.b - others)).scatter(1, labels[:, None], 0.0)  # (B, C)
-        return ((push * logits).sum(1) - (pull * mine).squeeze(1)).mean()
+        return (push * logits).sum(1) - (pull * mine).squeeze(1)

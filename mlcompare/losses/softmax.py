@@ -62,8 +62,8 @@ class Softmax(LinearHead):
     0.0486
     """
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
-        return F.cross_entropy(self.logits(embeddings), labels)
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(self.logits(embeddings), labels, reduction="none")
 
 
 @register_loss(
@@ -87,6 +87,6 @@ class ModifiedSoftmax(Head):
     def logits(self, embeddings: Tensor) -> Tensor:
         return embeddings @ normalize(self.class_weights.to(embeddings.dtype)).T  # (B, C)
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         logits, _ = project(embeddings, self.class_weights.to(embeddings.dtype), labels)  # (B, C)
-        return F.cross_entropy(logits, labels)
+        return F.cross_entropy(logits, labels, reduction="none")

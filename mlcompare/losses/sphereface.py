@@ -50,12 +50,12 @@ class SphereFace(AnnealedHead):
     def logits(self, embeddings: Tensor) -> Tensor:
         return embeddings @ normalize(self.class_weights.to(embeddings.dtype)).T  # (B, C)
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         logits, mine = project(embeddings, self.class_weights.to(embeddings.dtype), labels)  # (B, C), (B, 1)
         norms = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)  # (B, 1)
         cosine = mine / norms.clamp_min(NORM_FLOOR)  # (B, 1)
         changed = norms * softened(cosine, self.margin, self.annealing_weight())
-        return F.cross_entropy(logits.scatter(1, labels[:, None], changed), labels)
+        return F.cross_entropy(logits.scatter(1, labels[:, None], changed), labels, reduction="none")
 
 
 @register_loss(

@@ -78,7 +78,7 @@ class SphereFace2(Head):
             return math.log(2 * ratio) - other - math.log(1 - ratio + root)
         return math.log((ratio - 1 + root) / 2) - own
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         cosine = self.cosines(embeddings)  # (B, C)
         stretched = 2 * (0.5 * (cosine + 1)).clamp_min(1e-6) ** self.t - 1  # g(cos θ)
         if self.gradient == "detached":
@@ -88,4 +88,4 @@ class SphereFace2(Head):
         logits = self.scale * (stretched + self.margin * sign) + self.bias.to(cosine.dtype)
         alpha = scalar(self.alpha).to(cosine.dtype)
         weight = torch.where(own, alpha, 1 - alpha)  # (B, C)
-        return (weight * F.softplus(sign * logits, threshold=50.0)).sum(1).mean()
+        return (weight * F.softplus(sign * logits, threshold=50.0)).sum(1)

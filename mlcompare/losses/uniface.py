@@ -64,9 +64,9 @@ class UniFace(Head):
         super().setup(generator)
         self.bias = nn.Parameter(torch.tensor(math.log(10 * float(self.share) * self.num_classes)))  # b
 
-    def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         logits, mine = self.scaled_cosines(embeddings, labels, self.scale)  # (B, C), (B, 1)
         bias = self.bias.to(logits.dtype)
         pull = F.softplus(bias - (mine - self.scale * self.margin), threshold=EXACT)  # (B, 1)
         push = F.softplus(logits - bias, threshold=EXACT).scatter(1, labels[:, None], 0.0)  # (B, C)
-        return (pull.squeeze(1) + self.weight * push.sum(1)).mean()
+        return pull.squeeze(1) + self.weight * push.sum(1)

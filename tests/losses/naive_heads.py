@@ -254,6 +254,17 @@ def subcenter_arcface(loss, x, y, noise):
     return over_batch(x, y, logits)
 
 
+@naive("subcenter_arcface_drop")
+def subcenter_arcface_drop(loss, x, y, noise):
+    h, kept = values(loss), []
+    for row, (v, t) in enumerate(zip(x, y)):
+        counts = [float(n) for n in loss.assigned[t]]
+        dominant = weights(loss)[t][counts.index(max(counts))]
+        if float(loss.progress) < h["start"] or cosine(v, dominant) > math.cos(h["angle"]):
+            kept.append(row)
+    return subcenter_arcface(loss, x[kept], y[kept], noise) if kept else 0.0
+
+
 @naive("adacos")
 def adacos(loss, x, y, noise):
     return cosine_margin(loss, x, y, float(loss.scale), math.cos)

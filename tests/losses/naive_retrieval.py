@@ -168,3 +168,24 @@ def anti_collapse(loss, x, y, noise):
         return 0.0
     near = [math.exp(-h["sharpness"] * (2 - 2 * b.s[i][j])) for i, j in pairs]
     return h["weight"] * math.log(math.fsum(near) / len(near))
+
+
+@naive("hyperbolic")
+def hyperbolic(loss, x, y, noise):
+    h, b = values(loss), Batch(loss, x, y)
+    c, r = h["curvature"], h["radius"]
+
+    def mobius_add(u, v):
+        uv, uu, vv = float(u @ v), float(u @ u), float(v @ v)
+        return ((1 + 2 * c * uv + c * vv) * u + (1 - c * uu) * v) / (1 + 2 * c * uv + c * c * uu * vv)
+
+    def in_ball(v):
+        v = v * min(1.0, r / norm(v))
+        return v * (math.tanh(math.sqrt(c) * norm(v)) / (math.sqrt(c) * norm(v)))
+
+    def distance(u, v):
+        return 2 / math.sqrt(c) * math.atanh(math.sqrt(c) * norm(mobius_add(-u, v)))
+
+    z = [in_ball(v) for v in x]
+    d = [[distance(u, v) for v in z] for u in z]
+    return average([cross_entropy([-d[a][k] / h["temperature"] for k in [p, *b.n[a]]], 0) for a, p in b.pairs])

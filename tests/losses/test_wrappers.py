@@ -14,6 +14,7 @@ from mlcompare.errors import InvalidValueError
 from mlcompare.losses import Contrastive, Loss, LossEntry, Matryoshka, Memory, Term, Wrapper
 from mlcompare.losses.matryoshka import prefix_sizes
 from mlcompare.losses.pairing import takes_references
+from mlcompare.losses.small_loss import of_single_samples
 from mlcompare.registry import WRAPPERS, create_loss, get_spec, list_losses, register_wrapper
 
 from .test_naive import NAIVE
@@ -26,8 +27,15 @@ WEIGHTED = ["softmax", "arcface", "proxy_anchor", "soft_triple", "subcenter_arcf
 
 
 REMEMBERED = [  # losses that a memory goes around
-    "circle", "contrastive", "decoupled_contrastive", "generalized_lifted_structure", "margin_based",
+    "circle", "contrastive", "decoupled_contrastive", "generalized_lifted_structure", "hyperbolic", "margin_based",
     "multi_similarity", "nt_xent", "sigmoid_pair", "supcon", "trihard", "triplet", "triplet_semihard", "tuplet_margin",
+]  # fmt: skip
+
+SINGLE = [  # losses that a small-loss selection goes around
+    "softmax", "arcface", "subcenter_arcface", "combined_margin", "cosface", "focal", "generalised_cross_entropy",
+    "heated_up_softmax", "l2_softmax", "l_softmax", "magface", "modified_softmax", "noise_resistant_softmax",
+    "normface", "p2sgrad", "proxy_nca", "proxy_nca_pp", "qcface", "sface", "soft_triple", "sphereface", "sphereface2",
+    "sphereface_fnorm", "sphereface_r", "uniface",
 ]  # fmt: skip
 
 
@@ -60,6 +68,8 @@ def every_wrapped():
             yield ("matryoshka", loss, {"prefixes": "4,2", "heads": heads})
     for loss in REMEMBERED:
         yield ("memory", loss, {"size": 12})
+    for loss in SINGLE[:3]:
+        yield ("small_loss", loss, {"forget": 0.4})
     for sampling in ("random", "semi_hard", "hard", "distance_weighted"):
         yield ("memory", "triplet", {"size": 12, "sampling": sampling})
 
@@ -426,6 +436,73 @@ def test_a_wrapper_of_ones_own():
 
 def test_every_wrapper_says_where_it_is_from():
     facts = {spec.name: (spec.year, spec.venue) for spec in WRAPPERS.records(provider="native")}
-    assert facts == {"matryoshka": (2022, "NeurIPS"), "memory": (2020, "CVPR")}
+    assert facts == {"matryoshka": (2022, "NeurIPS"), "memory": (2020, "CVPR"), "small_loss": (2018, "NeurIPS")}
     for spec in WRAPPERS.records(provider="native"):
         assert all(declared.description for declared in (*spec.options.values(), *spec.hyperparameters.values()))
+
+
+# ---------------------------------------------------------------------- small-loss selection
+
+
+def test_a_selection_goes_around_every_loss_that_has_it_by_sample():
+    sizes = {**SIZES, "class_counts": torch.tensor([3, 2, 3])}
+    found = [s.name for s in list_losses(provider="native") if of_single_samples(create_loss(s.name, **sizes))]
+    assert sorted(found) == sorted(SINGLE)
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_what_each_sample_costs_adds_up_to_the_loss(name):
+    built, x = wrapped("small_loss", name, forget=0.0).double(), rows().requires_grad_()
+    expected = built.losses[0](x, LABELS)
+    torch.testing.assert_close(built(x, LABELS), expected, rtol=1e-9, atol=1e-12)
+    (mine,), (its,) = torch.autograd.grad(built(x, LABELS), x), torch.autograd.grad(expected, x)
+    torch.testing.assert_close(mine, its, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SINGLE)
+@pytest.mark.parametrize(("forget", "staying"), [(0.25, 6), (0.3, 5), (1.0, 1)])
+def test_the_smallest_losses_alone_count(name, forget, staying):
+    built, x = wrapped("small_loss", name, forget=forget).double(), rows().requires_grad_()
+    loss = built.losses[0]
+    each = torch.stack([loss(x[i : i + 1], LABELS[i : i + 1]) for i in range(len(x))])
+    kept = each.argsort()[:staying]
+    value = built(x, LABELS)
+    torch.testing.assert_close(value, each[kept].mean(), rtol=1e-9, atol=1e-12)
+    (mine,) = torch.autograd.grad(value, x)
+    (its,) = torch.autograd.grad(each[kept].mean(), x)
+    torch.testing.assert_close(mine, its, rtol=1e-9, atol=1e-12)
+    out = [i for i in range(len(x)) if i not in kept]
+    assert not mine[out].any(), "what is left out pulls at nothing"
+
+
+def test_the_share_left_out_grows_along_the_ramp():
+    built, x = wrapped("small_loss", "softmax", forget=0.5, ramp=0.5).double(), rows()
+    each = torch.stack([built.losses[0](x[i : i + 1], LABELS[i : i + 1]) for i in range(len(x))]).sort().values
+    for progress, staying in [(0.0, 8), (0.125, 7), (0.25, 6), (0.5, 4), (1.0, 4)]:
+        built.set_progress(progress)
+        assert built(x, LABELS).item() == pytest.approx(each[:staying].mean().item(), rel=1e-9), progress
+    for ramp, staying in [(0.0, 4), (1.0, 6)]:
+        built.ramp = ramp
+        built.set_progress(0.5)
+        assert built(x, LABELS).item() == pytest.approx(each[:staying].mean().item(), rel=1e-9), ramp
+
+
+@pytest.mark.parametrize(
+    "loss",
+    ["triplet", "proxy_anchor", "adaface", "curricularface", "center", "elastic_arcface", ("softmax", "anti_collapse")],
+)
+def test_a_selection_refuses_what_no_sample_has_for_itself(loss):
+    with pytest.raises(InvalidValueError, match=r"that each sample has for itself.*wrap the term"):
+        wrapped("small_loss", loss)
+
+
+def test_a_selection_leaves_out_wrong_labels_once_most_are_learned():
+    """With class weights that know the classes, the samples of wrong labels are the ones left out."""
+    built = wrapped("small_loss", "normface", forget=0.25).double()
+    x = torch.nn.functional.one_hot(LABELS, DIM).double()
+    built.losses[0].class_weights.data.copy_(torch.eye(DIM)[:CLASSES])
+    wrong = LABELS.clone()
+    wrong[[1, 6]] = torch.tensor([2, 0])
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(built(x, wrong), x)
+    assert (gradient.abs().sum(1) > 0).tolist() == [True, False, True, True, True, True, False, True]
