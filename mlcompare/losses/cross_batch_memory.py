@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mlcompare.errors import InvalidValueError
 from mlcompare.losses.citation import cite
 from mlcompare.losses.pairing import Pairing, takes_references
 from mlcompare.losses.running import write
-from mlcompare.losses.wrapper import Inside, Wrapper
+from mlcompare.losses.wrapper import Inside, Wrapper, refuse_to_wrap
 from mlcompare.registry import Hyperparameter, Option, register_wrapper
 
 __all__ = ["Memory"]
@@ -67,11 +66,9 @@ class Memory(Wrapper):
     def wrap(self, inside: Inside) -> None:
         loss = inside(self.embedding_dim)
         if not takes_references(loss):
-            name = "a sum" if hasattr(loss, "terms") else loss.spec.name if loss.spec else type(loss).__name__
             rule = "a memory goes around a loss of anchors against references"
-            cure = "choose triplet, contrastive, multi_similarity, nt_xent, …; in a sum, wrap the term: "
-            cure += "{sum: [{memory: {loss: triplet}}, …]}"
-            raise InvalidValueError(rule, value=name, cure=cure, place="memory")
+            some = "triplet, contrastive, multi_similarity, nt_xent"
+            refuse_to_wrap("memory", loss, rule, choose=some, example="triplet")
         self.losses.append(loss)
         self.register_buffer("kept", torch.zeros(self.size, self.embedding_dim))  # (N, D), the newest first
         self.register_buffer("kept_labels", torch.zeros(self.size, dtype=torch.int64))  # (N,)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mlcompare.errors import InvalidValueError
 from mlcompare.geometry import scalar
 from mlcompare.losses.base import Loss
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import Head
-from mlcompare.losses.wrapper import Inside, Wrapper
+from mlcompare.losses.wrapper import Inside, Wrapper, refuse_to_wrap
 from mlcompare.registry import Hyperparameter, register_wrapper
 
 __all__ = ["SmallLoss"]
@@ -66,11 +65,8 @@ class SmallLoss(Wrapper):
     def wrap(self, inside: Inside) -> None:
         loss = inside(self.embedding_dim)
         if not of_single_samples(loss):
-            name = "a sum" if hasattr(loss, "terms") else loss.spec.name if loss.spec else type(loss).__name__
             rule = "a small-loss selection goes around a loss that each sample has for itself"
-            cure = "choose softmax, normface, cosface, arcface, …; in a sum, wrap the term: "
-            cure += "{sum: [{small_loss: {loss: arcface}}, …]}"
-            raise InvalidValueError(rule, value=name, cure=cure, place="small_loss")
+            refuse_to_wrap("small_loss", loss, rule, choose="softmax, normface, cosface, arcface", example="arcface")
         self.losses.append(loss)
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import Tensor, nn
 
+from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss
 
-__all__ = ["Wrapper"]
+__all__ = ["Wrapper", "refuse_to_wrap"]
 
 Inside = Callable[[int], Loss]  # the size D of embeddings → the wrapped loss for them
 
@@ -73,3 +74,10 @@ class Wrapper(Loss):
         super().set_progress(progress)
         for loss in self.losses:
             loss.set_progress(progress)
+
+
+def refuse_to_wrap(wrapper: str, loss: Loss, rule: str, *, choose: str, example: str) -> NoReturn:
+    """Say that ``wrapper`` doesn't go around ``loss``: by which ``rule``, and what it goes around, ``example`` first."""
+    name = "a sum" if hasattr(loss, "terms") else loss.spec.name if loss.spec else type(loss).__name__
+    cure = f"choose {choose}, …; in a sum, wrap the term: {{sum: [{{{wrapper}: {{loss: {example}}}}}, …]}}"
+    raise InvalidValueError(rule, value=name, cure=cure, place=wrapper)
