@@ -77,7 +77,7 @@ class Wrapper(Loss):
 
 
 def refuse_to_wrap(wrapper: str, loss: Loss, rule: str, *, choose: str, example: str) -> NoReturn:
-    """Say that ``wrapper`` doesn't go around ``loss``: by which ``rule``, and what it goes around, ``example`` first."""
+    """Say that ``wrapper`` doesn't go around ``loss``: by which ``rule``, and what it goes around."""
     name = "a sum" if hasattr(loss, "terms") else loss.spec.name if loss.spec else type(loss).__name__
     cure = f"choose {choose}, …; in a sum, wrap the term: {{sum: [{{{wrapper}: {{loss: {example}}}}}, …]}}"
     raise InvalidValueError(rule, value=name, cure=cure, place=wrapper)
