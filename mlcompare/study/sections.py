@@ -255,7 +255,7 @@ class SearchConfig(Section):
         "alone; left out: `priors` for a linear or mlp encoder or head, `published` for others",
     )
     racing: Literal[False, True, "folds", "steps"] = Field(
-        "steps",
+        "folds",
         description="stop settings that are clearly behind: before further `folds` (or true), or along the `steps` of "
         "a population's trainings (single trainings race over folds)",
     )

@@ -291,7 +291,7 @@ STRATEGIES: dict[str, tuple[Callable[[Replay], None], ...]] = {
 }
 if importlib.util.find_spec("cmaes") is None:  # an extra of Optuna's
     del STRATEGIES["published, then CMA-ES"]
-BASE, OURS = "published, then TPE (version 0.1)", "transfer, race over steps"
+BASE, OURS = "published, then TPE (version 0.1)", "transfer, race over folds"
 
 
 def replayed(case: tuple[str, str, str]) -> list[dict]:

@@ -49,7 +49,7 @@ def records(store: Path, kind: str) -> list[dict]:
 
 
 def test_on_by_default_where_enough_trials_tell_the_noise(tiny: dict, tmp_path: Path) -> None:
-    assert validated(tiny, "study").search.racing == "steps"
+    assert validated(tiny, "study").search.racing == "folds"
     run_study(tiny, tmp_path / "store", executor="in-process")
     assert records(tmp_path / "store", "stop") == []
 
