@@ -16,7 +16,7 @@ from mlcompare.errors import InvalidValueError
 from mlcompare.execution.devices import cpu_count, resolve_devices
 from mlcompare.execution.executors import create_executor
 from mlcompare.metrics import higher_is_better
-from mlcompare.study.config import StudyConfig, read_study
+from mlcompare.study.config import StudyConfig, as_study
 from mlcompare.study.coordinator import Coordinator
 from mlcompare.study.data_notes import keep_data_notes
 from mlcompare.study.engine import settle_engine
@@ -27,6 +27,7 @@ from mlcompare.study.notebook import notebook_console, results_html
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.plan import StudyPlan, make_plan
 from mlcompare.study.progress import ProgressObserver
+from mlcompare.study.remaining import Remaining
 from mlcompare.study.results_table import write_tables
 from mlcompare.study.sealed_samples import keep_contents, keep_test_samples
 from mlcompare.study.store import Store
@@ -140,9 +141,8 @@ def run_study(
     started = time.perf_counter()
     console = console or notebook_console()
     check_address(tracking_uri)
-    place = "study" if isinstance(study, StudyConfig | dict) else str(study)
-    config = study if isinstance(study, StudyConfig) else _read(study)
-    config = config.replaced(trials=trials, steps=steps, seeds=seeds)
+    place = str(study) if isinstance(study, str | Path) else "study"
+    config = as_study(study).replaced(trials=trials, steps=steps, seeds=seeds)
     path = Path(store).expanduser() if store is not None else default_store(config.name)
     if is_nested(config):
         options = {
@@ -253,14 +253,6 @@ def _take_back_failures(store: Store) -> None:
         store.append({"type": "retry", "keys": keys})
 
 
-def _read(study: dict[str, Any] | str | Path) -> StudyConfig:
-    if isinstance(study, dict):
-        from mlcompare.study.config import validated
-
-        return validated(study, "study")
-    return read_study(study)
-
-
 def _catch_up(coordinator: Coordinator, tracker: Tracker) -> None:
     """Log what an earlier coordinator journaled but may not have logged."""
     store, plan = coordinator.store, coordinator.plan
@@ -270,12 +262,12 @@ def _catch_up(coordinator: Coordinator, tracker: Tracker) -> None:
 
 
 def _run(plan: StudyPlan, coordinator: Coordinator, tracker: Tracker, console: Console) -> None:
-    total = sum(plan.count().values())
     if coordinator.resumed:
         console.print(
             f"resuming {coordinator.store.path}: {coordinator.resumed} trainings are done and stay done", markup=False
         )
-    progress = ProgressObserver(console, total, coordinator.resumed, maximize=higher_is_better(plan.objective))
+    better = higher_is_better(plan.objective)
+    progress = ProgressObserver(console, Remaining(coordinator), coordinator.resumed, maximize=better)
     coordinator.observers += [progress, _Tracking(tracker, coordinator)]
     with progress:
         coordinator.run()
