@@ -36,7 +36,9 @@ def run(
         bool | None, typer.Option(help="Train a round's trials and folds as one program, or not (auto: measured).")
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which a training counts as hung.")] = None,
-    extend: Annotated[bool, typer.Option("--extend", help="Allow more trials, seeds, losses or metrics.")] = False,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Allow more trials, seeds, losses or metrics, and wider ranges.")
+    ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train again what failed before.")] = False,
     start_from: Annotated[
         list[str] | None,
@@ -85,7 +87,7 @@ def run(
 
 @app.command()
 def check(study: StudyArgument, plugin: PluginOption = None) -> None:
-    """Check a study file and print the plan: trainings, estimated time, memory. Nothing is written."""
+    """Check a study file and print the plan: trainings, estimated time, memory. No store is made."""
     from mlcompare.study import read_study
     from mlcompare.study.estimate import estimate
     from mlcompare.study.plan import make_plan

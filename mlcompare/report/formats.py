@@ -11,12 +11,12 @@ __all__ = ["FORMATS", "number", "p_value", "seconds", "setting", "span"]
 def number(value: Any, *, sign: bool = False, digits: int = 3) -> str:
     """Return a number with three decimals; a dash where there is none.
 
-    >>> number(0.25), number(-0.25, sign=True), number(float("nan"))
-    ('0.250', '−0.250', '–')
+    >>> number(0.25), number(-0.25, sign=True), number(-0.0001, sign=True), number(float("nan"))
+    ('0.250', '−0.250', '+0.000', '–')
     """
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+    return f"{value:{'+' if sign else ''}z.{digits}f}".replace("-", "−")
 
 
 def span(low: Any, high: Any, *, sign: bool = False) -> str:

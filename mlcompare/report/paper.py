@@ -97,7 +97,7 @@ def _row(record: dict[str, Any], best: str | None) -> list[str]:
 
 
 def _number(value: float | None, sign: str = "") -> str:
-    return "–" if value is None else f"{value:{sign}.3f}"
+    return "–" if value is None else f"{value:{sign}z.3f}"
 
 
 def _pipes(cells: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlcompare.comparison import Comparison
+from mlcompare.report.formats import p_value
 from mlcompare.report.records import records_csv, records_json
 
 __all__ = ["print_ranking", "ranking_csv", "ranking_json", "ranking_records", "ranking_table"]
@@ -48,7 +49,7 @@ def ranking_csv(comparison: Comparison) -> str:
 
 
 def _number(value: float | None, sign: bool = False) -> str:
-    return "–" if value is None else f"{value:+.3f}" if sign else f"{value:.3f}"
+    return "–" if value is None else f"{value:+z.3f}" if sign else f"{value:.3f}"
 
 
 def print_ranking(comparison: Comparison, console: Console) -> None:
@@ -124,7 +125,7 @@ def _cells(record: dict[str, Any], best: str | None) -> list[str]:
         "–" if low is None else f"{low:.3f} – {high:.3f}",
         _number(record["default_mean"]),
         "" if is_best else _number(record["difference_to_best"], sign=True),
-        _number(record["p_value"]),
+        p_value(record["p_value"]),
         (record["reason"] if failed else _setting(record["hyperparameters"], record["at_bound"])) or "",
     ]
 

@@ -81,8 +81,8 @@ class ProgressObserver:
         elif time.monotonic() - self._last_line > LINE_EVERY or self._count == self._total:
             self._last_line = time.monotonic()
             best = self._summary(99)
-            told = [f"{self._count}/{self._total} trainings", self._left(), f"best so far: {best}" if best else ""]
-            self._console.print(", ".join(filter(None, told)), soft_wrap=True, markup=False)
+            parts = [f"{self._count}/{self._total} trainings", self._left(), f"best so far: {best}" if best else ""]
+            self._console.print(", ".join(filter(None, parts)), soft_wrap=True, markup=False)
 
     def _count_left(self) -> None:
         """Ask now and then, and at the end, how much is left: large studies take a while to count."""

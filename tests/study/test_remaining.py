@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def test_everything_is_counted_down_to_nothing(tiny: dict, tmp_path: Path, popul
         assert Remaining(again).total == len(again.done)
     assert not watch.seen[-1]
     totals = [left.total() for left in watch.seen]
-    assert all(after < before for before, after in zip(totals, totals[1:]))
+    assert all(after < before for before, after in itertools.pairwise(totals))
 
 
 def test_a_log_tells_what_is_left_and_ends_with_all(tiny: dict, tmp_path: Path) -> None:
