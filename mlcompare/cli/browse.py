@@ -82,6 +82,8 @@ def dashboard(
     _tell(what_is_left(store))
     if host not in ("127.0.0.1", "localhost", "::1"):
         print(f"warning: anyone who reaches {host}:{port} can read and change these runs", file=sys.stderr)
+    if not os.access(store, os.W_OK):
+        _tell("the store can't be written: a copy of its database is served, and what you change there is lost")
     _check_free(host, port)
     server = f"http://{host}:{port}"
     print(f"MLflow dashboard of {store}: {server}  (Ctrl-C ends it)\n{view_links(server)}", flush=True)

@@ -16,6 +16,7 @@ from mlcompare.files import make_folder, write_atomically
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.results_table import write_parquet
 from mlcompare.study.store import STUDY
+from mlcompare.study.symbols import keep_symbols
 
 __all__ = ["OUTER", "is_nested", "join_parts", "part_of", "part_stores", "refuse_nested"]
 
@@ -60,6 +61,7 @@ def join_parts(store: Path, config: StudyConfig) -> None:
     joined = {**(known[0] if known else {}), "study": study, "splits": [each["splits"] for each in known]}
     write_atomically(store / STUDY, json.dumps(joined, indent=1, ensure_ascii=False).encode())
     folds, trials = config.protocol.folds, config.search.trials
+    keep_symbols(store, config.losses)
     for name in ("results.parquet", "per_class.parquet"):
         frames = []
         for part in parts:

@@ -31,6 +31,7 @@ from mlcompare.study.remaining import Remaining
 from mlcompare.study.results_table import write_tables
 from mlcompare.study.sealed_samples import keep_contents, keep_test_samples
 from mlcompare.study.store import Store
+from mlcompare.study.symbols import keep_symbols
 from mlcompare.study.tracked import study_fingerprint, tracker_of
 from mlcompare.study.warm_start import started_from
 from mlcompare.tracking import Tracker, check_address
@@ -39,6 +40,10 @@ from mlcompare.tracking.study_runs import artifacts_of, job_run, runs_of, source
 __all__ = ["StudyOutcome", "default_store", "run_study"]
 
 
+MEASURED_AGAIN = (
+    "added metrics ({listed}): final trainings and baselines are run again to measure them; trials of the search, here "
+    "and in MLflow, have the objective and recall_at_1 alone"
+)
 CLOSING_SECONDS = 10.0  # for what is queued for MLflow when a study breaks off: the next run catches up
 
 
@@ -166,17 +171,20 @@ def run_study(
     with closing(jobs), Store(path) as opened:
         fingerprint = plan.fingerprint()
         opened.claim(fingerprint, extend=extend)
-        _measure_added(opened)
+        added = _measure_added(opened)
         if retry_failed:
             _take_back_failures(opened)
         plan, told = started_from(plan, opened, start_from)
         if console is not None:
             console.print(_begun(plan), soft_wrap=True, markup=False)
+            if added:
+                console.print(MEASURED_AGAIN.format(listed=", ".join(added)), soft_wrap=True, markup=False)
         engine = settle_engine(executor, plan, opened, populations=populations)
         tracker = tracker_of(path, fingerprint, tracking_uri)
         try:
             keep_test_samples(path, plan.data)
             keep_contents(path, plan.data)
+            keep_symbols(path, config.losses)
             notes = keep_data_notes(path, plan.data, told)
             coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations, width=engine.width)
             if console is not None:
@@ -231,8 +239,8 @@ def _begun(plan: StudyPlan) -> str:
     )
 
 
-def _measure_added(store: Store) -> None:
-    """Journal, once, that final trainings and baselines are run again for metrics that were added since.
+def _measure_added(store: Store) -> list[str]:
+    """Journal, once, that final trainings and baselines are run again for metrics that were added since; return those.
 
     They end with the numbers that they had, and the new ones.
     """
@@ -244,6 +252,7 @@ def _measure_added(store: Store) -> None:
     keys = [record["key"] for record in jobs if added - record["metrics"].keys()]
     if keys:
         store.append({"type": "retry", "keys": keys, "metrics": sorted(added)})
+    return sorted(added) if keys else []
 
 
 def _take_back_failures(store: Store) -> None:
