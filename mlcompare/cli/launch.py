@@ -48,6 +48,7 @@ def run(
 ) -> None:
     """Run a study, or finish one that was interrupted, and print the ranking."""
     from mlcompare.study import run_study
+    from mlcompare.study.nested import store_of_runs
     from mlcompare.tracking.dashboard import where_to_browse
 
     console = Console()
@@ -72,8 +73,9 @@ def run(
     print_ranking(outcome.store, console)
     print_failures(outcome.store, console)
     report = leave_report(outcome.store, tracking_uri, console)
+    runs = store_of_runs(outcome.store)
     console.print(
-        f"browse:    {where_to_browse(outcome.store, tracking_uri, outcome.experiment_id, outcome.fingerprint)}",
+        f"browse:    {where_to_browse(runs, tracking_uri, outcome.experiment_id, outcome.fingerprint)}",
         soft_wrap=True,
         markup=False,
     )

@@ -18,7 +18,7 @@ from mlcompare.study.results_table import write_parquet
 from mlcompare.study.store import STUDY
 from mlcompare.study.symbols import keep_symbols
 
-__all__ = ["OUTER", "is_nested", "join_parts", "part_of", "part_stores", "refuse_nested"]
+__all__ = ["OUTER", "is_nested", "join_parts", "part_of", "part_stores", "refuse_nested", "store_of_runs"]
 
 OUTER = "outer"
 
@@ -39,6 +39,12 @@ def part_of(config: StudyConfig, number: int) -> StudyConfig:
 def part_stores(store: Path, config: StudyConfig) -> list[Path]:
     """Return where the parts of a nested study are stored."""
     return [store / OUTER / str(number) for number in range(config.protocol.outer_folds or 0)]
+
+
+def store_of_runs(store: Path) -> Path:
+    """Return the store that a dashboard shows the runs of: in a nested study those are its parts' own."""
+    first = store / OUTER / "0"
+    return first if first.is_dir() else store
 
 
 def refuse_nested(store: Path, config: StudyConfig, what: str) -> None:
