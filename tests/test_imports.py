@@ -17,7 +17,7 @@ ROOMS = [  # from the ground up; a room imports from those before it, never from
 READERS = {"comparison": {"errors", "files", "registry", "metrics"}}
 READERS["report"] = {*READERS["comparison"], "comparison"}
 READERS["challenge"] = {*set().union(*ROOMS[:-1]), "comparison"}  # it runs studies and compares
-ROOF = {"__init__", "kinds", "cli", "testing"}  # they stand on everything
+ROOF = {"__init__", "__main__", "kinds", "cli", "testing"}  # they stand on everything
 
 
 def imported(path: Path) -> set[str]:

@@ -14,11 +14,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
 from tests.servers import Server, free_port
-from tests.study.conftest import TINY
 from tests.test_readme import README, blocks
 
 pytestmark = pytest.mark.slow
@@ -100,14 +98,14 @@ def test_a_store_that_somebody_sent(walked, tmp_path: Path) -> None:
 def test_with_a_model_of_ones_own(tmp_path: Path) -> None:
     (own,) = (block for block in blocks("python") if "# my_models.py" in block)
     (tmp_path / "my_models.py").write_text(own, encoding="utf-8")
-    study = {**TINY, "name": "mine", "dataset": "my_digits", "encoder": {"name": "my_net", "embedding_dim": 8}}
-    study |= {"trainer": "my_loop", "search": {"trials": 1, "objective": "nearest_is_right"}}
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**study, "losses": {"arcface": None}}), encoding="utf-8")
+    (study,) = re.findall(r"`mine.yaml`, which is `(.*?)`", README, flags=re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(study, encoding="utf-8")
     from sklearn.datasets import load_digits
 
     for name, row in (("one", 0), ("other", 10)):
         np.savez(tmp_path / f"{name}.npz", images=np.uint8(load_digits().images[row : row + 1, None] * 255 / 16))
-    printed = [walk(tmp_path, line) for line in MODEL]
+    small = {"run": "--trials 1 --seeds 1"}
+    printed = [walk(tmp_path, line, small.get(line.split()[1], "")) for line in MODEL]
     assert "my_net" in printed[0]
     assert "cosine" in printed[-1]
     table = pd.read_parquet(tmp_path / "runs/mine/results.parquet")

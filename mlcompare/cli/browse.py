@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -71,10 +72,14 @@ def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to serve at.")] = 5000,
 ) -> None:
     """Serve the MLflow dashboard of a store until Ctrl-C."""
+    from mlcompare.study.nested import store_of_runs
     from mlcompare.study.store import holder_of
     from mlcompare.tracking import server_command
     from mlcompare.tracking.dashboard import view_links
 
+    if (part := store_of_runs(store)) != store:
+        cure = f"open one part's: mlcompare dashboard {quote(str(part))}; `mlcompare report` has all parts together"
+        raise StoreError("each part of a nested study has runs of its own", value=str(store), cure=cure)
     if not (store / "mlflow.db").is_file() and (holder := holder_of(store)):
         rule, cure = "the store must hold mlflow.db", "wait for its first trial"
         raise StoreError(rule, value=f"none yet: running ({holder})", cure=cure, place=str(store))
@@ -82,6 +87,8 @@ def dashboard(
     _tell(what_is_left(store))
     if host not in ("127.0.0.1", "localhost", "::1"):
         print(f"warning: anyone who reaches {host}:{port} can read and change these runs", file=sys.stderr)
+    if not os.access(store, os.W_OK):
+        _tell("the store can't be written: a copy of its database is served, and what you change there is lost")
     _check_free(host, port)
     server = f"http://{host}:{port}"
     print(f"MLflow dashboard of {store}: {server}  (Ctrl-C ends it)\n{view_links(server)}", flush=True)

@@ -59,9 +59,9 @@ def _renamed(contrast: dict) -> dict:
 
 def _cells(row: dict) -> list[str]:
     known = row["difference"] is not None
-    interval = f"{row['low']:+.3f} – {row['high']:+.3f}" if known and row["low"] is not None else "–"
+    interval = f"{row['low']:+z.3f} – {row['high']:+z.3f}" if known and row["low"] is not None else "–"
     return [
         row["what"] + (" ↗" if row.get("still_rising") else ""), row["verdict"],
-        f"{row['difference']:+.3f}" if known else "–", interval,
+        f"{row['difference']:+z.3f}" if known else "–", interval,
         f"{row['p_value']:.3f}" if known and row["p_value"] is not None else "–",
     ]  # fmt: skip

@@ -36,7 +36,9 @@ def run(
         bool | None, typer.Option(help="Train a round's trials and folds as one program, or not (auto: measured).")
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which a training counts as hung.")] = None,
-    extend: Annotated[bool, typer.Option("--extend", help="Allow more trials, seeds, losses or metrics.")] = False,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Allow more trials, seeds, losses or metrics, and wider ranges.")
+    ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train again what failed before.")] = False,
     start_from: Annotated[
         list[str] | None,
@@ -46,6 +48,7 @@ def run(
 ) -> None:
     """Run a study, or finish one that was interrupted, and print the ranking."""
     from mlcompare.study import run_study
+    from mlcompare.study.nested import store_of_runs
     from mlcompare.tracking.dashboard import where_to_browse
 
     console = Console()
@@ -70,8 +73,9 @@ def run(
     print_ranking(outcome.store, console)
     print_failures(outcome.store, console)
     report = leave_report(outcome.store, tracking_uri, console)
+    runs = store_of_runs(outcome.store)
     console.print(
-        f"browse:    {where_to_browse(outcome.store, tracking_uri, outcome.experiment_id, outcome.fingerprint)}",
+        f"browse:    {where_to_browse(runs, tracking_uri, outcome.experiment_id, outcome.fingerprint)}",
         soft_wrap=True,
         markup=False,
     )
@@ -85,7 +89,7 @@ def run(
 
 @app.command()
 def check(study: StudyArgument, plugin: PluginOption = None) -> None:
-    """Check a study file and print the plan: trainings, estimated time, memory. Nothing is written."""
+    """Check a study file and print the plan: trainings, estimated time, memory. No store is made."""
     from mlcompare.study import read_study
     from mlcompare.study.estimate import estimate
     from mlcompare.study.plan import make_plan

@@ -73,8 +73,10 @@ def _records(found: Matches) -> list[dict[str, Any]]:
 
 
 def _table(found: Matches) -> Table:
-    limit = "no threshold in the card" if found.threshold is None else f"{found.threshold:.3f}: {found.told}"
-    table = Table(box=None, title=f"nearest by cosine; threshold {limit}", title_justify="left")
+    limit = f"threshold {found.threshold:.3f}: {found.told}"
+    if found.threshold is None:
+        limit = "the model's card has no threshold: give one with --threshold"
+    table = Table(box=None, title=f"nearest by cosine; {limit}", title_justify="left")
     for name in ("query", "", "neighbour", "cosine", "verdict"):
         table.add_column(name, justify="right" if name in ("", "cosine") else "left")
     for match in found.found:

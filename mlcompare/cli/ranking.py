@@ -86,11 +86,12 @@ def print_ranking(store: Path, console: Console) -> None:
     if told:
         console.print(told, style="yellow", soft_wrap=True, markup=False)
     from mlcompare.comparison import load_results
+    from mlcompare.comparison.stored import load_symbols
     from mlcompare.report import tables
     from mlcompare.report.dimensions import dimension_table
 
     comparison = compared(store)
-    tables.print_ranking(comparison, console)
+    tables.print_ranking(comparison, console, load_symbols(store))
     by_dimension = dimension_table(load_results(store), comparison.metric)
     if by_dimension is not None:
         console.print(by_dimension)

@@ -159,11 +159,13 @@ def compare(
     rows.sort(key=lambda row: _order(row, higher))
     validation = _ratings_on_validation(results, objective)
     family = family_answer(rows, pairs, scores, validation, best=best, higher=higher, confidence=confidence)
+    notes = (*notes_of(rows, scores, higher), *rising_notes(curves, best), *edit_notes(edits))
+    said = family.sentence if family else ""
     return Comparison(
         study=str(results["study"].iloc[0]), metric=metric, best=best, table=pd.DataFrame(rows, dtype=object),
         pairwise=pairs, tunability=gains, family=family,
         separation=_separation(rows, scores, best, len(of_losses), 1.0 - confidence), unit=scores.unit,
-        confidence=confidence, notes=(*notes_of(rows, scores, higher), *rising_notes(curves, best), *edit_notes(edits)),
+        confidence=confidence, notes=tuple(note for note in notes if note not in said),
     )  # fmt: skip
 
 

@@ -154,7 +154,9 @@ class _Story:
             first = f"Neither family leads: {who}, beats every {behind} loss taken one by one "
             first += f"(largest p = {p_value:.2g}), but {equal or f'{self.best} scores higher'}."
         else:
-            first = f"Neither family leads: {who}, {self._unbeaten(champion, singly)}."
+            first = f"Neither family leads: {who}, {self._unbeaten(champion, singly)}"
+            more = [name for name in marked if name not in singly]  # the ranking's ≈: it corrects
+            first += f"; {listed(more)} can't be told apart from {self.best} {corrected}." if more else "."
         left_out = left_out_sentences(self.rows, self.sign)
         return " ".join([first, self._champions(of_best), *self._other_tops(), *left_out])
 
@@ -174,10 +176,10 @@ class _Story:
         margin, metric = self.named["margin"], self.named["metric"]
         if np.isnan(of_best.difference):
             return f"{margin} and {metric} share no successful run."
-        text = f"Between the best of each family, {margin} minus {metric} is {of_best.difference:+.3f}"
+        text = f"Between the best of each family, {margin} minus {metric} is {of_best.difference:+z.3f}"
         if np.isnan(of_best.p_value):
             return text + ", with too few runs to say how sure that is."
-        spread = f"{self.confidence:.0%} interval {of_best.ci_low:+.3f} to {of_best.ci_high:+.3f}"
+        spread = f"{self.confidence:.0%} interval {of_best.ci_low:+z.3f} to {of_best.ci_high:+z.3f}"
         return f"{text} ({spread}, p = {of_best.p_value:.2g})."
 
     def _other_tops(self) -> list[str]:

@@ -63,8 +63,8 @@ def _cells(record: dict[str, Any], best: str | None) -> tuple[str, ...]:
     spread = _span(record["ci_low"], record["ci_high"], ".3f")
     to_best = ("", "", "")
     if not is_best:
-        apart = _span(record["difference_low"], record["difference_high"], "+.3f")
-        to_best = (_number(record["difference_to_best"], "+.3f"), apart, _p_value(record["p_value"]))
+        apart = _span(record["difference_low"], record["difference_high"], "+z.3f")
+        to_best = (_number(record["difference_to_best"], "+z.3f"), apart, _p_value(record["p_value"]))
     return (mark, record["loss"], record["family"] or "–", _number(record["mean"]), spread,
             _number(record["default_mean"]), *to_best, setting or record["reason"] or "")  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 from mlcompare.comparison.table import load_per_class, load_results
 from mlcompare.errors import StoreError
 
-__all__ = ["load_spaces", "load_study", "read_store"]
+__all__ = ["load_spaces", "load_study", "load_symbols", "read_store"]
 
 
 def load_study(store: str | Path) -> dict[str, Any]:
@@ -39,6 +40,14 @@ def load_spaces(store: str | Path) -> dict[str, dict[str, dict[str, Any]]]:
         loss: {name: d for name, d in space.items() if isinstance(d, dict) and "low" in d}
         for loss, space in load_study(store).get("spaces", {}).items()
     }
+
+
+def load_symbols(store: str | Path) -> dict[str, dict[str, tuple[str, str]]]:
+    """Return loss → hyperparameter → its symbol and its unit; nothing in a store of an older version."""
+    with suppress(OSError, ValueError, TypeError, AttributeError):
+        kept = json.loads((Path(store).expanduser() / "artifacts" / "symbols.json").read_text(encoding="utf-8"))
+        return {loss: {name: (told[0], told[1]) for name, told in names.items()} for loss, names in kept.items()}
+    return {}
 
 
 def read_store(store: str | Path) -> tuple[pd.DataFrame, pd.DataFrame | None, str | None]:

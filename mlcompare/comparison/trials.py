@@ -86,7 +86,7 @@ def budget_sensitivity(results: pd.DataFrame, metric: str | None = None, *, shar
     leader = known["loss"].iloc[int((sign * known["best"]).argmax())]
     early = known["loss"].iloc[int((sign * known["best_with_share"]).argmax())]
     tau = _kendall_tau(known["best"], known["best_with_share"])
-    agrees = f"The leader on validation, {leader}, led after {kept} trials already"
+    agrees = f"The leader on validation, {leader}, led after {kept} trial{'s' * (kept > 1)} already"
     differs = f"After {kept} trials {early} led on validation; all trials put {leader} first"
     sentence = agrees if early == leader else differs
     sentence += "." if tau is None else f" (Kendall's τ of the rankings {tau:.2f})."

@@ -48,7 +48,8 @@ class ImageFile:
 class CachedImages:
     """Decoded images ``(N, C, H, W)``, the rows of the manifest they come from, and the hash of the pixels.
 
-    ``notes`` say what was met on the way, ``bits`` the depth that 16-bit grey was scaled from, where there was any.
+    ``notes`` say what was met on the way, ``bits`` the depth that 16-bit grey was scaled from, where there was any;
+    ``folder`` is the entry.
     """
 
     samples: np.ndarray
@@ -56,6 +57,7 @@ class CachedImages:
     content: str
     notes: tuple[str, ...] = ()
     bits: int | None = None
+    folder: Path | None = None
 
     def fingerprint(self, labels: np.ndarray) -> str:
         """Return the dataset's fingerprint without reading the pixels again."""
@@ -237,4 +239,4 @@ def _open(entry: Path, count: int, shape: tuple[int, ...]) -> CachedImages | Non
     except (OSError, ValueError, KeyError, TypeError):
         return None
     whole = samples.dtype == np.uint8 and samples.shape == (len(rows), *shape) and len(content) == 64
-    return CachedImages(samples, rows, content, notes, bits) if whole else None
+    return CachedImages(samples, rows, content, notes, bits, entry) if whole else None

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,6 +32,7 @@ class Dataset:
         notes: what a reader should know of how the data were read: files left out, say.
         columns: the name of each feature ``(F,)``, where they have names.
         bits: the depth that 16-bit grey images were scaled down from, where there were any.
+        cached: the folder that holds decoded images for the next time, where they are kept.
 
     Raises:
         DataError: shapes or types don't fit, or a feature is not finite.
@@ -47,6 +49,7 @@ class Dataset:
     notes: tuple[str, ...] = field(default=(), repr=False)
     columns: tuple[str, ...] | None = field(default=None, repr=False)
     bits: int | None = field(default=None, repr=False)
+    cached: Path | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         images = self.samples.ndim == 4 and self.samples.dtype == np.uint8

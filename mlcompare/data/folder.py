@@ -80,7 +80,7 @@ def image_folder(
     notes = [note for note in (left_out.sentence(), *images.notes, _told(split)) if note]
     return Dataset(
         "image_folder", images.samples, labels, names, split, fingerprint=images.fingerprint(labels), paths=paths,
-        notes=tuple(notes), bits=images.bits,
+        notes=tuple(notes), bits=images.bits, cached=images.folder,
     )  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def image_list(
     paths, fingerprint = tuple(listed.files[row].path for row in images.rows), images.fingerprint(labels)
     return Dataset(
         "image_list", images.samples, labels, names, split=kept, fingerprint=fingerprint, paths=paths,
-        notes=(*listed.notes, *images.notes), bits=images.bits,
+        notes=(*listed.notes, *images.notes), bits=images.bits, cached=images.folder,
     )  # fmt: skip
 
 

@@ -116,5 +116,5 @@ def listed_images(
     split = np.where(np.fromiter(test, bool, len(labels)), "test", "train")
     return Dataset(
         name, images.samples, labels, names, split, credit, images.fingerprint(labels), notes=images.notes,
-        bits=images.bits,
+        bits=images.bits, cached=images.folder,
     )  # fmt: skip

@@ -70,7 +70,7 @@ def triplet_list(
     paths, fingerprint = tuple(files[row].path for row in images.rows), images.fingerprint(labels)
     return Dataset(
         "triplet_list", images.samples, labels, class_names, fingerprint=fingerprint, paths=paths, notes=images.notes,
-        bits=images.bits,
+        bits=images.bits, cached=images.folder,
     )  # fmt: skip
 
 

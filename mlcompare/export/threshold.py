@@ -78,7 +78,7 @@ def told_threshold(threshold: Mapping[str, Any]) -> list[str]:
     >>> print(*told_threshold({**card, "others": [{"far": 0.1, "cosine": 0.25, "validation": rates}]}), sep="\\n")
     two samples count as one class from a cosine of 0.500 on: it accepts 1% of the pairs of different classes and \
 75% of those of one class (40 validation samples of fold 0)
-    another threshold: --far 0.1 takes 0.250 and accepts 75% of the pairs of one class
+    another threshold: 0.250 with --far 0.1, which accepts 75% of the pairs of one class
     """
     told = []
     if threshold["cosine"] is not None:
@@ -94,7 +94,7 @@ def told_threshold(threshold: Mapping[str, Any]) -> list[str]:
                 f"{_share(sealed['true_accept_rate'])} of those of one class"
             )
     others = [
-        f"--far {other['far']:g} takes {other['cosine']:.3f} and accepts "
+        f"{other['cosine']:.3f} with --far {other['far']:g}, which accepts "
         f"{_share(other['validation']['true_accept_rate'])} of the pairs of one class"
         for other in threshold.get("others", [])
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from mlcompare.losses.angular import add_angle, eased_angle, monotone_angle
-from mlcompare.losses.citation import cite
+from mlcompare.losses.citation import cite, reality_check
 from mlcompare.losses.head import MarginHead
 from mlcompare.registry import Hyperparameter, Option, register_loss
 
@@ -26,10 +26,10 @@ BIBTEX = cite(
     family="margin",
     reference="Deng et al. 2019, arXiv:1801.07698",
     published=(
-        {"margin": 0.4049, "scale": 100.0},
-        {"margin": 0.3578, "scale": 49.5},
-        {"margin": 0.3246, "scale": 220.0},
-        {"margin": 0.4032, "scale": 78.9},
+        reality_check(margin=0.4049, scale=100.0),
+        reality_check(margin=0.3578, scale=49.5),
+        reality_check(margin=0.3246, scale=220.0),
+        reality_check(margin=0.4032, scale=78.9),
     ),
     bibtex=BIBTEX,
 )

@@ -1,8 +1,14 @@
-"""BibTeX entries, formatted in one way."""
+"""BibTeX entries, formatted in one way, and whose optima many losses quote."""
 
 from __future__ import annotations
 
-__all__ = ["cite"]
+from functools import partial
+
+from mlcompare.registry import Published
+
+__all__ = ["cite", "reality_check"]
+
+reality_check = partial(Published, "Musgrave et al. 2020, arXiv:2003.08505")  # an optimum of theirs
 
 
 def cite(

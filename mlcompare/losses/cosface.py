@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mlcompare.losses.citation import cite
+from mlcompare.losses.citation import cite, reality_check
 from mlcompare.losses.head import MarginHead
-from mlcompare.registry import Hyperparameter, register_loss
+from mlcompare.registry import Hyperparameter, Published, register_loss
 
 __all__ = ["CosFace"]
 
@@ -17,12 +17,12 @@ __all__ = ["CosFace"]
     reference="Wang et al. 2018, arXiv:1801.09414, eq. 4; AM-Softmax: Wang et al. 2018, arXiv:1801.05599",
     aliases=("am_softmax",),
     published=(
-        {"margin": 0.4, "scale": 64.0},  # InsightFace's arcface_torch
-        {"margin": 0.35, "scale": 64.0},
-        {"margin": 0.62, "scale": 100.0},
-        {"margin": 0.43, "scale": 161.0},
-        {"margin": 0.34, "scale": 100.0},
-        {"margin": 0.41, "scale": 88.0},
+        Published("arcface_torch, deepinsight/insightface", margin=0.4, scale=64.0),
+        Published("Wang et al. 2018, arXiv:1801.09414", margin=0.35, scale=64.0),
+        reality_check(margin=0.62, scale=100.0),
+        reality_check(margin=0.43, scale=161.0),
+        reality_check(margin=0.34, scale=100.0),
+        reality_check(margin=0.41, scale=88.0),
     ),
     bibtex=cite(
         "wang2018cosface",

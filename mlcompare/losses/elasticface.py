@@ -10,7 +10,7 @@ from mlcompare.losses.angular import add_angle
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import MarginHead
 from mlcompare.losses.noise import one_for_each_sample
-from mlcompare.registry import Hyperparameter, Option, register_loss
+from mlcompare.registry import Hyperparameter, Option, Published, register_loss
 
 __all__ = ["ElasticArcFace", "ElasticCosFace", "ElasticHead"]
 
@@ -70,7 +70,7 @@ class ElasticHead(MarginHead):
     reference=REFERENCE,
     aliases=("elasticface",),
     stochastic=True,
-    published=({"deviation": 0.0175},),
+    published=(Published("ElasticFace-Arc+ of the paper", deviation=0.0175),),
     bibtex=BIBTEX,
 )
 class ElasticArcFace(ElasticHead):
@@ -108,7 +108,7 @@ class ElasticArcFace(ElasticHead):
     family="margin",
     reference=REFERENCE,
     stochastic=True,
-    published=({"deviation": 0.02},),
+    published=(Published("ElasticFace-Cos+ of the paper", deviation=0.02),),
     bibtex=BIBTEX,
 )
 class ElasticCosFace(ElasticHead):

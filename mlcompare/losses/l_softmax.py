@@ -11,7 +11,7 @@ from mlcompare.losses.angular import monotone_cosine
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import Head
 from mlcompare.losses.schedules import ANNEALING, annealed
-from mlcompare.registry import Hyperparameter, Option, register_loss
+from mlcompare.registry import Hyperparameter, Option, Published, register_loss
 
 __all__ = ["AnnealedHead", "LSoftmax", "softened"]
 
@@ -36,7 +36,7 @@ class AnnealedHead(Head):
     "l_softmax",
     family="margin",
     reference="Liu et al. 2016, arXiv:1612.02295, eq. 4–6",
-    published=({"margin": 4},),
+    published=(Published("MNIST, wy1iu/LargeMargin_Softmax_Loss", margin=4),),
     bibtex=cite(
         "liu2016large",
         "Liu, Weiyang and Wen, Yandong and Yu, Zhiding and Yang, Meng",

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.geometry import scalar
-from mlcompare.losses.citation import cite
+from mlcompare.losses.citation import cite, reality_check
 from mlcompare.losses.pair import SAMPLING, SampledLoss
 from mlcompare.losses.pairing import Pairing
 from mlcompare.registry import Hyperparameter, Option, register_loss
@@ -21,10 +21,10 @@ __all__ = ["MarginBased"]
     reference="Wu et al. 2017, arXiv:1706.07567",
     stochastic=True,
     published=(
-        {"margin": 0.088, "beta": 0.78},
-        {"margin": 0.078, "beta": 1.32},
-        {"margin": 0.092, "beta": 1.11},
-        {"margin": 0.067, "beta": 0.98},
+        reality_check(margin=0.088, beta=0.78),
+        reality_check(margin=0.078, beta=1.32),
+        reality_check(margin=0.092, beta=1.11),
+        reality_check(margin=0.067, beta=0.98),
     ),
     bibtex=cite(
         "wu2017sampling",

@@ -10,9 +10,9 @@ from mlcompare.geometry import (
     masked_max,
     masked_min,
 )
-from mlcompare.losses.citation import cite
+from mlcompare.losses.citation import cite, reality_check
 from mlcompare.losses.pairing import AnchorLoss, Pairing
-from mlcompare.registry import Hyperparameter, Option, register_loss
+from mlcompare.registry import Hyperparameter, Option, Published, register_loss
 
 __all__ = ["MultiSimilarity"]
 
@@ -25,11 +25,11 @@ EXACT = 50.0  # softplus turns linear only where it can't be told apart
     group="pair",
     reference="Wang et al. 2019, arXiv:1904.06627",
     published=(
-        {"alpha": 2.0, "beta": 40.0, "base": 0.5, "epsilon": 0.1},  # the authors' code
-        {"alpha": 17.97, "beta": 75.66, "base": 0.77, "epsilon": 0.39},
-        {"alpha": 7.49, "beta": 47.99, "base": 0.63, "epsilon": 0.72},
-        {"alpha": 15.94, "beta": 156.61, "base": 0.72, "epsilon": 0.34},
-        {"alpha": 11.63, "beta": 55.2, "base": 0.85, "epsilon": 0.42},
+        Published("the authors' code, msight-tech/research-ms-loss", alpha=2.0, beta=40.0, base=0.5, epsilon=0.1),
+        reality_check(alpha=17.97, beta=75.66, base=0.77, epsilon=0.39),
+        reality_check(alpha=7.49, beta=47.99, base=0.63, epsilon=0.72),
+        reality_check(alpha=15.94, beta=156.61, base=0.72, epsilon=0.34),
+        reality_check(alpha=11.63, beta=55.2, base=0.85, epsilon=0.42),
     ),
     bibtex=cite(
         "wang2019multi",

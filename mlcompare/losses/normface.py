@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mlcompare.geometry import scalar
-from mlcompare.losses.citation import cite
+from mlcompare.losses.citation import cite, reality_check
 from mlcompare.losses.head import MarginHead
 from mlcompare.registry import Hyperparameter, Option, register_loss
 
@@ -23,8 +23,8 @@ LEARNED_START = 10.0
     reference="Wang et al. 2017, arXiv:1704.06369",
     aliases=("normalized_softmax",),
     published=(
-        *({"scale": 1 / temperature} for temperature in (0.109, 0.089, 0.063, 0.071)),
-        *({"scale": 2 * scale} for scale in (14.0, 10.7, 10.0)),  # Proxy-NCA's, see there; 2·8 is the default
+        *(reality_check(scale=1 / temperature) for temperature in (0.109, 0.089, 0.063, 0.071)),
+        *(reality_check(scale=2 * scale) for scale in (14.0, 10.7, 10.0)),  # Proxy-NCA's, see there; 2·8 is the default
     ),
     bibtex=cite(
         "wang2017normface",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mlcompare.geometry import masked_logsumexp, masked_mean
-from mlcompare.losses.citation import cite
+from mlcompare.losses.citation import cite, reality_check
 from mlcompare.losses.pairing import AnchorLoss, Pairing
 from mlcompare.registry import Hyperparameter, register_loss
 
@@ -17,7 +17,7 @@ __all__ = ["NTXent", "SupCon"]
     "nt_xent",
     family="metric",
     reference="Chen et al. 2020, arXiv:2002.05709, eq. 1",
-    published=({"temperature": 0.0091}, {"temperature": 0.0219}, {"temperature": 0.0002}, {"temperature": 0.0415}),
+    published=tuple(reality_check(temperature=value) for value in (0.0091, 0.0219, 0.0002, 0.0415)),
     bibtex=cite(
         "chen2020simple",
         "Chen, Ting and Kornblith, Simon and Norouzi, Mohammad and Hinton, Geoffrey",

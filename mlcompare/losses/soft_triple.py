@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mlcompare.geometry import Number, normalize, scalar
-from mlcompare.losses.citation import cite
+from mlcompare.losses.citation import cite, reality_check
 from mlcompare.losses.head import CosineHead
 from mlcompare.losses.projection import project
 from mlcompare.registry import Hyperparameter, Option, register_loss
@@ -19,10 +19,10 @@ __all__ = ["SoftTriple"]
     family="metric",
     reference="Qian et al. 2019, arXiv:1909.05235",
     published=(
-        {"scale": 78.0, "gamma": 59.0, "margin": 0.43},
-        {"scale": 17.7, "gamma": 19.2, "margin": 0.36},
-        {"scale": 100.0, "gamma": 47.9, "margin": 0.31},
-        {"scale": 72.0, "gamma": 51.0, "margin": 0.70},
+        reality_check(scale=78.0, gamma=59.0, margin=0.43),
+        reality_check(scale=17.7, gamma=19.2, margin=0.36),
+        reality_check(scale=100.0, gamma=47.9, margin=0.31),
+        reality_check(scale=72.0, gamma=51.0, margin=0.70),
     ),
     bibtex=cite(
         "qian2019softtriple",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mlcompare.geometry import FAR, Number
-from mlcompare.losses.citation import cite
+from mlcompare.losses.citation import cite, reality_check
 from mlcompare.losses.pair import Pairs, SampledLoss
 from mlcompare.losses.pairing import Pairing
 from mlcompare.registry import Hyperparameter, register_loss
@@ -55,7 +55,7 @@ def batch_all_triplet(pairs: Pairs, margin: Number) -> Tensor:
     "triplet",
     family="metric",
     reference="Weinberger & Saul 2009; batch-all form of Hermans et al. 2017, arXiv:1703.07737",
-    published=({"margin": 0.096}, {"margin": 0.119}, {"margin": 0.045}, {"margin": 0.137}),
+    published=tuple(reality_check(margin=value) for value in (0.096, 0.119, 0.045, 0.137)),
     bibtex=WEINBERGER_BIBTEX + "\n\n" + HERMANS_BIBTEX,
 )
 class Triplet(SampledLoss):

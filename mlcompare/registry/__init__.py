@@ -18,7 +18,15 @@ from mlcompare.registry.catalogue import (
     register_loss,
     register_wrapper,
 )
-from mlcompare.registry.declarations import Hyperparameter, HyperparameterSpec, Option, OptionSpec, by_name, declared
+from mlcompare.registry.declarations import (
+    Hyperparameter,
+    HyperparameterSpec,
+    Option,
+    OptionSpec,
+    Published,
+    by_name,
+    declared,
+)
 from mlcompare.registry.registry import REGISTRIES, Record, Registry, install, options_of, written_in_this_process
 from mlcompare.registry.spec import LossSpec
 
@@ -34,6 +42,7 @@ __all__ = [
     "LossSpec",
     "Option",
     "OptionSpec",
+    "Published",
     "Record",
     "Registry",
     "by_name",

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlcompare.errors import InvalidValueError
 
-__all__ = ["Hyperparameter", "HyperparameterSpec", "Option", "OptionSpec", "by_name", "declared"]
+__all__ = ["Hyperparameter", "HyperparameterSpec", "Option", "OptionSpec", "Published", "by_name", "declared"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,19 @@ class HyperparameterSpec:
             if not holds:
                 raise InvalidValueError(rule, value=f"{name}={value!r}", cure=typical)
         return number
+
+
+class Published(dict[str, float]):
+    """A setting that somebody reports, and who; apart from ``source`` a dict.
+
+    >>> setting = Published("Deng et al. 2019", margin=0.5, scale=64.0)
+    >>> setting, setting.source
+    ({'margin': 0.5, 'scale': 64.0}, 'Deng et al. 2019')
+    """
+
+    def __init__(self, source: str, /, **values: float) -> None:
+        super().__init__(values)
+        self.source = source
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ class LossSpec(Record):
 
     ``family`` is ``metric`` or ``margin``; ``group`` is finer (pair, triplet, proxy, softmax, margin, …); ``needs``
     names the context that :func:`create_loss` demands; ``published`` holds settings that papers report (enqueued as
-    first trials); ``term`` marks losses that mean nothing alone.
+    first trials), each a dict, or a :class:`~mlcompare.registry.Published` with its source; ``term`` marks losses that
+    mean nothing alone.
     """
 
     family: str = "metric"

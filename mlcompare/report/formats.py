@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["FORMATS", "number", "p_value", "seconds", "setting", "span"]
+__all__ = ["FORMATS", "called", "number", "p_value", "seconds", "setting", "span", "valued"]
 
 
 def number(value: Any, *, sign: bool = False, digits: int = 3) -> str:
     """Return a number with three decimals; a dash where there is none.
 
-    >>> number(0.25), number(-0.25, sign=True), number(float("nan"))
-    ('0.250', '−0.250', '–')
+    >>> number(0.25), number(-0.25, sign=True), number(-0.0001, sign=True), number(float("nan"))
+    ('0.250', '−0.250', '+0.000', '–')
     """
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+    return f"{value:{'+' if sign else ''}z.{digits}f}".replace("-", "−")
 
 
 def span(low: Any, high: Any, *, sign: bool = False) -> str:
@@ -65,4 +65,22 @@ def setting(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-FORMATS = {"number": number, "p_value": p_value, "seconds": seconds, "setting": setting, "span": span}
+def called(name: str, symbol: str = "", unit: str = "") -> str:
+    """Return a hyperparameter's name with its symbol and its unit, as an axis shows it.
+
+    >>> called("margin", "m", "cosine"), called("weight", "λ"), called("lr")
+    ('margin m (cosine)', 'weight λ', 'lr')
+    """
+    return f"{name}{f' {symbol}' if symbol else ''}{f' ({unit})' if unit else ''}"
+
+
+def valued(name: str, value: Any, symbol: str = "", unit: str = "", equals: str = "=") -> str:
+    """Return a hyperparameter with its value, its symbol beside its name.
+
+    >>> valued("margin", 0.2, "m", "cosine"), valued("lr", 0.001)
+    ('margin m=0.2 cosine', 'lr=0.001')
+    """
+    return f"{name}{f' {symbol}' if symbol else ''}{equals}{setting(value)}{f' {unit}' if unit else ''}"
+
+
+FORMATS = {"number": number, "p_value": p_value, "seconds": seconds, "setting": setting, "span": span, "valued": valued}

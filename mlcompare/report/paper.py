@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from mlcompare.report.about import about
 from mlcompare.report.study import Study
 from mlcompare.report.tables import ranking_records
 from mlcompare.report.verdict import judge
@@ -36,7 +37,9 @@ def _markdown(study: Study) -> str:
     table = [_pipes([_heading(study, name) for name in COLUMNS]), _pipes(["---", "---", *["---:"] * 5])]
     table += [_pipes(row) for row in rows]
     notes = [f"- {_of_markdown(note)}" for note in study.comparison.notes]
-    parts = [f"### {_of_markdown(study.comparison.study)}", *map(_of_markdown, _sentences(study)), "\n".join(table)]
+    parts = [f"### {_of_markdown(study.comparison.study)}", *map(_of_markdown, _sentences(study))]
+    parts += ["\n".join(f"- **{term}:** {_of_markdown(told)}" for term, told in about(study).items())]
+    parts += ["\n".join(table)]
     parts += [_of_markdown(_key(study))] + (["\n".join(notes)] if notes else [])
     return "\n\n".join(part for part in parts if part)
 
@@ -97,7 +100,7 @@ def _row(record: dict[str, Any], best: str | None) -> list[str]:
 
 
 def _number(value: float | None, sign: str = "") -> str:
-    return "–" if value is None else f"{value:{sign}.3f}"
+    return "–" if value is None else f"{value:{sign}z.3f}"
 
 
 def _pipes(cells: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from mlcompare.comparison.table import NOT_FAILED
+from mlcompare.report.about import about
 from mlcompare.report.formats import number, p_value, seconds, span
 from mlcompare.report.learning_section import caution
 from mlcompare.report.page import Part, render
@@ -23,14 +24,15 @@ def answer_box(study: Study) -> Markup:
     unfinished = {"finished": finished, "in_tables": in_tables} if finished > in_tables else None
     return render(
         "answer", question=study.config.get("question"), verdict=judge(study), rising=caution(study),
-        leader=leader_sentence(study.comparison), unfinished=unfinished, left=study.unfinished,
+        leader=leader_sentence(study.comparison), unfinished=unfinished, left=study.unfinished, about=about(study),
     )  # fmt: skip
 
 
 def leaderboard_part(study: Study, prefix: str, level: int) -> Part:
     """Every loss and baseline, best first; the forest plot; the selected settings."""
     plot = forest_plot(study, prefix)
-    body = render("leaderboard", comparison=study.comparison, rows=study.comparison.records(), plot=plot)
+    rows = study.comparison.records()
+    body = render("leaderboard", comparison=study.comparison, rows=rows, plot=plot, symbols=study.symbols)
     return Part(f"{prefix}-leaderboard", "Leaderboard", body, [plot] if plot else [], level)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from mlcompare.metrics import parse_metric
 from mlcompare.report.curves import Curves, curves_of
+from mlcompare.report.dimensions import quality_by_dimension
 from mlcompare.report.embedding_plots import recall_plot, roc_plot, shown_classes, view_plot
 from mlcompare.report.formats import number
 from mlcompare.report.page import Part, render
@@ -52,7 +54,9 @@ def _mean_metrics(study: Study) -> tuple[list[list[str]], list[str]]:
     of_folds = both.groupby(["loss", "metric", "fold"], dropna=False)["value"].mean()
     means = of_folds.groupby(["loss", "metric"]).mean().unstack()
     order = [row["loss"] for row in study.comparison.records() if row["loss"] in means.index]
-    metrics = list(dict.fromkeys(both["metric"]))
+    shown = quality_by_dimension(study.results, study.metric).columns  # in a section of its own
+    prefixes = {f"{parse_metric(study.metric).whole}_in_{size}" for size in shown if size}
+    metrics = [metric for metric in dict.fromkeys(both["metric"]) if metric not in prefixes]
     return [[loss, *(number(means.loc[loss].get(metric)) for metric in metrics)] for loss in order], metrics
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from mlcompare.comparison import best_so_far, trial_scores, trial_settings
-from mlcompare.report.formats import number
+from mlcompare.report.formats import called, number
 from mlcompare.report.plots import FAMILY_COLORS, Plot, axis, color, dash, floats, layout
 from mlcompare.report.study import Study
 
@@ -78,9 +79,10 @@ def slice_groups(study: Study, prefix: str) -> list[tuple[str, list[Plot]]]:
         kinds = [sources.get((loss, trial)) for trial in rows["trial"]]
         selected = study.selected_trial(loss)
         label = f"{prefix}-slice-{len(groups)}-{sum(map(len, groups.values()))}"
+        space = {**space, "name": called(name, *study.symbol(loss, name))}
         plot = _slice(label, study.metric, (loss, name), rows, kinds, selected, space, FAMILY_COLORS[families[loss]])
         plot.layout["yaxis"]["range"] = limits
-        groups.setdefault(symbol_of(name) or name, []).append(plot)
+        groups.setdefault(symbol_of(name) or called(name, study.symbol(loss, name)[0]), []).append(plot)
     known = [symbol for symbol in SYMBOLS.values() if symbol in groups]
     return [(name, groups[name]) for name in [*known, *(name for name in groups if name not in known)]]
 
@@ -97,11 +99,16 @@ def _limits(values: pd.Series) -> list[float] | None:
     return [low - pad, high + pad]
 
 
-def _searched_axis(name: str, low: float, high: float, log: bool) -> dict[str, Any]:
+def _searched_axis(space: Mapping[str, Any]) -> dict[str, Any]:
     """The axis spans the range that was searched, so that an optimum near a bound is seen there."""
+    name, low, high, log = space["name"], float(space["low"]), float(space["high"]), bool(space.get("log"))
     ends = (math.log10(low), math.log10(high)) if log else (low, high)
     pad = 0.06 * (ends[1] - ends[0])
     span = {"range": [ends[0] - pad, ends[1] + pad]}
+    if "values" in space:
+        ticks = space["values"]
+        kind = {"type": "log"} if log else {}
+        return axis(name, tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks], **kind, **span)
     if not log:
         return axis(name, nticks=5, **span)
     decades = range(math.floor(ends[0]), math.ceil(ends[1]) + 1)
@@ -126,7 +133,7 @@ def _slice(label, metric, pair, rows: pd.DataFrame, kinds, selected, space, toke
                    "symbol": ["star" if star else MARKERS.get(kind, "circle") for kind, star in zip(kinds, chosen)],
                    "line": {"width": 0}},
     }  # fmt: skip
-    x = _searched_axis(name, float(space["low"]), float(space["high"]), log) | {"tickangle": 0}  # narrow screens
+    x = _searched_axis(space) | {"tickangle": 0}  # narrow screens
     best = rows.loc[rows["trial"] == selected, ["setting", "value"]]
     said = "" if best.empty else f"; selected {best['setting'].iloc[0]:.3g} with {number(best['value'].iloc[0])}"
     scale = ", logarithmic axis" if log else ""

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mlcompare.comparison import Comparison, compare
-from mlcompare.comparison.stored import load_spaces, load_study, read_store
+from mlcompare.comparison.stored import load_spaces, load_study, load_symbols, read_store
 
 __all__ = ["Embeddings", "Progress", "Study", "TestSamples", "open_study"]
 
@@ -69,6 +69,7 @@ class Study:
     spaces: Mapping[str, Mapping[str, Any]]
     progress: Progress = field(default_factory=Progress)
     unfinished: str = ""  # what is not done, in words
+    symbols: Mapping[str, Mapping[str, tuple[str, str]]] = field(default_factory=dict)
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -105,6 +106,10 @@ class Study:
             return kept
         return []
 
+    def symbol(self, loss: str, name: str) -> tuple[str, str]:
+        """Return the symbol and the unit of a hyperparameter; empty where the store doesn't say."""
+        return self.symbols.get(loss, {}).get(name, ("", ""))
+
     def searched(self, loss: str, name: str) -> Mapping[str, Any] | None:
         """Return the range that a hyperparameter was searched over, that of its numbers where it is a choice."""
         space = self.known.get("spaces", {}).get(loss, {}).get(name)
@@ -113,7 +118,9 @@ class Study:
         if "low" in space:
             return space
         numbers = [v for v in space.get("values", ()) if isinstance(v, int | float) and not isinstance(v, bool)]
-        return {"low": min(numbers), "high": max(numbers), "log": min(numbers) > 0} if len(numbers) > 1 else None
+        if len(numbers) < 2:
+            return None
+        return {"low": min(numbers), "high": max(numbers), "log": min(numbers) > 0, "values": sorted(numbers)}
 
     def challenges(self) -> dict[str, Any] | None:
         """Return what ``mlcompare challenge`` left, None where it was not run."""
@@ -172,7 +179,10 @@ def open_study(store: Path) -> Study:
     known, spaces = load_study(store), load_spaces(store)
     comparison = compare(results, per_class, metric=objective, spaces=spaces)
     name = known.get("study", {}).get("name") or comparison.study
-    return Study(store, name, known, results, per_class, comparison, spaces, _progress(store / "journal.jsonl"))
+    progress = _progress(store / "journal.jsonl")
+    return Study(
+        store, name, known, results, per_class, comparison, spaces, progress, symbols=load_symbols(store)
+    )  # fmt: skip
 
 
 def _progress(path: Path) -> Progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
@@ -11,10 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from mlcompare.comparison import Comparison
+from mlcompare.report.formats import p_value, valued
 from mlcompare.report.records import records_csv, records_json
 
 __all__ = ["print_ranking", "ranking_csv", "ranking_json", "ranking_records", "ranking_table"]
 
+Symbols = Mapping[str, Mapping[str, tuple[str, str]]]
+NAMELESS: Symbols = {}
 COLUMNS = ("mark", "loss", "family", "mean", "interval", "untuned", "to best", "p", "selected setting")
 DISPENSABLE = ("untuned", "family", "to best", "interval", "p")  # in a narrow terminal, in this order
 MOST_NAME = 24  # of a loss's name that is kept on one line
@@ -48,13 +52,16 @@ def ranking_csv(comparison: Comparison) -> str:
 
 
 def _number(value: float | None, sign: bool = False) -> str:
-    return "–" if value is None else f"{value:+.3f}" if sign else f"{value:.3f}"
+    return "–" if value is None else f"{value:+z.3f}" if sign else f"{value:.3f}"
 
 
-def print_ranking(comparison: Comparison, console: Console) -> None:
-    """Print the leaderboard, which family leads, the reasons of failures, and the notes."""
+def print_ranking(comparison: Comparison, console: Console, symbols: Symbols = NAMELESS) -> None:
+    """Print the leaderboard, which family leads, the reasons of failures, and the notes.
+
+    ``symbols``: loss → hyperparameter → symbol and unit, for the selected settings.
+    """
     settings = console.width >= WIDE
-    console.print(ranking_table(comparison, settings=settings, width=console.width))
+    console.print(ranking_table(comparison, settings=settings, width=console.width, symbols=symbols))
     marks = "★ best loss  ≈ not told apart from it (p is Holm-corrected for all pairs of losses)"
     if any(record["still_rising"] for record in ranking_records(comparison)):
         marks += "  ↗ still rising when training stopped"
@@ -70,7 +77,9 @@ def print_ranking(comparison: Comparison, console: Console) -> None:
         console.print(f"note: {note}", style="dim", soft_wrap=True, markup=False)
 
 
-def ranking_table(comparison: Comparison, *, settings: bool = True, width: int | None = None) -> Table:
+def ranking_table(
+    comparison: Comparison, *, settings: bool = True, width: int | None = None, symbols: Symbols = NAMELESS
+) -> Table:
     """Return the leaderboard for a terminal, best first; ``settings`` adds a column of the selected ones.
 
     In a terminal of ``width`` columns the names of the losses stay, and other columns are left out for them.
@@ -80,7 +89,7 @@ def ranking_table(comparison: Comparison, *, settings: bool = True, width: int |
         title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False
     )
     records = ranking_records(comparison)
-    rows = [dict(zip(COLUMNS, _cells(record, comparison.best))) for record in records]
+    rows = [dict(zip(COLUMNS, _cells(record, comparison.best, symbols))) for record in records]
     titles = {**{name: name for name in COLUMNS}, "mark": "", "interval": f"{100 * comparison.confidence:g} % interval"}
     shown = [name for name in COLUMNS if settings or name != "selected setting"]
     if width is not None:
@@ -111,7 +120,7 @@ def _style(record: dict[str, Any], best: str | None) -> str | None:
     return "dim" if record["family"] == "baseline" else "bold" if record["loss"] == best else None
 
 
-def _cells(record: dict[str, Any], best: str | None) -> list[str]:
+def _cells(record: dict[str, Any], best: str | None, symbols: Symbols) -> list[str]:
     is_best = record["loss"] == best
     low, high = record["ci_low"], record["ci_high"]
     failed = record["mean"] is None
@@ -124,12 +133,14 @@ def _cells(record: dict[str, Any], best: str | None) -> list[str]:
         "–" if low is None else f"{low:.3f} – {high:.3f}",
         _number(record["default_mean"]),
         "" if is_best else _number(record["difference_to_best"], sign=True),
-        _number(record["p_value"]),
-        (record["reason"] if failed else _setting(record["hyperparameters"], record["at_bound"])) or "",
+        p_value(record["p_value"]),
+        (record["reason"] if failed else _setting(record, symbols.get(record["loss"], {}))) or "",
     ]
 
 
-def _setting(values: dict[str, Any] | None, at_bound: list[str]) -> str:
+def _setting(record: dict[str, Any], symbols: Mapping[str, tuple[str, str]]) -> str:
     """Show the tuned numbers; a star marks one that was selected on the bound of its range."""
-    shown = {k: v for k, v in (values or {}).items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    return " ".join(f"{name}={value:.3g}{'*' if name in at_bound else ''}" for name, value in shown.items())
+    values = (record["hyperparameters"] or {}).items()
+    shown = {name: value for name, value in values if isinstance(value, int | float) and not isinstance(value, bool)}
+    told = {name: valued(name, float(value), *symbols.get(name, ("", ""))) for name, value in shown.items()}
+    return "  ".join(f"{text}{'*' if name in record['at_bound'] else ''}" for name, text in told.items())

@@ -14,6 +14,7 @@ from mlcompare.errors import DataError, InvalidValueError, StoreError
 from mlcompare.files import write_atomically
 from mlcompare.metrics import higher_is_better
 from mlcompare.report.challenge_section import challenge_part
+from mlcompare.report.dimension_section import dimension_part
 from mlcompare.report.formats import number, p_value
 from mlcompare.report.learning_section import learning_part
 from mlcompare.report.page import Part, document, render
@@ -65,7 +66,7 @@ def _write_whole(path: Path, data: bytes) -> None:
             raise IsADirectoryError(0, "it is a directory")
         write_atomically(path, data)
     except OSError as error:
-        cure = "name a file in a directory that exists and can be written"
+        cure = "name a file in a directory that exists and can be written, with --out"
         raise StoreError("the report must be writable", value=error.strerror, cure=cure, place=str(path)) from None
 
 
@@ -94,6 +95,7 @@ def _parts(study: Study, prefix: str, level: int) -> list[Part]:
         learning_part(study, prefix, level),
         hyperparameters_part(study, prefix, level),
         curves_part(study, runs, prefix, level),
+        dimension_part(study, prefix, level),
         views_part(study, runs, samples, prefix, level),
         neighbours_part(study, runs, samples, prefix, level),
         suspects_part(study, prefix, level),

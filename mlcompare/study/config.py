@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from mlcompare.errors import MLCompareError, StudyFileError, did_you_mean
+from mlcompare.errors import InvalidValueError, MLCompareError, StudyFileError, did_you_mean
 from mlcompare.study.sections import (
     Baselines,
     CorruptionSection,
@@ -95,6 +95,23 @@ def read_study(path: str | Path) -> StudyConfig:
             beside = os.path.join(os.path.dirname(os.path.abspath(path)), values[key])
             values[key] = beside if os.path.exists(beside) else values[key]
     return validated(raw, str(path))
+
+
+def as_study(study: StudyConfig | Mapping[str, Any] | str | Path) -> StudyConfig:
+    """Return the study that a file, its content or a configuration describes.
+
+    Raises:
+        StudyFileError: with file and key, rule, value and cure.
+        InvalidValueError: it is none of them.
+    """
+    if isinstance(study, StudyConfig):
+        return study
+    if isinstance(study, Mapping):
+        return validated(dict(study), "study")
+    if isinstance(study, str | Path):
+        return read_study(study)
+    cure = "give a file's path, or its content as a dict"
+    raise InvalidValueError("a study is a file or its content", value=type(study).__name__, cure=cure, place="study")
 
 
 def validated(raw: dict[str, Any], place: str) -> StudyConfig:

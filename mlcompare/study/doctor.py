@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,9 @@ from mlcompare.study.nested import is_nested, join_parts, part_stores
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.results_table import write_tables
 from mlcompare.study.store import STUDY, Store, holder_of
+from mlcompare.study.symbols import keep_symbols
 from mlcompare.study.tracked import tracker_of
-from mlcompare.tracking import artifacts_address, registered_models, replace_database, strayed
+from mlcompare.tracking import artifacts_address, read_only, registered_models, replace_database, strayed
 from mlcompare.tracking.study_runs import runs_of
 
 __all__ = ["check_store", "rebuild_views"]
@@ -96,11 +97,8 @@ def _check_database(path: Path) -> str:
     if not path.is_file():
         return f"missing: {path.name}; --rebuild makes it"
     try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=30)
-        try:
+        with closing(read_only(path)) as connection:
             verdict = connection.execute("PRAGMA quick_check").fetchone()[0]
-        finally:
-            connection.close()
     except sqlite3.DatabaseError as error:
         verdict = str(error)
     return f"ok: {path.name}" if verdict == "ok" else f"fault: {path.name}: {verdict}; --rebuild makes it anew"
@@ -126,6 +124,7 @@ def rebuild_views(store: str | Path) -> str:
         shutil.rmtree(store / "artifacts" / "mlflow", ignore_errors=True)
         objective = config.search.objective
         write_tables(store, config.name, objective, opened.records)
+        keep_symbols(store, config.losses)
         fresh = store / f".mlflow.{os.getpid()}.db"
         tracker = tracker_of(store, {**fingerprint, "study": config.model_dump(mode="json")}, database=fresh)
         names = logged_names(config.losses)

@@ -16,8 +16,9 @@ from mlcompare.files import make_folder, write_atomically
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.results_table import write_parquet
 from mlcompare.study.store import STUDY
+from mlcompare.study.symbols import keep_symbols
 
-__all__ = ["OUTER", "is_nested", "join_parts", "part_of", "part_stores", "refuse_nested"]
+__all__ = ["OUTER", "is_nested", "join_parts", "part_of", "part_stores", "refuse_nested", "store_of_runs"]
 
 OUTER = "outer"
 
@@ -40,6 +41,12 @@ def part_stores(store: Path, config: StudyConfig) -> list[Path]:
     return [store / OUTER / str(number) for number in range(config.protocol.outer_folds or 0)]
 
 
+def store_of_runs(store: Path) -> Path:
+    """Return the store that a dashboard shows the runs of: in a nested study those are its parts' own."""
+    first = store / OUTER / "0"
+    return first if first.is_dir() else store
+
+
 def refuse_nested(store: Path, config: StudyConfig, what: str) -> None:
     """Refuse what is done with one part's encoders and journal.
 
@@ -60,6 +67,7 @@ def join_parts(store: Path, config: StudyConfig) -> None:
     joined = {**(known[0] if known else {}), "study": study, "splits": [each["splits"] for each in known]}
     write_atomically(store / STUDY, json.dumps(joined, indent=1, ensure_ascii=False).encode())
     folds, trials = config.protocol.folds, config.search.trials
+    keep_symbols(store, config.losses)
     for name in ("results.parquet", "per_class.parquet"):
         frames = []
         for part in parts:

@@ -24,7 +24,7 @@ from mlcompare.execution.embedding import embedder
 from mlcompare.losses.compose import LossEntry
 from mlcompare.metrics import parse_metric
 from mlcompare.search.space import Space
-from mlcompare.study.config import StudyConfig
+from mlcompare.study.config import StudyConfig, as_study
 from mlcompare.study.metric_checks import check_measurable, check_metric_names
 from mlcompare.study.moved_paths import PLACES, places_of
 from mlcompare.study.places import section
@@ -230,17 +230,22 @@ def _described(dimension: Any) -> Any:
 
 
 def make_plan(
-    config: StudyConfig, *, place: str = "study", device: str = "cpu", threads: int = 1, dataset: Dataset | None = None
-) -> StudyPlan:
+    study: StudyConfig | Mapping[str, Any] | str | Path, *, place: str | None = None, device: str = "cpu",
+    threads: int = 1, dataset: Dataset | None = None,
+) -> StudyPlan:  # fmt: skip
     """Check a study against registry and data, and return the plan. Nothing is written but the features of a frozen
     encoder, into the user's cache.
 
     Args:
+        study: a study file, or its content.
+        place: what it is called in messages; by default its path.
         dataset: what stands for the study's data, where they are not to be read.
 
     Raises:
         StudyFileError: with file and key, rule, value and cure.
     """
+    place = place or (str(study) if isinstance(study, str | Path) else "study")
+    config = as_study(study)
     check_names(config, place)
     check_trainer(config, place)
     check_ranks(config, place)

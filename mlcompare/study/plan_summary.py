@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,7 +13,7 @@ from mlcompare.encoders import create_encoder
 from mlcompare.search.proposals import published_trials
 from mlcompare.study.data_notes import data_notes
 from mlcompare.study.nested import is_nested
-from mlcompare.study.plan import StudyPlan
+from mlcompare.study.plan import LossPlan, StudyPlan
 from mlcompare.study.spaces import search_start
 
 __all__ = ["print_outline"]
@@ -34,14 +35,22 @@ def print_outline(plan: StudyPlan, console: Console) -> None:
         console.print(f"training samples are corrupted: {plan.corrupted()} (fold 0)", soft_wrap=True, markup=False)
     for line in _resolved(plan):
         console.print(line, soft_wrap=True, markup=False)
+    if dataset.cached is not None:
+        size = sum(file.stat().st_size for file in dataset.cached.iterdir()) / 2**20
+        told = f"decoded images are kept for the next time in {dataset.cached.parent} ({size:.1f} MB; `dataset.cache`)"
+        console.print(told, soft_wrap=True, markup=False)
     table = Table("loss", "family", "dimensions", "searched")
     for name, loss in plan.losses.items():
-        table.add_row(Text(name), loss.entry.family, str(len(loss.dimensions)), Text(_searched(loss.space)))
+        table.add_row(Text(name), loss.entry.family, str(len(loss.dimensions)), Text(_searched(loss)))
     console.print(table)
     for name, loss in plan.losses.items():
-        for setting, reason in published_trials(loss.space, loss.entry.published)[1]:
-            told = ", ".join(f"{key}={value:g}" for key, value in setting.items())
-            console.print(f"{name}: the published {told} is not tried: {reason}", soft_wrap=True, markup=False)
+        left_out = published_trials(loss.space, loss.entry.published)[1]
+        if left_out:
+            setting, reason = left_out[0]
+            told = ", ".join(f"{key}={value:.4g}" for key, value in setting.items())
+            which = f"{len(left_out)} published settings are not tried, {told} for one" if left_out[1:] else ""
+            which = which or f"the published {told} is not tried"
+            console.print(f"{name}: {which}: {reason}", soft_wrap=True, markup=False)
     console.print(
         f"{counts['trial']} trainings in the search, at most {counts['final']} at the end, "
         f"{counts['baseline']} baselines"
@@ -82,9 +91,19 @@ def _resolved(plan: StudyPlan) -> Iterator[str]:
     )
 
 
-def _searched(space: dict) -> str:
-    return "  ".join(
-        f"{name} [{d.low:g}, {d.high:g}]{' log' if d.log else ''}" if hasattr(d, "low") else f"{name} {list(d.values)}"
-        for name, d in space.items()
-        if hasattr(d, "contains")
-    )
+def _searched(loss: LossPlan) -> str:
+    """What is searched, a line each: name, symbol, range and unit."""
+    lines = []
+    for name, dimension in loss.space.items():
+        if hasattr(dimension, "contains"):
+            declared = loss.entry.hyperparameters.get(name)
+            symbol = f" {declared.symbol}" if declared is not None and declared.symbol else ""
+            unit = f" {declared.unit}" if declared is not None and declared.unit else ""
+            lines.append(f"{name}{symbol} {_values(dimension)}{unit}")
+    return "\n".join(lines)
+
+
+def _values(dimension: Any) -> str:
+    if hasattr(dimension, "low"):
+        return f"[{dimension.low:g}, {dimension.high:g}]{' log' if dimension.log else ''}"
+    return str(list(dimension.values))

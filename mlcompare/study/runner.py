@@ -16,7 +16,7 @@ from mlcompare.errors import InvalidValueError
 from mlcompare.execution.devices import cpu_count, resolve_devices
 from mlcompare.execution.executors import create_executor
 from mlcompare.metrics import higher_is_better
-from mlcompare.study.config import StudyConfig, read_study
+from mlcompare.study.config import StudyConfig, as_study
 from mlcompare.study.coordinator import Coordinator
 from mlcompare.study.data_notes import keep_data_notes
 from mlcompare.study.engine import settle_engine
@@ -27,9 +27,11 @@ from mlcompare.study.notebook import notebook_console, results_html
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.plan import StudyPlan, make_plan
 from mlcompare.study.progress import ProgressObserver
+from mlcompare.study.remaining import Remaining
 from mlcompare.study.results_table import write_tables
 from mlcompare.study.sealed_samples import keep_contents, keep_test_samples
 from mlcompare.study.store import Store
+from mlcompare.study.symbols import keep_symbols
 from mlcompare.study.tracked import study_fingerprint, tracker_of
 from mlcompare.study.warm_start import started_from
 from mlcompare.tracking import Tracker, check_address
@@ -38,6 +40,10 @@ from mlcompare.tracking.study_runs import artifacts_of, job_run, runs_of, source
 __all__ = ["StudyOutcome", "default_store", "run_study"]
 
 
+MEASURED_AGAIN = (
+    "added metrics ({listed}): final trainings and baselines are run again to measure them; trials of the search, here "
+    "and in MLflow, have the objective and recall_at_1 alone"
+)
 CLOSING_SECONDS = 10.0  # for what is queued for MLflow when a study breaks off: the next run catches up
 
 
@@ -140,9 +146,8 @@ def run_study(
     started = time.perf_counter()
     console = console or notebook_console()
     check_address(tracking_uri)
-    place = "study" if isinstance(study, StudyConfig | dict) else str(study)
-    config = study if isinstance(study, StudyConfig) else _read(study)
-    config = config.replaced(trials=trials, steps=steps, seeds=seeds)
+    place = str(study) if isinstance(study, str | Path) else "study"
+    config = as_study(study).replaced(trials=trials, steps=steps, seeds=seeds)
     path = Path(store).expanduser() if store is not None else default_store(config.name)
     if is_nested(config):
         options = {
@@ -166,17 +171,20 @@ def run_study(
     with closing(jobs), Store(path) as opened:
         fingerprint = plan.fingerprint()
         opened.claim(fingerprint, extend=extend)
-        _measure_added(opened)
+        added = _measure_added(opened)
         if retry_failed:
             _take_back_failures(opened)
         plan, told = started_from(plan, opened, start_from)
         if console is not None:
             console.print(_begun(plan), soft_wrap=True, markup=False)
+            if added:
+                console.print(MEASURED_AGAIN.format(listed=", ".join(added)), soft_wrap=True, markup=False)
         engine = settle_engine(executor, plan, opened, populations=populations)
         tracker = tracker_of(path, fingerprint, tracking_uri)
         try:
             keep_test_samples(path, plan.data)
             keep_contents(path, plan.data)
+            keep_symbols(path, config.losses)
             notes = keep_data_notes(path, plan.data, told)
             coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations, width=engine.width)
             if console is not None:
@@ -231,8 +239,8 @@ def _begun(plan: StudyPlan) -> str:
     )
 
 
-def _measure_added(store: Store) -> None:
-    """Journal, once, that final trainings and baselines are run again for metrics that were added since.
+def _measure_added(store: Store) -> list[str]:
+    """Journal, once, that final trainings and baselines are run again for metrics that were added since; return those.
 
     They end with the numbers that they had, and the new ones.
     """
@@ -244,6 +252,7 @@ def _measure_added(store: Store) -> None:
     keys = [record["key"] for record in jobs if added - record["metrics"].keys()]
     if keys:
         store.append({"type": "retry", "keys": keys, "metrics": sorted(added)})
+    return sorted(added) if keys else []
 
 
 def _take_back_failures(store: Store) -> None:
@@ -251,14 +260,6 @@ def _take_back_failures(store: Store) -> None:
     keys = [r["key"] for r in store.records if r["type"] == "job" and r["status"] == "failed"]
     if keys:
         store.append({"type": "retry", "keys": keys})
-
-
-def _read(study: dict[str, Any] | str | Path) -> StudyConfig:
-    if isinstance(study, dict):
-        from mlcompare.study.config import validated
-
-        return validated(study, "study")
-    return read_study(study)
 
 
 def _catch_up(coordinator: Coordinator, tracker: Tracker) -> None:
@@ -270,12 +271,12 @@ def _catch_up(coordinator: Coordinator, tracker: Tracker) -> None:
 
 
 def _run(plan: StudyPlan, coordinator: Coordinator, tracker: Tracker, console: Console) -> None:
-    total = sum(plan.count().values())
     if coordinator.resumed:
         console.print(
             f"resuming {coordinator.store.path}: {coordinator.resumed} trainings are done and stay done", markup=False
         )
-    progress = ProgressObserver(console, total, coordinator.resumed, maximize=higher_is_better(plan.objective))
+    better = higher_is_better(plan.objective)
+    progress = ProgressObserver(console, Remaining(coordinator), coordinator.resumed, maximize=better)
     coordinator.observers += [progress, _Tracking(tracker, coordinator)]
     with progress:
         coordinator.run()

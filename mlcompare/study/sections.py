@@ -281,7 +281,7 @@ class FinalConfig(Section):
         json_schema_extra={"unit": "trainings"},
     )
     metrics: Annotated[tuple[MetricName, ...], BeforeValidator(as_tuple)] = Field(
-        (), description="metrics beside the objective and the usual ones"
+        (), description="metrics of final trainings and baselines, beside the objective and the usual ones"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mlcompare.tracking.address import check_address
 from mlcompare.tracking.artifacts_home import artifacts_address, strayed
-from mlcompare.tracking.database import database_uri, local_uri, registered_models, replace_database
+from mlcompare.tracking.database import database_uri, local_uri, read_only, registered_models, replace_database
 from mlcompare.tracking.records import Run
 from mlcompare.tracking.server import server_command
 from mlcompare.tracking.template import Blank, lay_empty
@@ -19,6 +19,7 @@ __all__ = [
     "database_uri",
     "lay_empty",
     "local_uri",
+    "read_only",
     "registered_models",
     "replace_database",
     "server_command",

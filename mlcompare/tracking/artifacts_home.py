@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
+from mlcompare.tracking.database import read_only
+
 __all__ = ["artifacts_address", "bring_home", "strayed"]
 
 INNER = ("artifacts", "mlflow")  # of a store
@@ -29,7 +31,7 @@ def strayed(database: Path, home: str) -> list[str]:
     """
     if not home or not database.is_file():
         return []
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as known:
+    with suppress(sqlite3.Error), closing(read_only(database)) as known:
         rows = known.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
         end = "/" + "/".join(INNER)
         return sorted(place for (place,) in rows if place and place.endswith(end) and place != home)

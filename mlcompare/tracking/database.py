@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ __all__ = [
     "lighten_commits",
     "local_path",
     "local_uri",
+    "read_only",
     "registered_models",
     "replace_database",
     "revision",
@@ -91,9 +93,19 @@ def revision(connection: sqlite3.Connection) -> str | None:
     return found[0][0] if len(found) == 1 else None
 
 
+def read_only(path: Path) -> sqlite3.Connection:
+    """Open a database to read it, on a medium that can't be written too: SQLite wants to leave files beside it there.
+
+    Raises:
+        sqlite3.Error: it can't be read.
+    """
+    mode = "mode=ro" if os.access(path.parent, os.W_OK) else "immutable=1"
+    return sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, timeout=30)
+
+
 def registered_models(path: Path) -> list[str]:
     """Return the names of the models that are registered in a database; none where it can't be read."""
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as known:
+    with suppress(sqlite3.Error), closing(read_only(path)) as known:
         return [name for (name,) in known.execute("SELECT name FROM registered_models ORDER BY name")]
     return []
 

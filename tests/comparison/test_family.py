@@ -76,6 +76,11 @@ def test_failures_and_baselines_are_named():
     assert "Without a score, so not compared: cosface (loss is NaN at step 3)." in sentence
     assert "Failed: 2 of 8 final runs of triplet." in sentence
     assert "No loss scores as high as a baseline: pixels." in sentence
+    alone = study(
+        families={"triplet": "metric", "contrastive": "metric"}, means=dict(zip(LOSSES, (0.2, 0.2, 0.2, 0.2)))
+    )
+    notes = [compare(results, per_class[per_class.loss != "cosface"]).notes, compare(*alone).notes]
+    assert [any("as high as a baseline" in note for note in told) for told in notes] == [False, True], "said once"
 
 
 def test_a_baseline_of_the_same_score_is_not_higher():
@@ -161,3 +166,4 @@ def test_sentence_table_and_ranking_agree(table, metric):
         assert family.best.p_value <= 0.05
     else:
         assert family.unbeaten or rows[best]["family"] not in OTHER
+        assert all(name in family.sentence for name in family.unbeaten), "the table's marks stand in the sentence"

@@ -120,7 +120,7 @@ def test_export_prints_the_threshold_and_how_to_choose_another(store, tmp_path, 
     assert code == 0
     assert f"one class from a cosine of {card['cosine']:.3f} on" in out
     assert "on the sealed samples: " in out
-    assert f"another threshold: --far 0.1 takes {card['others'][0]['cosine']:.3f}" in out
+    assert f"another threshold: {card['others'][0]['cosine']:.3f} with --far 0.1" in out
 
 
 def test_too_few_pairs_leave_the_threshold_open(store, tmp_path) -> None:

@@ -18,7 +18,9 @@ from mlcompare import report
 from mlcompare.comparison import compare, load_per_class, load_results
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError, StoreError
 from mlcompare.report import write_report
+from mlcompare.report.about import about
 from mlcompare.report.formats import number, p_value, span
+from mlcompare.report.search_plots import slice_groups
 from mlcompare.report.study import open_study
 from mlcompare.report.write import report_html
 from tests.report.conftest import Tables, change_results, change_study, charts, without_scripts
@@ -62,7 +64,7 @@ def test_selected_settings_show_every_number(html, comparison) -> None:
     for record in comparison.records():
         for name, value in (record["hyperparameters"] or {}).items():
             if isinstance(value, int | float) and not isinstance(value, bool):
-                assert any(text.startswith(f"{name} = ") for text in shown), name
+                assert any(re.match(rf"{name}(?: \w+)? = ", text) for text in shown), name
     assert any(text.startswith("samples_per_class = ") for text in shown)
     assert "samples_per_class=" in comparison._repr_html_()
 
@@ -365,3 +367,32 @@ def test_a_store_without_curves_has_no_section_of_them(store) -> None:
     page = report_html([open_study(store)])
     assert "Learning curves" not in page
     assert "Caution" not in page.split("<main")[0]
+
+
+def test_the_page_says_to_strangers_what_was_compared_on_what_and_what_it_cannot_say(store) -> None:
+    study = open_study(store)
+    told = about(study)
+    assert list(told) == ["compared", "on", "by", "can't say"]
+    assert "1 metric loss (contrastive), which compare" in told["compared"]
+    assert "best of 3 settings" in told["compared"]
+    assert "digits, tested on 4 classes that no training and no search saw" in told["on"]
+    assert "Mean average precision" in told["by"]
+    assert "more than 4 steps" in told["can't say"]
+    page, text = (write_report([store], format=kind).read_text(encoding="utf-8") for kind in ("html", "markdown"))
+    for sentence in told.values():
+        assert sentence in unescape(page)
+    assert "- **compared:** " in text
+
+
+def test_selected_settings_have_symbol_and_unit_and_choices_their_own_ticks(store) -> None:
+    page = write_report([store]).read_text(encoding="utf-8")
+    assert "margin m = " in page
+    assert " distance</span>" in page
+    (store / "artifacts" / "symbols.json").unlink()  # a store of an older version
+    assert "margin = " in write_report([store]).read_text(encoding="utf-8")
+    change_known = json.loads((store / "study.json").read_text())
+    change_known["spaces"]["cosface"]["margin"] = {"values": [0.1, 0.35, 0.5], "default": 0.35}
+    (store / "study.json").write_text(json.dumps(change_known))
+    groups = dict(slice_groups(open_study(store), "s"))
+    (cosface,) = (plot for plot in groups["m"] if plot.title == "cosface")
+    assert cosface.layout["xaxis"]["ticktext"] == ["0.1", "0.35", "0.5"]

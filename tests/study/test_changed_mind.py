@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
 from pandas.testing import assert_frame_equal
+from rich.console import Console
 
 from mlcompare import compare, load_results, run_study
 from mlcompare.errors import StoreError
@@ -113,7 +115,9 @@ def test_metrics_are_added_and_what_was_measured_stays(tiny: dict, tmp_path: Pat
     added = {**tiny, "final": {**tiny["final"], "metrics": ["mrr", "nmi"]}}
     with pytest.raises(StoreError, match="add --extend to allow it"):
         run(added, tmp_path)
-    run(added, tmp_path, extend=True)
+    told = io.StringIO()
+    run(added, tmp_path, extend=True, console=Console(file=told, width=80))
+    assert "added metrics (mrr, nmi): final trainings and baselines are run again to measure them" in told.getvalue()
     after = load_results(tmp_path)
     keys = ["loss", "kind", "trial", "fold", "seed", "metric", "step"]
     both = before.merge(after, on=keys, suffixes=("", "_after"))

@@ -49,3 +49,17 @@ def test_a_run_without_a_result_ends_with_1(tiny: dict, tmp_path: Path, capsys, 
         main(["run", "tiny.yaml", "--executor", "in-process"])
     assert ended.value.code == 1
     assert "no loss has a result" in capsys.readouterr().out
+
+
+def test_a_plan_is_made_of_what_a_study_is_run_from(tiny: dict, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny), encoding="utf-8")
+    plans = [make_plan(study) for study in (tiny, path, str(path), validated(tiny, "study"))]
+    assert all(plan.fingerprint() == plans[0].fingerprint() for plan in plans)
+    for call in (make_plan, run_study):
+        with pytest.raises(InvalidValueError, match="a study is a file or its content, got list") as error:
+            call([tiny])
+        assert error.value.cure
+    path.write_text(yaml.safe_dump({**tiny, "losses": {"arcfaze": None}}), encoding="utf-8")
+    with pytest.raises(StudyFileError, match=f"{path}: losses.arcfaze"):
+        make_plan(path)

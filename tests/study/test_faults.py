@@ -13,11 +13,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from mlflow.tracking import MlflowClient
 
 from mlcompare.errors import StoreError
 from mlcompare.study import run_study
 from mlcompare.study.doctor import check_store, rebuild_views
 from mlcompare.study.journal import read_journal
+from tests.servers import Server, free_port
 from tests.study.conftest import TINY
 
 MEASURED = ["seconds", "peak_memory"]
@@ -145,7 +147,23 @@ def test_a_read_only_store_is_named_and_can_still_be_read(small_disk, tmp_path: 
     report = [sys.executable, "-m", "mlcompare.cli", "report", str(disk / "store")]
     refused = subprocess.run(report, capture_output=True, text=True)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "--out" in refused.stderr
     assert subprocess.run([*report, "--out", str(tmp_path / "r.html")], capture_output=True).returncode == 0
+    checked = subprocess.run(
+        [sys.executable, "-m", "mlcompare.cli", "doctor", str(disk / "store")], capture_output=True, text=True
+    )
+    assert (checked.returncode, "ok: mlflow.db" in checked.stdout) == (0, True), checked.stdout
+    port = free_port()
+    words = [sys.executable, "-m", "mlcompare.cli", "dashboard", str(disk / "store"), "--port", str(port)]
+    server = Server(words, port, tmp_path / "log")
+    server.start()
+    try:
+        told = MlflowClient(server.address).search_experiments(filter_string="name != 'Default'")
+        assert len(told) == 1
+        assert MlflowClient(server.address).search_runs([told[0].experiment_id])
+    finally:
+        server.stop()
+    assert "a copy of its database is served" in (tmp_path / "log").read_text(encoding="utf-8")
 
 
 BOUNDED = """

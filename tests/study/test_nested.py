@@ -161,6 +161,12 @@ def test_the_command_line_runs_and_ranks_it(study: dict, tmp_path: Path, capsys)
     assert "outer fold 3 of 3" in told
     assert "nested: map_at_r on the sealed test classes" in told
     assert (tmp_path / "store/report.html").is_file()
+    part = tmp_path / "store/outer/0"
+    assert f"mlcompare dashboard {part}  (then" in told
+    with pytest.raises(SystemExit) as refused:
+        main(["dashboard", str(tmp_path / "store")])
+    assert refused.value.code == 2
+    assert f"open one part's: mlcompare dashboard {part};" in capsys.readouterr().err
 
 
 def test_a_lost_journal_beside_full_tables_is_a_fault_and_nothing_is_destroyed(tiny: dict, tmp_path: Path) -> None:
