@@ -21,6 +21,7 @@ from mlcompare.losses import (
     focal,
     generalised_cross_entropy,
     heated_up,
+    hierarchical,
     kappaface,
     l2_softmax,
     l_softmax,
@@ -31,6 +32,7 @@ from mlcompare.losses import (
     margin_based,
     matryoshka,
     multi_similarity,
+    multi_supcon,
     n_pair,
     noise_resistant,
     normface,
@@ -85,6 +87,7 @@ from mlcompare.losses.focal import Focal
 from mlcompare.losses.generalised_cross_entropy import GeneralisedCrossEntropy
 from mlcompare.losses.head import CosineHead, Head, MarginHead
 from mlcompare.losses.heated_up import HeatedUpSoftmax
+from mlcompare.losses.hierarchical import HierarchicalSupCon, HierarchicalTriplet
 from mlcompare.losses.kappaface import KappaFace
 from mlcompare.losses.l2_softmax import L2Softmax
 from mlcompare.losses.l_softmax import AnnealedHead, LSoftmax
@@ -95,6 +98,7 @@ from mlcompare.losses.magface import MagFace
 from mlcompare.losses.margin_based import MarginBased
 from mlcompare.losses.matryoshka import Matryoshka
 from mlcompare.losses.multi_similarity import MultiSimilarity
+from mlcompare.losses.multi_supcon import MultiSupCon
 from mlcompare.losses.n_pair import NPair
 from mlcompare.losses.noise_resistant import DispersionTerm, NoiseResistantSoftmax
 from mlcompare.losses.normface import NormFace
@@ -159,6 +163,8 @@ __all__ = [
     "GeneralizedLiftedStructure",
     "Head",
     "HeatedUpSoftmax",
+    "HierarchicalSupCon",
+    "HierarchicalTriplet",
     "KappaFace",
     "L2Softmax",
     "LSoftmax",
@@ -174,6 +180,7 @@ __all__ = [
     "Memory",
     "ModifiedSoftmax",
     "MultiSimilarity",
+    "MultiSupCon",
     "NPair",
     "NTXent",
     "NoiseResistantSoftmax",
@@ -233,6 +240,7 @@ __all__ = [
     "focal",
     "generalised_cross_entropy",
     "heated_up",
+    "hierarchical",
     "kappaface",
     "l2_softmax",
     "l_softmax",
@@ -243,6 +251,7 @@ __all__ = [
     "margin_based",
     "matryoshka",
     "multi_similarity",
+    "multi_supcon",
     "n_pair",
     "noise_resistant",
     "normface",

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mlcompare.losses.base import Loss
+from mlcompare.losses.label_forms import form_of
 
 __all__ = ["Wrapper"]
 
@@ -47,6 +48,7 @@ class Wrapper(Loss):
         super().__init__(num_classes=num_classes, embedding_dim=embedding_dim, class_counts=class_counts, **values)
         self.losses = nn.ModuleList()
         self.wrap(inside)
+        self.label_form = form_of((loss.label_form for loss in self.losses), place=type(self).__name__)
 
     def wrap(self, inside: Inside) -> None:
         """Build the wrapped loss into :attr:`losses`."""
