@@ -28,8 +28,8 @@ def lay_out(data: TrainingData, folder: Path) -> DataFile:
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
             np.save(file, dataset.samples)
-    rest = (dataset.name, dataset.labels, dataset.class_names, dataset.split, dataset.credit, dataset.fingerprint)
-    return str(path), pickle.dumps((rest, data.splits))
+    kept = ("name", "labels", "class_names", "split", "credit", "fingerprint", "levels")
+    return str(path), pickle.dumps(({name: getattr(dataset, name) for name in kept}, data.splits))
 
 
 def _mapped_file(samples: np.ndarray) -> Path | None:
@@ -45,5 +45,5 @@ def _mapped_file(samples: np.ndarray) -> Path | None:
 def open_data(data_file: DataFile) -> TrainingData:
     """Return the data that :func:`lay_out` left; the samples are mapped, not read."""
     path, pickled = data_file
-    (name, *rest), splits = pickle.loads(pickled)  # our own parent's bytes
-    return TrainingData(Dataset(name, np.load(path, mmap_mode="c"), *rest), splits)
+    rest, splits = pickle.loads(pickled)  # our own parent's bytes
+    return TrainingData(Dataset(samples=np.load(path, mmap_mode="c"), **rest), splits)

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from mlcompare.data import SAMPLERS, Dataset
+from mlcompare.data.levels import group_codes
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss
+from mlcompare.losses.label_forms import LEVELS
 from mlcompare.training.config import TrainingConfig
 from mlcompare.training.freeze import freeze
 from mlcompare.training.job import TrainingData, TrainingJob, derive_seed
@@ -121,7 +123,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job ready to train: ``rows (N,)`` of the dataset and their ``labels (N,)``, counted from 0."""
+    """A job ready to train: ``rows (N,)`` of the dataset and their ``labels (N,)``, counted from 0.
+
+    ``levels (N, L)`` are the labels and the coarser groups that their classes lie in, where the dataset has some.
+    """
 
     config: TrainingConfig
     encoder: nn.Module
@@ -129,6 +134,11 @@ class Prepared:
     stages: tuple[Stage, ...]
     rows: Tensor
     labels: Tensor
+    levels: Tensor | None = None
+
+    def labels_for(self, loss: Loss) -> Tensor:
+        """Return what a loss is told of the samples: levels ``(N, L)`` where it takes them, else labels ``(N,)``."""
+        return self.labels if self.levels is None or loss.label_form != LEVELS else self.levels
 
     @property
     def class_counts(self) -> Tensor:
@@ -184,7 +194,15 @@ def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
         tuple(stages),
         torch.as_tensor(rows, device=job.device),
         torch.as_tensor(targets, device=job.device),
+        _levels(dataset, classes, targets, job.device),
     )
+
+
+def _levels(dataset: Dataset, classes: np.ndarray, targets: np.ndarray, device: str) -> Tensor | None:
+    if not dataset.levels:
+        return None
+    groups = [group_codes(dataset.levels, name)[classes][targets] for name in dataset.levels]
+    return torch.as_tensor(np.stack([targets, *groups], axis=1), device=device)
 
 
 def stage_batches(job: TrainingJob, prepared: Prepared, stage: Stage) -> Tensor:

@@ -215,7 +215,8 @@ class _Batches:
         drawn = [stage_batches(member.job, member.prepared, stage) for member, stage in zip(members, stages)]
         rows = torch.stack([member.rows[batch] for member, batch in zip(own, drawn)], 1)  # (steps, M, B)
         self._inputs = feed.batches(rows)
-        self._labels = torch.stack([member.labels[batch] for member, batch in zip(own, drawn)], 1)
+        told = [member.labels_for(stage.loss) for member, stage in zip(own, stages)]  # each (N,) or (N, L)
+        self._labels = torch.stack([labels[batch] for labels, batch in zip(told, drawn)], 1)  # (steps, M, B[, L])
         self._streams = [random_streams(member.job, stage) for member, stage in zip(members, stages)]
         self._mean = torch.stack([member.standardize.mean for member in own])  # (M, 1, C, 1, 1) or (M, 1, F)
         self._inverse = torch.stack([member.standardize.inverse for member in own])
@@ -244,7 +245,7 @@ class _Batches:
                 stream.set_state(value)
 
     def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return ``inputs (M, B, …)``, ``labels (M, B)`` and, for a stochastic loss, ``noise (M, B, B)``."""
+        """Return ``inputs (M, B, …)``, ``labels (M, B)`` or levels ``(M, B, L)``, and ``noise (M, B, B)`` or None."""
         inputs, labels = self._inputs[step], self._labels[step]
         batch = labels.shape[1]
         if self._augment:
