@@ -16,6 +16,7 @@ from mlcompare.losses import (
     curricularface,
     decoupled_contrastive,
     deepvisage,
+    distillation,
     dynamic_arcface,
     elasticface,
     focal,
@@ -81,6 +82,7 @@ from mlcompare.losses.cross_batch_memory import Memory
 from mlcompare.losses.curricularface import CurricularFace
 from mlcompare.losses.decoupled_contrastive import DecoupledContrastive
 from mlcompare.losses.deepvisage import DeepVisage
+from mlcompare.losses.distillation import Distillation
 from mlcompare.losses.dynamic_arcface import DynamicArcFace
 from mlcompare.losses.elasticface import ElasticArcFace, ElasticCosFace, ElasticHead
 from mlcompare.losses.focal import Focal
@@ -154,6 +156,7 @@ __all__ = [
     "DecoupledContrastive",
     "DeepVisage",
     "DispersionTerm",
+    "Distillation",
     "DynamicArcFace",
     "ElasticArcFace",
     "ElasticCosFace",
@@ -235,6 +238,7 @@ __all__ = [
     "curricularface",
     "decoupled_contrastive",
     "deepvisage",
+    "distillation",
     "dynamic_arcface",
     "elasticface",
     "focal",

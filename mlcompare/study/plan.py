@@ -18,6 +18,7 @@ from mlcompare.data import (
     resolve_augmentation,
     sample_hash,
 )
+from mlcompare.data.teacher import teacher_hash
 from mlcompare.encoders import create_encoder, get_encoder_spec
 from mlcompare.execution.bundles import versions
 from mlcompare.execution.embedding import embedder
@@ -34,10 +35,11 @@ from mlcompare.study.plan_checks import (
     check_label_forms,
     check_names,
     check_ranks,
+    check_teachers,
     check_trainer,
 )
 from mlcompare.study.spaces import LossPlan, check_batch, fit_losses, plan_losses
-from mlcompare.study.study_data import bounded_splits, corrupted_splits, paired, protocol_splits
+from mlcompare.study.study_data import bounded_splits, corrupted_splits, paired, protocol_splits, read_teachers
 from mlcompare.training import (
     EncoderConfig,
     TrainingConfig,
@@ -215,7 +217,11 @@ class StudyPlan:
             "threads": self.threads,
             "versions": versions(),
             **({"weights": self._weights_hash()} if self.encoder.weights else {}),
+            **({"teachers": teachers} if (teachers := self._teachers_hashes()) else {}),
         }
+
+    def _teachers_hashes(self) -> dict[str, str]:
+        return {path: teacher_hash(embeddings) for path, embeddings in sorted(self.data.teachers.items())}
 
     def _weights_hash(self) -> str:
         """What the weights that training starts from are, wherever they lie."""
@@ -266,6 +272,7 @@ def make_plan(
     with section(place, "corruption"):
         splits = bounded_splits(config, dataset, corrupted_splits(config, dataset, clean))
     check_measurable(config, dataset, splits, place)
+    check_teachers(losses, config, place)
     check_label_forms(losses, dataset, config.training.class_sample, place)
     with section(place, "training"):
         check_batch(config.training, dataset, splits)
@@ -276,8 +283,9 @@ def make_plan(
                 weights=config.encoder.weights, statistics=config.encoder.statistics, device=device, threads=threads,
                 embedder=embedder(device, splits),
             )  # fmt: skip
+    data = TrainingData(dataset, splits, read_teachers(losses, dataset, place))
     levels = levels_measured(config, dataset, splits)
-    plan = StudyPlan(config, TrainingData(dataset, splits), losses, device, threads, place, metrics_of_levels=levels)
+    plan = StudyPlan(config, data, losses, device, threads, place, metrics_of_levels=levels)
     with section(place, "encoder.head" if config.encoder.frozen else "encoder"):
         encoder = plan.encoder
         built = create_encoder(

@@ -17,7 +17,15 @@ from mlcompare.study.spaces import LossPlan
 from mlcompare.training import BASELINES, baselines_of
 from mlcompare.training.trainers import TRAINERS
 
-__all__ = ["check_augment", "check_baselines", "check_label_forms", "check_names", "check_ranks", "check_trainer"]
+__all__ = [
+    "check_augment",
+    "check_baselines",
+    "check_label_forms",
+    "check_names",
+    "check_ranks",
+    "check_teachers",
+    "check_trainer",
+]
 
 
 def check_names(config: StudyConfig, place: str) -> None:
@@ -102,3 +110,12 @@ def check_label_forms(losses: Mapping[str, LossPlan], dataset: Dataset, class_sa
                 if spec.label_form != CLASS and class_sample != 1:
                     rule, cure = f"{spec.name} must see all classes", "leave out training.class_sample"
                     raise InvalidValueError(rule, value=f"class_sample: {class_sample}", cure=cure)
+
+
+def check_teachers(losses: Mapping[str, LossPlan], config: StudyConfig, place: str) -> None:
+    """Check that losses which distil are trained by a loop that tells them what their teachers say."""
+    for name, loss in losses.items():
+        if loss.teachers and config.trainer is not None:
+            with section(place, f"losses.{name}"):
+                rule = "a trainer of your own is told no teacher's embeddings"
+                raise InvalidValueError(rule, value=config.trainer.name, cure="leave out trainer, or the distillation")

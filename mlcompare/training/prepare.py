@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from mlcompare.training.freeze import freeze
 from mlcompare.training.job import TrainingData, TrainingJob, derive_seed
 from mlcompare.training.pretrained import load_weights
 from mlcompare.training.searched import EMBEDDING_DIM, of_training, with_searched
+from mlcompare.training.teachers import make_room
 
 __all__ = [
     "Prepared",
@@ -125,7 +126,8 @@ class Stage:
 class Prepared:
     """A job ready to train: ``rows (N,)`` of the dataset and their ``labels (N,)``, counted from 0.
 
-    ``levels (N, L)`` are the labels and the coarser groups that their classes lie in, where the dataset has some.
+    ``levels (N, L)`` are the labels and the coarser groups that their classes lie in, where the dataset has some, and
+    ``teachers`` those of the data.
     """
 
     config: TrainingConfig
@@ -135,6 +137,7 @@ class Prepared:
     rows: Tensor
     labels: Tensor
     levels: Tensor | None = None
+    teachers: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def labels_for(self, loss: Loss) -> Tensor:
         """Return what a loss is told of the samples: levels ``(N, L)`` where it takes them, else labels ``(N,)``."""
@@ -184,6 +187,7 @@ def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
         most = config.steps - first - later  # later stages have a step each; with too few, early ones are left out
         steps = min(max(round(config.steps * share), 1), most) if later else most
         if steps > 0:
+            make_room(loss, data.teachers, config.classes_per_batch * config.samples_per_class)
             stages.append(Stage(first, steps, loss.to(job.device)))
             first += steps
     encoder = build_encoder(job, dataset)
@@ -195,6 +199,7 @@ def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
         torch.as_tensor(rows, device=job.device),
         torch.as_tensor(targets, device=job.device),
         _levels(dataset, classes, targets, job.device),
+        data.teachers,
     )
 
 
