@@ -14,18 +14,18 @@ from mlcompare.registry import Hyperparameter, register_loss
 __all__ = ["MultiSupCon", "jaccard"]
 
 
-def jaccard(labels: Tensor) -> Tensor:
-    """Return the share of two samples' labels that both have, ``(B, B)`` float64: |A ∩ B| / |A ∪ B|, 0 of empty sets.
+def jaccard(labels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return the share of two samples' labels that both have, ``(B, B)``: |A ∩ B| / |A ∪ B|, 0 of empty sets.
 
     Args:
         labels: ``(B, L)`` of 0 and 1, or classes ``(B,)``, sets of one.
 
     >>> jaccard(torch.tensor([[1, 1, 0], [0, 1, 1], [1, 1, 0]]))[0]
-    tensor([1.0000, 0.3333, 1.0000], dtype=torch.float64)
+    tensor([1.0000, 0.3333, 1.0000])
     """
     if labels.ndim == 1:
-        return (labels[:, None] == labels[None, :]).double()
-    sets = labels.double()  # (B, L)
+        return (labels[:, None] == labels[None, :]).to(dtype)
+    sets = labels.to(dtype)  # (B, L)
     both = sets @ sets.T  # (B, B)
     sizes = sets.sum(1)  # (B,)
     return both / (sizes[:, None] + sizes[None, :] - both).clamp_min(1)
@@ -71,8 +71,8 @@ class MultiSupCon(Loss):
 
     def compute(self, embeddings: Tensor, labels: Tensor, noise: Tensor | None) -> Tensor:
         others = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-        share = jaccard(labels).to(embeddings.dtype)  # (B, B)
-        positives = others & (jaccard(labels) >= self.threshold) & (share > 0)
+        share = jaccard(labels, embeddings.dtype)  # (B, B)
+        positives = others & (share >= self.threshold) & (share > 0)
         scaled = cosine_similarities(embeddings, embeddings) / self.temperature  # (B, B)
         cost = masked_logsumexp(scaled, others)[:, None] - scaled  # (B, B): −log p
         count = positives.sum(1)  # (B,)
