@@ -119,8 +119,9 @@ class HierarchicalTriplet(PairLoss):
     :class:`~mlcompare.losses.triplet.Triplet`.
 
     The generalised triplet loss of the paper has quadruplets of a class, a sibling class and a stranger, with the
-    margins m_1 − m_2 and m_2 between neighbouring levels; neither paper nor code was read (not verified). All triplets of all levels, and one margin for each step, are this package's, and so is m = .1, half of
-    ``triplet``'s. It is not the hierarchical triplet loss of Ge et al. 2018, which finds its tree in the data.
+    margins m_1 − m_2 and m_2 between neighbouring levels; neither paper nor code was read (not verified). All triplets
+    of all levels, and one margin for each step, are this package's, and so is m = .1, half of ``triplet``'s. It is not
+    the hierarchical triplet loss of Ge et al. 2018, which finds its tree in the data.
 
     >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     >>> round(HierarchicalTriplet(margin=0.2)(x, torch.tensor([[0, 0], [1, 0], [2, 1]])).item(), 4)  # from the last two
