@@ -1,6 +1,7 @@
 """Facts about metrics: which exist, what number stands in a name (``recall_at_10``), direction, bounds and unit.
 
-Every metric of embeddings may be taken of their first d coordinates alone: ``map_at_r_in_16``.
+Every metric of embeddings may be taken of their first d coordinates alone, ``map_at_r_in_16``, and of the groups of a
+level instead of the classes, ``map_at_r_level_kind``; both together are ``map_at_r_level_kind_in_16``.
 
 Evaluation computes them and comparison reads them; neither torch nor numpy is loaded here.
 """
@@ -112,6 +113,7 @@ class Metric:
     """A parsed metric name: ``recall_at_10`` is ``Metric("recall_at_10", "recall_at", "retrieval", k=10)``.
 
     ``dims`` is how many of the first coordinates count, where its name says so; ``whole`` the name without that.
+    ``level`` is the level whose groups stand in the place of the classes; ``plain`` the name without either.
     """
 
     name: str
@@ -120,10 +122,15 @@ class Metric:
     k: int | None = None
     far: float | None = None
     dims: int | None = None
+    level: str | None = None
 
     @property
     def whole(self) -> str:
         return self.name if self.dims is None else _prefixed(self.name)[0]
+
+    @property
+    def plain(self) -> str:
+        return self.whole if self.level is None else _levelled(self.whole)[0]
 
 
 def parse_metric(name: str) -> Metric:
@@ -132,12 +139,12 @@ def parse_metric(name: str) -> Metric:
     Raises:
         UnknownNameError: no such metric; the message suggests the nearest names.
         InvalidValueError: ``k < 1``, a false accept rate outside (0, 1], or a metric of class scores that is to be
-            taken of the first coordinates.
+            taken of the first coordinates, or of a level.
 
     >>> parse_metric("tar_at_far_1e-3").far
     0.001
-    >>> parse_metric("recall_at_10_in_16").dims
-    16
+    >>> parse_metric("recall_at_10_in_16").dims, parse_metric("recall_at_10_level_kind").level
+    (16, 'kind')
     """
     whole, dims = _prefixed(str(name))
     if dims is not None and METRICS.find(str(name)) is None:
@@ -147,6 +154,14 @@ def parse_metric(name: str) -> Metric:
             rule = f"`{whole}` is of class scores, not of coordinates of an embedding"
             raise InvalidValueError(rule, value=str(name), cure=cure, place="metrics")
         return replace(metric, name=str(name), dims=dims)
+    plain, level = _levelled(str(name))
+    if level is not None and METRICS.find(str(name)) is None:
+        metric = parse_metric(plain)
+        if metric.group == "closed_set":
+            cure = f"choose a metric of embeddings, such as recall_at_1_level_{level}"
+            rule = f"`{plain}` is of class scores, which know no groups"
+            raise InvalidValueError(rule, value=str(name), cure=cure, place="metrics")
+        return replace(metric, name=str(name), level=level)
     stem, number = _split(str(name))
     spec = METRICS.find(stem)
     if spec is not None and number is not None:
@@ -172,6 +187,12 @@ def _prefixed(name: str) -> tuple[str, int | None]:
     return (match.group(1), int(match.group(2))) if match else (name, None)
 
 
+def _levelled(name: str) -> tuple[str, str | None]:
+    """Return a name without ``_level_kind`` at its end, and that level."""
+    match = re.fullmatch(r"(.+?)_level_([^\W\d]\w*)", name)
+    return (match.group(1), match.group(2)) if match else (name, None)
+
+
 def _split(name: str) -> tuple[str, str | None]:
     """Return a name without the number at its end, and the number."""
     match = re.fullmatch(r"(.+?)_(\d[\d.]*(?:e[+-]?\d+)?)", name, flags=re.IGNORECASE)
@@ -185,7 +206,7 @@ def metric_names() -> tuple[str, ...]:
 
 
 def _spec(name: str) -> MetricSpec | None:
-    whole = name if METRICS.find(name) is not None else _prefixed(name)[0]
+    whole = name if METRICS.find(name) is not None else _levelled(_prefixed(name)[0])[0]
     return METRICS.find(whole) or METRICS.find(_split(whole)[0])
 
 

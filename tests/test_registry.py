@@ -96,6 +96,9 @@ NAMES = [
     "roadmap",
     "selective_contrastive_triplet",
     "anti_collapse",
+    "hierarchical_supcon",
+    "hierarchical_triplet",
+    "multi_supcon",
 ]
 METRIC = NAMES[NAMES.index("contrastive") :]
 

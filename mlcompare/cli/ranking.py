@@ -88,10 +88,11 @@ def print_ranking(store: Path, console: Console) -> None:
     from mlcompare.comparison import load_results
     from mlcompare.comparison.stored import load_symbols
     from mlcompare.report import tables
-    from mlcompare.report.dimensions import dimension_table
+    from mlcompare.report.dimensions import dimension_table, level_table
 
     comparison = compared(store)
     tables.print_ranking(comparison, console, load_symbols(store))
-    by_dimension = dimension_table(load_results(store), comparison.metric)
-    if by_dimension is not None:
-        console.print(by_dimension)
+    results = load_results(store)
+    for table in (dimension_table(results, comparison.metric), level_table(results, comparison.metric)):
+        if table is not None:
+            console.print(table)

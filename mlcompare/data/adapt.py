@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from mlcompare.data.dataset import Dataset
+from mlcompare.data.levels import groups_of_classes
 from mlcompare.errors import DataError
 
 __all__ = ["as_dataset"]
 
 
 def as_dataset(
-    items: Any, *, name: str = "own", class_names: Sequence[str] | None = None, split: Sequence[str] | None = None
-) -> Dataset:
+    items: Any, *, name: str = "own", class_names: Sequence[str] | None = None, split: Sequence[str] | None = None,
+    levels: Mapping[str, Sequence[str]] | None = None,
+) -> Dataset:  # fmt: skip
     """Read a map-style dataset once, in memory: ``items[i] → (sample, label)`` for i below ``len(items)``.
 
     A sample is an image (PIL, or uint8 or a float in [0, 1], ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``, torch or
@@ -26,6 +28,7 @@ def as_dataset(
         name: what tables and stores call it.
         class_names: the name of each label, where labels are 0 … C - 1.
         split: ``train`` or ``test`` of each sample, where there is an official split.
+        levels: coarser levels of a hierarchy, from the finest: the name of each → the group of each sample.
 
     Raises:
         DataError: a sample or a label is none of these, or sizes differ; the message names the first one.
@@ -55,7 +58,9 @@ def as_dataset(
             raise DataError("`class_names` needs labels from 0 to C - 1", value=value, place=name)
         names = tuple(str(class_names[int(c)]) for c in classes)
     official = None if split is None else np.asarray(list(split))
-    return Dataset(name, np.stack(samples), targets.astype(np.int64), names, official)
+    targets = targets.reshape(-1).astype(np.int64)
+    groups = groups_of_classes(levels or {}, targets, names, place=name)
+    return Dataset(name, np.stack(samples), targets, names, official, levels=groups)
 
 
 def _sample(value: Any, place: str) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mlcompare.data.levels import Levels, check_levels, fingerprint_with
 from mlcompare.errors import DataError, InvalidValueError, UnknownNameError, did_you_mean
 from mlcompare.registry import Record, Registry, options_of
 
@@ -33,9 +34,11 @@ class Dataset:
         columns: the name of each feature ``(F,)``, where they have names.
         bits: the depth that 16-bit grey images were scaled down from, where there were any.
         cached: the folder that holds decoded images for the next time, where they are kept.
+        levels: coarser levels of a hierarchy, from the finest: the name of each → the group of each class ``(C,)``,
+            ``{"kind": ("dogs", "dogs", "cats")}``.
 
     Raises:
-        DataError: shapes or types don't fit, or a feature is not finite.
+        DataError: shapes or types don't fit, a feature is not finite, or levels are no tree.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Dataset:
     columns: tuple[str, ...] | None = field(default=None, repr=False)
     bits: int | None = field(default=None, repr=False)
     cached: Path | None = field(default=None, repr=False)
+    levels: Levels = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         images = self.samples.ndim == 4 and self.samples.dtype == np.uint8
@@ -65,6 +69,7 @@ class Dataset:
         if self.labels.min() < 0 or self.labels.max() >= len(self.class_names):
             got = f"{self.labels.min()} … {self.labels.max()} for {len(self.class_names)} classes"
             raise DataError("labels must count the classes from 0", value=got, place=self.name)
+        check_levels(self.levels, self.class_names, place=self.name)
         if self.columns is not None and (not features or len(self.columns) != self.samples.shape[1]):
             got = f"{len(self.columns)} for {self.samples.shape}"
             raise DataError("`columns` must name each feature", value=got, place=self.name)
@@ -81,7 +86,7 @@ class Dataset:
         for start in range(0, len(self.samples), 4096):
             digest.update(np.ascontiguousarray(self.samples[start : start + 4096]).data)
         digest.update(np.ascontiguousarray(self.labels).data)
-        return digest.hexdigest()
+        return fingerprint_with(self.levels, digest.hexdigest())
 
     def name_of(self, row: int) -> str:
         """Return what a person knows a sample by: its file, else its row and class."""

@@ -13,6 +13,7 @@ from mlcompare.data.arrow_columns import column_labels, column_numbers, expanded
 from mlcompare.data.dataset import Dataset, register_dataset
 from mlcompare.data.hints import nothing_there
 from mlcompare.data.labels import encode_labels
+from mlcompare.data.levels import groups_of_classes
 from mlcompare.data.npz import read_npz
 from mlcompare.data.official_columns import is_flag, official_split
 from mlcompare.data.options import checked_names, checked_path
@@ -24,7 +25,9 @@ __all__ = ["features", "joined_columns"]
 MATRIX = ("embeddings", "features")
 RESERVED = ("label", "split", "names")  # names: as `embed` writes them
 
-IGNORE = 'leave it out with ignore: ["{name}"], or drop `{name}` from the table'
+IGNORE = (
+    'leave it out with ignore: ["{name}"], or drop `{name}` from the table; of groups of classes: levels: ["{name}"]'
+)
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,11 @@ class _Table:
     parts: dict[str, Any]
     columns: tuple[str, ...] | None
     notes: tuple[str, ...]
+    groups: dict[str, np.ndarray]
 
 
 @register_dataset("features")
-def features(path: str, ignore: Sequence[str] = ()) -> Dataset:
+def features(path: str, ignore: Sequence[str] = (), levels: Sequence[str] = ()) -> Dataset:
     """Features from a file: .npz (`embeddings` or `features`, and `labels`) or .parquet (numbers, and `label`).
 
     Either may also hold `split` (train, validation, test), a table instead columns such as `train`, `test` or
@@ -49,6 +53,8 @@ def features(path: str, ignore: Sequence[str] = ()) -> Dataset:
     Args:
         path: the file.
         ignore: columns of a table that are no features.
+        levels: columns of a table, or arrays of an .npz, of coarser groups that the classes lie in, from the finest to
+            the coarsest.
 
     Raises:
         InvalidValueError: the path is not text, or of another type than .npz and .parquet.
@@ -56,6 +62,7 @@ def features(path: str, ignore: Sequence[str] = ()) -> Dataset:
     """
     file, place = checked_path(path, place="features"), f"features: {path}"
     left_out = checked_names("ignore", ignore, place=place)
+    coarser = checked_names("levels", levels, place=place)
     kind = file.suffix.lower()
     if kind not in (".npz", ".parquet"):
         cure = "pandas.read_csv(…).to_parquet(…) makes a .parquet of a .csv" if kind == ".csv" else None
@@ -63,15 +70,17 @@ def features(path: str, ignore: Sequence[str] = ()) -> Dataset:
     if not file.is_file():
         told = {"value": "a folder"} if file.is_dir() else nothing_there(file)
         raise DataError("the file must exist", place=place, **told)
-    table = _from_npz(file, left_out, place) if kind == ".npz" else _from_parquet(file, left_out, place)
+    table = (_from_npz if kind == ".npz" else _from_parquet)(file, left_out, coarser, place)
     samples = _as_float32(table.matrix, place)
     labels, names = encode_labels(table.labels, place=place)
     if len(labels) != len(samples):
         raise DataError("labels must be one for each row", value=f"{len(labels)} for {len(samples)} rows", place=place)
+    groups = groups_of_classes(table.groups, labels, names, place=place)
     official, notes = official_split(table.parts, len(samples), place=place)
     try:
         return Dataset(
-            "features", samples, labels, names, split=official, columns=table.columns, notes=(*notes, *table.notes)
+            "features", samples, labels, names, split=official, columns=table.columns, notes=(*notes, *table.notes),
+            levels=groups,
         )  # fmt: skip
     except DataError as error:
         raise type(error)(error.rule, value=error.value, cure=error.cure, place=place) from None
@@ -87,11 +96,14 @@ def _as_float32(matrix: np.ndarray, place: str) -> np.ndarray:
         return np.ascontiguousarray(matrix, dtype=np.float32)
 
 
-def _from_npz(file: Path, ignore: Sequence[str], place: str) -> _Table:
+def _from_npz(file: Path, ignore: Sequence[str], levels: Sequence[str], place: str) -> _Table:
     if ignore:
         cure = "drop its columns before writing it, or write a .parquet"
         raise InvalidValueError("`ignore` needs columns with names", value="an .npz", cure=cure, place=place)
-    arrays = read_npz(file, (*MATRIX, "labels", "split"), place=place)
+    arrays = read_npz(file, (*MATRIX, "labels", "split", *levels), place=place)
+    for name in levels:
+        if name not in arrays:
+            raise DataError("the file must hold an array for each level", value=f"no `{name}`", place=place)
     found = [name for name in MATRIX if name in arrays]
     if len(found) != 1 or "labels" not in arrays:
         rule = "the file must hold `labels`, and either `embeddings` or `features`"
@@ -105,26 +117,30 @@ def _from_npz(file: Path, ignore: Sequence[str], place: str) -> _Table:
             suspects.look(f"column {number}", column)
         notes = suspects.sentences(ignorable=False)
     parts = {"split": arrays["split"]} if "split" in arrays else {}
-    return _Table(matrix, labels, parts, None, tuple(notes))
+    return _Table(matrix, labels, parts, None, tuple(notes), {name: arrays[name] for name in levels})
 
 
-def _from_parquet(file: Path, ignore: Sequence[str], place: str) -> _Table:
+def _from_parquet(file: Path, ignore: Sequence[str], levels: Sequence[str], place: str) -> _Table:
     table = read_parquet(file, place=place)
     known = table.column_names
-    for name in ignore:
-        if name not in known or name == "label":
-            cure = did_you_mean(name, [other for other in known if other != "label"])
-            raise InvalidValueError("`ignore` must name columns of the table", value=repr(name), cure=cure, place=place)
+    for option, names in (("ignore", ignore), ("levels", levels)):
+        for name in names:
+            if name not in known or name == "label":
+                cure = did_you_mean(name, [other for other in known if other != "label"])
+                rule = f"`{option}` must name columns of the table"
+                raise InvalidValueError(rule, value=repr(name), cure=cure, place=place)
     if "label" not in known:
         cure = "name the column of labels `label`"
         raise DataError("the table must have a column `label`", value=", ".join(known[:20]), cure=cure, place=place)
     labels = column_labels(table["label"], place=place)
     suspects = Suspects(encode_labels(labels, place=place)[0])
-    split = [name for name in known if name not in ignore and (name == "split" or _says_a_part(name, table[name]))]
-    wanted = [name for name in known if name not in (*RESERVED, *ignore, *split)]
+    no_split = {*ignore, *levels}
+    split = [name for name in known if name not in no_split and (name == "split" or _says_a_part(name, table[name]))]
+    wanted = [name for name in known if name not in (*RESERVED, *ignore, *levels, *split)]
     matrix, columns = joined_columns(table, wanted, place=place, suspects=suspects)
     parts = {name: column_labels(table[name], place=place, name=name) for name in split}
-    return _Table(matrix, labels, parts, columns, tuple(suspects.sentences()))
+    groups = {name: column_labels(table[name], place=place, name=name) for name in levels}
+    return _Table(matrix, labels, parts, columns, tuple(suspects.sentences()), groups)
 
 
 def _says_a_part(name: str, column: Any) -> bool:

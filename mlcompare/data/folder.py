@@ -15,7 +15,8 @@ from mlcompare.data.dataset import Dataset, register_dataset
 from mlcompare.data.hints import nothing_there
 from mlcompare.data.images import checked_channels, checked_max_pixels, checked_size, readable_endings
 from mlcompare.data.labels import encode_labels
-from mlcompare.data.options import checked_flag, checked_path
+from mlcompare.data.levels import fingerprint_with, groups_of_classes, levels_above
+from mlcompare.data.options import checked_flag, checked_names, checked_path
 from mlcompare.data.skipped import SPLIT_FOLDERS, LeftOut, is_systems_own
 from mlcompare.errors import DataError, InvalidValueError
 
@@ -34,6 +35,7 @@ def image_folder(
     allow_empty: bool = False,
     max_pixels: int | None = None,
     cache: str | None = None,
+    levels: Sequence[str] = (),
 ) -> Dataset:
     """Images in class sub-folders, in any format that Pillow reads; decoded once.
 
@@ -52,6 +54,8 @@ def image_folder(
         max_pixels: how many pixels an image may have before it counts as corrupt, where Pillow's limit (179 million)
             does not suit.
         cache: folder of the decoded images; by default .mlcompare-cache next to the data.
+        levels: names of the folders above a class's own, the nearest first: of mammals/dogs/poodle `[kind, realm]` are
+            mammals/dogs and mammals.
 
     Raises:
         InvalidValueError: an option is out of its range.
@@ -64,6 +68,10 @@ def image_folder(
     folders = cache_folders(root.resolve(), checked_cache(cache, place=place))
     if class_of not in CLASS_OF:
         raise InvalidValueError(f"`class_of` must be {' or '.join(CLASS_OF)}", value=repr(class_of), place=place)
+    above = checked_names("levels", levels, place=place)
+    if above and class_of != "folder":
+        rule, cure = "levels are the folders above a class's own", "leave out class_of, or levels"
+        raise InvalidValueError(rule, value=f"class_of: {class_of}", cure=cure, place=place)
     if not root.is_dir():
         told = {"value": "a file"} if root.exists() else nothing_there(root)
         raise DataError("`path` must be a folder of class folders", place=place, **told)
@@ -77,10 +85,11 @@ def image_folder(
     paths = tuple(files[row].path for row in images.rows)
     classes, split = classes_of(paths, class_of, place=place)
     labels, names = encode_labels(classes, place=place)
+    groups = groups_of_classes(levels_above(classes, above, place=place), labels, names, place=place)
     notes = [note for note in (left_out.sentence(), *images.notes, _told(split)) if note]
     return Dataset(
-        "image_folder", images.samples, labels, names, split, fingerprint=images.fingerprint(labels), paths=paths,
-        notes=tuple(notes), bits=images.bits, cached=images.folder,
+        "image_folder", images.samples, labels, names, split, paths=paths, notes=tuple(notes), bits=images.bits,
+        fingerprint=fingerprint_with(groups, images.fingerprint(labels)), levels=groups, cached=images.folder,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from mlcompare.data.cache import ImageFile, cache_folders, cached_images, checke
 from mlcompare.data.dataset import Dataset, register_dataset
 from mlcompare.data.images import checked_channels, checked_max_pixels, checked_size
 from mlcompare.data.labels import encode_labels
+from mlcompare.data.levels import fingerprint_with, groups_of_classes
 from mlcompare.data.list_table import read_table
 from mlcompare.data.official_columns import official_split, refuse_other_splits
-from mlcompare.data.options import checked_flag, checked_path
+from mlcompare.data.options import checked_flag, checked_names, checked_path
 from mlcompare.errors import DataError
 
 __all__ = ["Listed", "image_list", "located", "read_list"]
@@ -26,12 +28,16 @@ NEEDED = ("path", "label")
 
 @dataclass(frozen=True)
 class Listed:
-    """What a list says, before any image is opened: files, the label of each, the official split ``(N,)`` or None."""
+    """What a list says, before any image is opened: files, the label of each, the official split ``(N,)`` or None.
+
+    ``groups`` holds a column for each level of a hierarchy.
+    """
 
     files: list[ImageFile]
     labels: list[Any]
     split: np.ndarray | None
     notes: tuple[str, ...]
+    groups: dict[str, list[Any]]
 
 
 @register_dataset("image_list")
@@ -42,6 +48,7 @@ def image_list(
     skip_corrupt: bool = False,
     max_pixels: int | None = None,
     cache: str | None = None,
+    levels: Sequence[str] = (),
 ) -> Dataset:
     """Images listed in a .csv or .parquet file with columns path, label and, optionally, split; decoded once.
 
@@ -57,6 +64,7 @@ def image_list(
         max_pixels: how many pixels an image may have before it counts as corrupt, where Pillow's limit (179 million)
             does not suit.
         cache: folder of the decoded images; by default .mlcompare-cache next to the list.
+        levels: columns of coarser groups that the classes lie in, from the finest to the coarsest.
 
     Raises:
         InvalidValueError: an option is out of its range.
@@ -68,34 +76,39 @@ def image_list(
     skip_corrupt = checked_flag("skip_corrupt", skip_corrupt, place=place)
     max_pixels = checked_max_pixels(max_pixels, place=place)
     folders = cache_folders(file.resolve(), checked_cache(cache, place=place))
-    listed = read_list(file, place=place)
+    listed = read_list(file, place=place, levels=checked_names("levels", levels, place=place))
     images = cached_images(
         file.resolve().parent, listed.files, size=size, channels=channels, folders=folders, skip_corrupt=skip_corrupt,
         max_pixels=max_pixels, place=place,
     )  # fmt: skip
     labels, names = encode_labels([listed.labels[row] for row in images.rows], place=place)
     kept = None if listed.split is None else listed.split[images.rows]
-    paths, fingerprint = tuple(listed.files[row].path for row in images.rows), images.fingerprint(labels)
+    columns = {name: [values[row] for row in images.rows] for name, values in listed.groups.items()}
+    groups = groups_of_classes(columns, labels, names, place=place)
+    paths = tuple(listed.files[row].path for row in images.rows)
+    fingerprint = fingerprint_with(groups, images.fingerprint(labels))
     return Dataset(
         "image_list", images.samples, labels, names, split=kept, fingerprint=fingerprint, paths=paths,
-        notes=(*listed.notes, *images.notes), bits=images.bits, cached=images.folder,
+        notes=(*listed.notes, *images.notes), bits=images.bits, cached=images.folder, levels=groups,
     )  # fmt: skip
 
 
-def read_list(file: Path, *, place: str) -> Listed:
-    """Read and check a list without opening an image.
+def read_list(file: Path, *, place: str, levels: Sequence[str] = ()) -> Listed:
+    """Read and check a list without opening an image; ``levels`` are further columns that it must have.
 
     Raises:
         InvalidValueError: the file ends in neither .csv nor .parquet.
         DataError: it is missing or broken, or a path leads out of its folder.
     """
-    table = read_table(file, NEEDED, paths=("path",), labels=("label",), place=place)
-    encode_labels(table["label"], place=place)  # labels and split are checked before anything is decoded
-    others = {name: values for name, values in table.items() if name not in (*NEEDED, "split")}
+    table = read_table(file, (*NEEDED, *levels), paths=("path",), labels=("label", *levels), place=place)
+    labels, names = encode_labels(table["label"], place=place)  # all columns are checked before anything is decoded
+    groups = {name: list(table[name]) for name in levels}
+    groups_of_classes(groups, labels, names, place=place)
+    others = {name: values for name, values in table.items() if name not in (*NEEDED, *levels, "split")}
     split, notes = official_split(table, len(table["path"]), place=place)
     if split is None:
         refuse_other_splits(others, place=place)
-    return Listed(located(file.resolve().parent, table["path"], place), list(table["label"]), split, notes)
+    return Listed(located(file.resolve().parent, table["path"], place), list(table["label"]), split, notes, groups)
 
 
 def located(root: Path, paths: list[str], place: str) -> list[ImageFile]:

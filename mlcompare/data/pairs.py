@@ -71,6 +71,9 @@ def with_pairs(dataset: Dataset, path: str) -> Dataset:
     file, place = _checked(path)
     if file.suffix == ".txt":
         return dataset
+    if dataset.levels:
+        got, cure = ", ".join(dataset.levels), "leave out the dataset's levels"
+        raise DataError("people of a .bin lie in no group", value=got, cure=cure, place=place)
     if not dataset.is_images:
         raise DataError("a .bin holds images, so the dataset must too", value="features", place=place)
     encoded, same = read_bin(file, place)

@@ -43,6 +43,15 @@ class Samples:
         """Return the samples at ``index``; the classes keep their codes."""
         return Samples(self.vectors[index], self.codes[index], self.classes)
 
+    def grouped(self, groups: Values, *, place: str) -> Samples:
+        """Return the samples with ``groups (N,)`` in the place of their classes.
+
+        Raises:
+            InvalidValueError: another number of them, or one group alone.
+        """
+        classes, codes = _coded(groups, len(self), place)
+        return Samples(self.vectors, codes.to(self.codes.device), classes)
+
     def first(self, dims: int) -> Samples:
         """Return the samples by their first coordinates (all of them where there are fewer), normalised again."""
         return Samples(unit_vectors(self.vectors[:, :dims]), self.codes, self.classes)
@@ -60,14 +69,20 @@ def normalized_samples(
     [[0.6, 0.8], [0.0, 1.0]]
     """
     vectors = unit_vectors(embeddings, device=device, place=place)
-    values = as_labels(labels, len(vectors), place=place)
+    classes, codes = _coded(labels, len(vectors), place)
+    return Samples(vectors, codes.to(vectors.device), classes)
+
+
+def _coded(labels: Values, count: int, place: str) -> tuple[np.ndarray, torch.Tensor]:
+    """Return the distinct labels, sorted, and each sample's index among them ``(N,)``."""
+    values = as_labels(labels, count, place=place)
     classes, codes = np.unique(values, return_inverse=True)
     if len(classes) < 2:
         raise InvalidValueError(
             "at least two classes are needed", value=f"{len(classes)} in {len(values)} samples", place=place,
             cure="with one class every ranking is perfect and says nothing",
         )  # fmt: skip
-    return Samples(vectors, torch.as_tensor(codes.reshape(-1), dtype=torch.int64, device=vectors.device), classes)
+    return classes, torch.as_tensor(codes.reshape(-1), dtype=torch.int64)
 
 
 def unit_vectors(

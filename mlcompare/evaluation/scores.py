@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from mlcompare.errors import InvalidValueError
+from mlcompare.errors import InvalidValueError, did_you_mean
 from mlcompare.evaluation.clustering import clustering_scores
 from mlcompare.evaluation.identification import identification_scores
 from mlcompare.evaluation.inputs import Samples, Values, cosines, normalized_samples
@@ -21,11 +21,13 @@ from mlcompare.metrics import DEFAULT_METRICS, METRICS, Metric, parse_metric
 
 __all__ = ["evaluate_embeddings", "evaluate_with_classes", "has_class_scores", "per_class_scores"]
 
+Levels = Mapping[str, Values]  # the name of a level → the group of each sample (N,)
+
 
 def evaluate_embeddings(
     embeddings: Values, labels: Values, metrics: Sequence[str] | None = None, *, query: Values | None = None,
     gallery: Values | None = None, pairs: Sequence[Any] | None = None, seed: int = 0, chunk_size: int | None = None,
-    device: torch.device | str | None = None,
+    device: torch.device | str | None = None, levels: Levels | None = None,
 ) -> dict[str, float]:  # fmt: skip
     """Score embeddings by cosine similarity, exactly, in bounded memory.
 
@@ -44,6 +46,8 @@ def evaluate_embeddings(
         seed: of what is drawn: folds of ``verification_accuracy``, k-means starts, the ``dir_at_far`` protocol.
         chunk_size: rows of the similarity matrix at a time; changes memory and speed, never a result.
         device: where to compute; by default where the embeddings are.
+        levels: groups that the classes lie in, ``{"kind": (N,)}``: ``map_at_r_level_kind`` is of them, as if they were
+            the classes.
 
     Returns:
         Metric name → value in the order asked for. ``tar_at_far_…`` and ``dir_at_far_…`` are NaN when fewer than
@@ -63,13 +67,14 @@ def evaluate_embeddings(
     names = [metrics] if isinstance(metrics, str) else list(DEFAULT_METRICS if metrics is None else metrics)
     samples = normalized_samples(embeddings, labels, device=device)
     return _evaluated(
-        embeddings, samples, names, query=query, gallery=gallery, pairs=pairs, seed=seed, chunk_size=chunk_size
-    )[0]
+        embeddings, samples, names, levels=levels, query=query, gallery=gallery, pairs=pairs, seed=seed,
+        chunk_size=chunk_size,
+    )[0]  # fmt: skip
 
 
 def evaluate_with_classes(
     embeddings: Values, labels: Values, metrics: Sequence[str], *, by_class: str | None,
-    pairs: Sequence[Any] | None = None,
+    pairs: Sequence[Any] | None = None, levels: Levels | None = None,
 ) -> tuple[dict[str, float], dict[Any, float]]:  # fmt: skip
     """Return :func:`evaluate_embeddings`, and :func:`per_class_scores` of the metric ``by_class``.
 
@@ -83,33 +88,51 @@ def evaluate_with_classes(
     ({'map_at_r': 1.0, 'auc': 1.0}, {0: 1.0, 1: 1.0})
     """
     samples = normalized_samples(embeddings, labels)
-    scores, queries = _evaluated(embeddings, samples, list(metrics), pairs=pairs)
+    scores, queries = _evaluated(embeddings, samples, list(metrics), levels=levels, pairs=pairs)
     if by_class is None:
         return scores, {}
     if by_class not in queries:
-        return scores, per_class_scores(embeddings, labels, by_class)
-    codes = samples.codes.cpu().numpy()[retrieval_task(samples).query]
+        return scores, per_class_scores(embeddings, labels, by_class, levels=levels)
+    cut = _of(embeddings, samples, parse_metric(by_class), levels)[1]
+    codes = samples.codes.cpu().numpy()[retrieval_task(cut).query]
     return scores, _by_class(queries[by_class], codes, samples)
 
 
 def _evaluated(
-    embeddings: Values, samples: Samples, names: Sequence[str], *, query: Values | None = None,
-    gallery: Values | None = None, pairs: Sequence[Any] | None = None, seed: int = 0, chunk_size: int | None = None,
+    embeddings: Values, samples: Samples, names: Sequence[str], *, levels: Levels | None = None,
+    query: Values | None = None, gallery: Values | None = None, pairs: Sequence[Any] | None = None, seed: int = 0,
+    chunk_size: int | None = None,
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:  # fmt: skip
     """Return the scores, and those of each query ``(Q,)`` where the metric has them."""
     parsed = [parse_metric(name) for name in names]
     scores: dict[str, float] = {}
     values: dict[str, np.ndarray] = {}
-    for dims in dict.fromkeys(metric.dims for metric in parsed):
-        some = [metric for metric in parsed if metric.dims == dims]
-        rows, cut = (embeddings, samples) if dims is None else (_first(embeddings, dims), samples.first(dims))
+    for dims, level in dict.fromkeys((metric.dims, metric.level) for metric in parsed):
+        some = [metric for metric in parsed if (metric.dims, metric.level) == (dims, level)]
+        rows, cut = _of(embeddings, samples, some[0], levels)
         found, of_queries = _measured(
-            rows, cut, [parse_metric(metric.whole) for metric in some], query=query, gallery=gallery, pairs=pairs,
+            rows, cut, [parse_metric(metric.plain) for metric in some], query=query, gallery=gallery, pairs=pairs,
             seed=seed, chunk_size=chunk_size,
         )  # fmt: skip
-        scores |= {metric.name: found[metric.whole] for metric in some}
-        values |= {metric.name: of_queries[metric.whole] for metric in some if metric.whole in of_queries}
+        scores |= {metric.name: found[metric.plain] for metric in some}
+        values |= {metric.name: of_queries[metric.plain] for metric in some if metric.plain in of_queries}
     return {name: scores[name] for name in names}, values
+
+
+def _of(embeddings: Values, samples: Samples, metric: Metric, levels: Levels | None) -> tuple[Values, Samples]:
+    """Return what a metric is of: the coordinates that count, and its level's groups in the place of the classes.
+
+    Raises:
+        InvalidValueError: there is no such level, or one group alone.
+    """
+    if metric.level is not None:
+        if metric.level not in (levels or {}):
+            cure = did_you_mean(metric.level, levels) if levels else "give `levels`, the group of each sample"
+            raise InvalidValueError("the metric's level must be given", value=metric.name, cure=cure, place="levels")
+        samples = samples.grouped((levels or {})[metric.level], place=f"level {metric.level}")
+    if metric.dims is None:
+        return embeddings, samples
+    return _first(embeddings, metric.dims), samples.first(metric.dims)
 
 
 def _first(embeddings: Values, dims: int) -> Values:
@@ -165,12 +188,13 @@ def has_class_scores(metric: str) -> bool:
 
 def per_class_scores(
     embeddings: Values, labels: Values, metric: str, *, query: Values | None = None, gallery: Values | None = None,
-    chunk_size: int | None = None, device: torch.device | str | None = None,
+    chunk_size: int | None = None, device: torch.device | str | None = None, levels: Levels | None = None,
 ) -> dict[Any, float]:  # fmt: skip
     """Score each class by itself: class → value, the unit of the statistics in :mod:`mlcompare.comparison`.
 
     Retrieval metrics: the mean over the class's queries. ``auc``, ``eer`` and ``tar_at_far_…``: from the pairs that the
-    class's queries form with the others. Classes without a query that can be answered are left out.
+    class's queries form with the others. Classes without a query that can be answered are left out. With a metric of a
+    level, the groups say what is alike, and the classes whose mean is taken.
 
     Raises:
         InvalidValueError: a metric that isn't defined for one class; else as :func:`evaluate_embeddings`.
@@ -184,18 +208,17 @@ def per_class_scores(
             "must be a retrieval metric, auc, eer or tar_at_far", value=metric, place="per_class_scores"
         )
     samples = normalized_samples(embeddings, labels, device=device, place="per_class_scores")
-    if parsed.dims is not None:
-        embeddings, samples = _first(embeddings, parsed.dims), samples.first(parsed.dims)
-        metric, parsed = parsed.whole, parse_metric(parsed.whole)
+    embeddings, cut = _of(embeddings, samples, parsed, levels)
+    parsed = parse_metric(parsed.plain)
     if parsed.group == "own":
-        return _own_by_class(own_scores(embeddings, samples, parsed), samples)
-    task = retrieval_task(samples, query, gallery, place="per_class_scores")
+        return _own_by_class(own_scores(embeddings, cut, parsed), samples)
+    task = retrieval_task(cut, query, gallery, place="per_class_scores")
     codes = samples.codes.cpu().numpy()[task.query]
     if parsed.group == "retrieval":
-        values = retrieval_scores(samples, task, [parsed], chunk_size=chunk_size)[metric]
+        values = retrieval_scores(cut, task, [parsed], chunk_size=chunk_size)[parsed.name]
         return _by_class(values, codes, samples)
     return {
-        samples.classes[c].item(): _class_pairs(samples, task, task.query[rows], parsed)
+        samples.classes[c].item(): _class_pairs(cut, task, task.query[rows], parsed)
         for c, rows in enumerate(rows_by_class(codes)) if len(rows)
     }  # fmt: skip
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mlcompare.data import Dataset
+from mlcompare.data.teacher import teacher_hash
 from mlcompare.files import whole_file
 from mlcompare.training import TrainingData
 
@@ -28,8 +29,19 @@ def lay_out(data: TrainingData, folder: Path) -> DataFile:
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
             np.save(file, dataset.samples)
-    rest = (dataset.name, dataset.labels, dataset.class_names, dataset.split, dataset.credit, dataset.fingerprint)
-    return str(path), pickle.dumps((rest, data.splits))
+    kept = ("name", "labels", "class_names", "split", "credit", "fingerprint", "levels")
+    teachers = {name: _laid_out(embeddings, folder) for name, embeddings in data.teachers.items()}
+    return str(path), pickle.dumps(({name: getattr(dataset, name) for name in kept}, data.splits, teachers))
+
+
+def _laid_out(embeddings: np.ndarray, folder: Path) -> str:
+    """Write a teacher's embeddings where workers can map them, if they aren't there."""
+    path = folder / f"{teacher_hash(embeddings)[:32]}.npy"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as file:
+            np.save(file, embeddings)
+    return str(path)
 
 
 def _mapped_file(samples: np.ndarray) -> Path | None:
@@ -45,5 +57,6 @@ def _mapped_file(samples: np.ndarray) -> Path | None:
 def open_data(data_file: DataFile) -> TrainingData:
     """Return the data that :func:`lay_out` left; the samples are mapped, not read."""
     path, pickled = data_file
-    (name, *rest), splits = pickle.loads(pickled)  # our own parent's bytes
-    return TrainingData(Dataset(name, np.load(path, mmap_mode="c"), *rest), splits)
+    rest, splits, teachers = pickle.loads(pickled)  # our own parent's bytes
+    embeddings = {name: np.load(file, mmap_mode="c") for name, file in teachers.items()}
+    return TrainingData(Dataset(samples=np.load(path, mmap_mode="c"), **rest), splits, embeddings)

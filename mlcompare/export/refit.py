@@ -16,6 +16,7 @@ from mlcompare.execution.devices import cpu_count
 from mlcompare.export.winner import Winner
 from mlcompare.study.plan import StudyPlan
 from mlcompare.study.spaces import plan_losses
+from mlcompare.study.study_data import read_teachers
 from mlcompare.training import TrainingData, TrainingJob, derive_seed, train
 
 __all__ = ["development_splits", "refit"]
@@ -42,7 +43,8 @@ def refit(winner: Winner, dataset: Dataset, splits: Splits, store: Path) -> tupl
     """
     config, record = winner.config, winner.record
     losses = plan_losses(config, str(store))
-    plan = StudyPlan(config, TrainingData(dataset, splits), losses, threads=cpu_count(), place=str(store))
+    data = TrainingData(dataset, splits, read_teachers(losses, dataset, str(store)))
+    plan = StudyPlan(config, data, losses, threads=cpu_count(), place=str(store))
     job = _job(plan, record, len(splits.folds[0].train))
     result = train(job, plan.data)
     weights = (result.artifacts or {}).get("weights")

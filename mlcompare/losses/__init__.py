@@ -16,11 +16,13 @@ from mlcompare.losses import (
     curricularface,
     decoupled_contrastive,
     deepvisage,
+    distillation,
     dynamic_arcface,
     elasticface,
     focal,
     generalised_cross_entropy,
     heated_up,
+    hierarchical,
     hyperbolic,
     kappaface,
     l2_softmax,
@@ -32,6 +34,7 @@ from mlcompare.losses import (
     margin_based,
     matryoshka,
     multi_similarity,
+    multi_supcon,
     n_pair,
     noise_resistant,
     normface,
@@ -81,12 +84,14 @@ from mlcompare.losses.cross_batch_memory import Memory
 from mlcompare.losses.curricularface import CurricularFace
 from mlcompare.losses.decoupled_contrastive import DecoupledContrastive
 from mlcompare.losses.deepvisage import DeepVisage
+from mlcompare.losses.distillation import Distillation
 from mlcompare.losses.dynamic_arcface import DynamicArcFace
 from mlcompare.losses.elasticface import ElasticArcFace, ElasticCosFace, ElasticHead
 from mlcompare.losses.focal import Focal
 from mlcompare.losses.generalised_cross_entropy import GeneralisedCrossEntropy
 from mlcompare.losses.head import CosineHead, Head, MarginHead
 from mlcompare.losses.heated_up import HeatedUpSoftmax
+from mlcompare.losses.hierarchical import HierarchicalSupCon, HierarchicalTriplet
 from mlcompare.losses.hyperbolic import Hyperbolic
 from mlcompare.losses.kappaface import KappaFace
 from mlcompare.losses.l2_softmax import L2Softmax
@@ -98,6 +103,7 @@ from mlcompare.losses.magface import MagFace
 from mlcompare.losses.margin_based import MarginBased
 from mlcompare.losses.matryoshka import Matryoshka
 from mlcompare.losses.multi_similarity import MultiSimilarity
+from mlcompare.losses.multi_supcon import MultiSupCon
 from mlcompare.losses.n_pair import NPair
 from mlcompare.losses.noise_resistant import DispersionTerm, NoiseResistantSoftmax
 from mlcompare.losses.normface import NormFace
@@ -154,6 +160,7 @@ __all__ = [
     "DecoupledContrastive",
     "DeepVisage",
     "DispersionTerm",
+    "Distillation",
     "DynamicArcFace",
     "ElasticArcFace",
     "ElasticCosFace",
@@ -163,6 +170,8 @@ __all__ = [
     "GeneralizedLiftedStructure",
     "Head",
     "HeatedUpSoftmax",
+    "HierarchicalSupCon",
+    "HierarchicalTriplet",
     "Hyperbolic",
     "KappaFace",
     "L2Softmax",
@@ -179,6 +188,7 @@ __all__ = [
     "Memory",
     "ModifiedSoftmax",
     "MultiSimilarity",
+    "MultiSupCon",
     "NPair",
     "NTXent",
     "NoiseResistantSoftmax",
@@ -235,11 +245,13 @@ __all__ = [
     "curricularface",
     "decoupled_contrastive",
     "deepvisage",
+    "distillation",
     "dynamic_arcface",
     "elasticface",
     "focal",
     "generalised_cross_entropy",
     "heated_up",
+    "hierarchical",
     "hyperbolic",
     "kappaface",
     "l2_softmax",
@@ -251,6 +263,7 @@ __all__ = [
     "margin_based",
     "matryoshka",
     "multi_similarity",
+    "multi_supcon",
     "n_pair",
     "noise_resistant",
     "normface",

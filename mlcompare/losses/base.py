@@ -1,4 +1,8 @@
-"""The contract every loss keeps: ``loss(embeddings (B, D), labels (B,)) → scalar``."""
+"""The contract every loss keeps: ``loss(embeddings (B, D), labels (B,)) → scalar``.
+
+A loss with a form for them takes labels ``(B, L)`` as well, and says so in ``label_form``; see
+:mod:`mlcompare.losses.label_forms`.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor  # torch.func has no public way to ask
 
 from mlcompare.errors import InvalidValueError, UnknownNameError, did_you_mean
+from mlcompare.losses.label_forms import CLASS, SETS, check_labels, check_sets
 from mlcompare.registry import HyperparameterSpec, LossSpec, OptionSpec, by_name, declared
 
 __all__ = ["Loss", "refuse_typo"]
@@ -46,6 +51,7 @@ class Loss(nn.Module):
     class_rows: tuple[str, ...] = ()  # parameters and buffers with a row for each class: a sample of classes takes some
     uses_class_weights: ClassVar[bool] = False  # a term that a sum hands its head's class weights
     remembers_labels: ClassVar[bool] = False  # its state holds labels: classes can't be numbered anew in between
+    label_form: str = CLASS  # or "levels", "sets": what it takes for labels
     spec: ClassVar[LossSpec | None] = None
     __signature__: ClassVar[inspect.Signature | None]
     num_classes: int | None  # a loss that `needs` a size may say so here: `num_classes: int`
@@ -148,6 +154,14 @@ class Loss(nn.Module):
             raise InvalidValueError("`0 <= progress <= 1` must hold", value=got, cure=cure, place=type(self).__name__)
         self.progress.fill_(progress)
 
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether :meth:`set_teacher` tells it something before each batch."""
+        return False
+
+    def set_teacher(self, embeddings: Tensor) -> None:
+        """Tell a loss that distils, or its parts that do, a teacher's embeddings ``(B, T)`` of the batch to come."""
+
     def draw_noise(
         self, batch_size: int, *, generator: torch.Generator | None = None, device: torch.device | str | None = None
     ) -> Tensor | None:
@@ -169,7 +183,8 @@ class Loss(nn.Module):
 
         Args:
             embeddings: ``(B, D)``, floating point; half precisions are raised to float32 first.
-            labels: ``(B,)``, integers of any width in [0, num_classes).
+            labels: ``(B,)``, integers of any width in [0, num_classes). Of a loss with levels also ``(B, L)``, the
+                class first, then coarser groups; of one with sets of labels also ``(B, L)`` of 0 and 1.
             noise: ``(B, B)`` uniform in [0, 1), for stochastic losses; drawn here when left out.
 
         Raises:
@@ -193,7 +208,8 @@ class Loss(nn.Module):
         self._check_shapes(embeddings, labels)
         labels = labels.to(torch.int64)
         traced = torch.compiler.is_compiling() or type(labels) is not Tensor or is_functorch_wrapped_tensor(labels)
-        if self.num_classes is not None and labels.device.type == "cpu" and not traced:
+        looked_at = self.num_classes is not None or self.label_form == SETS
+        if looked_at and labels.device.type == "cpu" and not traced:
             self._check_range(labels)
         return labels
 
@@ -206,9 +222,7 @@ class Loss(nn.Module):
         if embeddings.ndim != 2 or not embeddings.is_floating_point() or embeddings.shape[0] == 0:
             got = f"shape {tuple(embeddings.shape)}, {embeddings.dtype}"
             raise InvalidValueError("`embeddings` must be floating point (B, D) with B >= 1", value=got, place=place)
-        if labels.shape != embeddings.shape[:1] or labels.is_floating_point() or labels.dtype == torch.bool:
-            got = f"shape {tuple(labels.shape)}, {labels.dtype} for {embeddings.shape[0]} embeddings"
-            raise InvalidValueError("`labels` must be integers (B,)", value=got, place=place)
+        check_labels(labels, len(embeddings), self.label_form, place=place)
         if self.embedding_dim is not None and embeddings.shape[1] != self.embedding_dim:
             got = f"D={embeddings.shape[1]}"
             rule = f"`embeddings` must have D={self.embedding_dim} as the loss was built for"
@@ -230,6 +244,10 @@ class Loss(nn.Module):
         self._check_range(labels)
 
     def _check_range(self, labels: Tensor) -> None:
+        if labels.ndim == 2 and self.label_form == SETS:
+            check_sets(labels, place=type(self).__name__)
+            return
+        labels = labels if labels.ndim == 1 else labels[:, 0]  # of groups nothing but equality counts
         low, high = (int(bound) for bound in labels.to(torch.int64).aminmax())
         if low < 0 or (self.num_classes is not None and high >= self.num_classes):
             top = f" < {self.num_classes}" if self.num_classes is not None else ""

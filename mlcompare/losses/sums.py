@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss, refuse_typo
+from mlcompare.losses.label_forms import form_of, labels_for
 from mlcompare.registry import Hyperparameter, HyperparameterSpec, LossSpec, OptionSpec, get_spec, register
 
 __all__ = ["TERM_WEIGHT", "Part", "Slot", "SumLoss", "grouped", "part_of", "register_sum", "slots"]
@@ -114,6 +115,7 @@ class SumLoss(Loss):
             self.register_buffer(f"term_weight_{number}", torch.tensor(float(weight), dtype=torch.float64))
             terms.append(part_of(loss).create(**context, generator=generator, **part))
         self.terms = nn.ModuleList(terms)
+        self.label_form = form_of((term.label_form for term in terms), place="sum")
         self._layout = dict(layout)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -155,7 +157,7 @@ class SumLoss(Loss):
         for number, term in enumerate(self.terms):
             given = {"class_weights": self.class_weights} if term.uses_class_weights else {}
             own = noise[:, : term.references(len(labels))] if noise is not None and term.stochastic else None
-            value = term(embeddings, labels, own, **given)
+            value = term(embeddings, labels_for(term.label_form, self.label_form, labels), own, **given)
             total = total + getattr(self, f"term_weight_{number}") * value
         return total
 
@@ -178,6 +180,14 @@ class SumLoss(Loss):
         super().set_progress(progress)
         for term in self.terms:
             term.set_progress(progress)
+
+    @property
+    def needs_teacher(self) -> bool:
+        return any(term.needs_teacher for term in self.terms)
+
+    def set_teacher(self, embeddings: Tensor) -> None:
+        for term in self.terms:
+            term.set_teacher(embeddings)
 
 
 def register_sum(

@@ -11,7 +11,7 @@ from mlcompare.losses.pair import Pairs, SampledLoss
 from mlcompare.losses.pairing import Pairing
 from mlcompare.registry import Hyperparameter, register_loss
 
-__all__ = ["HERMANS_BIBTEX", "Triplet", "batch_all_triplet"]
+__all__ = ["HERMANS_BIBTEX", "Triplet", "active_triplets", "batch_all_triplet"]
 
 HERMANS_BIBTEX = cite(
     "hermans2017defense",
@@ -30,7 +30,15 @@ WEINBERGER_BIBTEX = cite(
 
 
 def batch_all_triplet(pairs: Pairs, margin: Number) -> Tensor:
-    """Return the mean of the active [d_ap − d_an + m]₊ over all triplets, in O(B² log B) time and O(B²) memory.
+    """Return the mean of the active [d_ap − d_an + m]₊ over all triplets; see :func:`active_triplets`."""
+    total, active = active_triplets(pairs, margin)
+    return total / active.clamp_min(1)
+
+
+def active_triplets(pairs: Pairs, margin: Number) -> tuple[Tensor, Tensor]:
+    """Return the sum of the active [d_ap − d_an + m]₊ over all triplets, and how many there are.
+
+    It takes O(B² log B) time and O(B²) memory.
 
     The sum of the active hinges is ``Σ_ap k_ap·(d_ap + m) − Σ_an c_an·d_an``, where k_ap counts the negatives nearer
     than d_ap + m and c_an the positives p with d_ap + m farther than d_an. Sorting each row once gives both counts, and
@@ -48,7 +56,7 @@ def batch_all_triplet(pairs: Pairs, margin: Number) -> Tensor:
         counts = torch.zeros_like(counts).scatter(1, order, counts)  # (B, B): k_ap and −c_an where they belong
         counts = torch.where(positives | negatives, counts, 0)
         active = torch.where(positives, counts, 0).sum()
-    return ((counts * distances).sum() + margin * active) / active.clamp_min(1)
+    return (counts * distances).sum() + margin * active, active
 
 
 @register_loss(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss
+from mlcompare.losses.label_forms import form_of
 
 __all__ = ["Wrapper", "refuse_to_wrap"]
 
@@ -48,6 +49,7 @@ class Wrapper(Loss):
         super().__init__(num_classes=num_classes, embedding_dim=embedding_dim, class_counts=class_counts, **values)
         self.losses = nn.ModuleList()
         self.wrap(inside)
+        self.label_form = form_of((loss.label_form for loss in self.losses), place=type(self).__name__)
 
     def wrap(self, inside: Inside) -> None:
         """Build the wrapped loss into :attr:`losses`."""
@@ -74,6 +76,14 @@ class Wrapper(Loss):
         super().set_progress(progress)
         for loss in self.losses:
             loss.set_progress(progress)
+
+    @property
+    def needs_teacher(self) -> bool:
+        return any(loss.needs_teacher for loss in self.losses)
+
+    def set_teacher(self, embeddings: Tensor) -> None:
+        for loss in self.losses:
+            loss.set_teacher(embeddings)
 
 
 def refuse_to_wrap(wrapper: str, loss: Loss, rule: str, *, choose: str, example: str) -> NoReturn:

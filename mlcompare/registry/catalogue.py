@@ -36,6 +36,7 @@ IDEAS: Mapping[str, str] = MappingProxyType(
         "list": "lists",
         "long_tail": "long tails: told each class's training samples",
         "noise": "wrong labels",
+        "labels": "hierarchies and sets of labels",
         "sum": "sums that papers named",
         "term": "terms, for a sum with any loss",
         "wrapper": "wrappers, around a loss or a sum",
@@ -197,7 +198,8 @@ def create_loss(
             at the paper's setting.
 
     Returns:
-        A ``torch.nn.Module``: ``loss(embeddings (B, D), labels (B,)) → scalar``.
+        A ``torch.nn.Module``: ``loss(embeddings (B, D), labels (B,)) → scalar``; one whose ``label_form`` is ``levels``
+        or ``sets`` takes labels ``(B, L)`` too.
 
     Raises:
         UnknownNameError: the loss or a hyperparameter is unknown.

@@ -46,6 +46,11 @@ class LossSpec(Record):
         return {name: h.default for name, h in self.hyperparameters.items()}
 
     @property
+    def label_form(self) -> str:
+        """What it takes for labels: a ``class`` each, ``levels`` of a hierarchy, or ``sets`` of labels."""
+        return str(getattr(self.factory, "label_form", "class"))
+
+    @property
     def year(self) -> int | None:
         """Of the work it is from, as its reference says."""
         found = re.search(r"(?<![\d.:])(?:19|20)\d\d(?![\d.])", self.reference)

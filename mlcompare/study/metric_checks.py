@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import numpy as np
 import torch
 
 from mlcompare.data import Dataset, Splits
+from mlcompare.data.levels import group_codes
 from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation import evaluate_embeddings
 from mlcompare.metrics import OWN, parse_metric
@@ -15,7 +17,7 @@ from mlcompare.study.config import StudyConfig
 from mlcompare.study.places import section
 from mlcompare.training.searched import EMBEDDING_DIM
 
-__all__ = ["check_measurable", "check_metric_names"]
+__all__ = ["check_measurable", "check_metric_names", "levels_measured"]
 
 FEW = 1000  # samples that a metric is tried on first: most metrics need no more
 
@@ -50,6 +52,19 @@ def check_measurable(config: StudyConfig, dataset: Dataset, splits: Splits, plac
             _try(metric, dataset, splits.test, "the sealed samples")
 
 
+def levels_measured(config: StudyConfig, dataset: Dataset, splits: Splits) -> tuple[str, ...]:
+    """Return the objective of each level of the dataset's hierarchy that has the sealed samples for it."""
+    metric, found = parse_metric(config.search.objective), []
+    if metric.group == "closed_set" or splits.pairs is not None:
+        return ()
+    for level in dataset.levels:
+        name = f"{metric.plain}_level_{level}"
+        with suppress(InvalidValueError):
+            _try(name, dataset, splits.test, "the sealed samples")
+            found.append(name)
+    return tuple(found)
+
+
 def _check_name(name: str, config: StudyConfig) -> None:
     metric = parse_metric(name)
     if (
@@ -59,6 +74,9 @@ def _check_name(name: str, config: StudyConfig) -> None:
     ):
         rule, cure = "an embedding must have the coordinates that a metric is of", f"choose {metric.whole}"
         raise InvalidValueError(rule, value=f"{name}, embedding_dim: {config.encoder.embedding_dim}", cure=cure)
+    if metric.level is not None and config.protocol.kind == "verification_pairs":
+        rule, cure = "listed pairs say themselves what is alike", f"choose {metric.plain}"
+        raise InvalidValueError(rule, value=name, cure=cure)
     if metric.group == "closed_set" and config.protocol.kind != "closed_set":
         cure = "choose protocol.kind: closed_set, or a metric of embeddings such as recall_at_1"
         rule = f"`{name}` needs the same classes in training and test"
@@ -75,17 +93,19 @@ def _try(name: str, dataset: Dataset, rows: np.ndarray, where: str) -> None:
     needs more than embeddings.
     """
     metric = parse_metric(name)
+    labels, kind = dataset.labels[rows], "classes"
+    if metric.level is not None:
+        labels, kind = group_codes(dataset.levels, metric.level)[labels], f"groups of `{metric.level}`"
     if metric.group in (OWN, "closed_set") or metric.stem == "verification_accuracy":
         return
-    labels = dataset.labels[rows]
     few = labels if len(labels) <= FEW else _whole_classes(labels)
     try:
-        _measure(name, few)
+        _measure(metric.plain, few)
     except InvalidValueError:
         try:
-            _measure(name, labels)
+            _measure(metric.plain, labels)
         except InvalidValueError as error:
-            value = f"{len(labels)} samples of {len(np.unique(labels))} classes: {where}"
+            value = f"{len(labels)} samples of {len(np.unique(labels))} {kind}: {where}"
             cure = error.cure or "choose another metric, or seal more samples"
             raise InvalidValueError(f"`{name}`: {error.rule}", value=value, cure=cure) from None
 
@@ -107,8 +127,10 @@ def _check_far(config: StudyConfig, dataset: Dataset, splits: Splits) -> None:
     metric = parse_metric(config.search.objective)
     if metric.stem != "tar_at_far" or metric.far is None:
         return
+    groups = None if metric.level is None else group_codes(dataset.levels, metric.level)
+    labels = dataset.labels if groups is None else groups[dataset.labels]
     for number, fold in enumerate(splits.folds):
-        sizes = np.unique(dataset.labels[fold.scored], return_counts=True)[1]
+        sizes = np.unique(labels[fold.scored], return_counts=True)[1]
         different = (int(sizes.sum()) ** 2 - int((sizes**2).sum())) // 2
         if different * metric.far * (1 + 1e-12) < 1:
             rule = f"`{metric.name}` needs {math.ceil(1 / metric.far)} pairs of different classes in every fold"

@@ -18,6 +18,7 @@ from mlcompare.data import (
     resolve_augmentation,
     sample_hash,
 )
+from mlcompare.data.teacher import teacher_hash
 from mlcompare.encoders import create_encoder, get_encoder_spec
 from mlcompare.execution.bundles import versions
 from mlcompare.execution.embedding import embedder
@@ -25,12 +26,20 @@ from mlcompare.losses.compose import LossEntry
 from mlcompare.metrics import parse_metric
 from mlcompare.search.space import Space
 from mlcompare.study.config import StudyConfig, as_study
-from mlcompare.study.metric_checks import check_measurable, check_metric_names
+from mlcompare.study.metric_checks import check_measurable, check_metric_names, levels_measured
 from mlcompare.study.moved_paths import PLACES, places_of
 from mlcompare.study.places import section
-from mlcompare.study.plan_checks import check_augment, check_baselines, check_names, check_ranks, check_trainer
+from mlcompare.study.plan_checks import (
+    check_augment,
+    check_baselines,
+    check_label_forms,
+    check_names,
+    check_ranks,
+    check_teachers,
+    check_trainer,
+)
 from mlcompare.study.spaces import LossPlan, check_batch, fit_losses, plan_losses
-from mlcompare.study.study_data import bounded_splits, corrupted_splits, paired, protocol_splits
+from mlcompare.study.study_data import bounded_splits, corrupted_splits, paired, protocol_splits, read_teachers
 from mlcompare.training import (
     EncoderConfig,
     TrainingConfig,
@@ -65,6 +74,7 @@ class StudyPlan:
     place: str = "study"
     scratch: Path | None = None
     alone: str | None = None
+    metrics_of_levels: tuple[str, ...] = ()  # the objective at each level of the dataset's hierarchy
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -83,9 +93,9 @@ class StudyPlan:
 
     @property
     def test_metrics(self) -> tuple[str, ...]:
-        """The objective first, then the metrics of every report, then those the study adds."""
+        """The objective first, then the metrics of every report, those of levels, and those the study adds."""
         reported = REPORTED_OF_PAIRS if self.data.splits.pairs else REPORTED
-        return tuple(dict.fromkeys((self.objective, *reported, *self.config.final.metrics)))
+        return tuple(dict.fromkeys((self.objective, *reported, *self.metrics_of_levels, *self.config.final.metrics)))
 
     @property
     def metrics_of_prefixes(self) -> tuple[str, ...]:
@@ -207,7 +217,11 @@ class StudyPlan:
             "threads": self.threads,
             "versions": versions(),
             **({"weights": self._weights_hash()} if self.encoder.weights else {}),
+            **({"teachers": teachers} if (teachers := self._teachers_hashes()) else {}),
         }
+
+    def _teachers_hashes(self) -> dict[str, str]:
+        return {path: teacher_hash(embeddings) for path, embeddings in sorted(self.data.teachers.items())}
 
     def _weights_hash(self) -> str:
         """What the weights that training starts from are, wherever they lie."""
@@ -263,6 +277,8 @@ def make_plan(
     with section(place, "corruption"):
         splits = bounded_splits(config, dataset, corrupted_splits(config, dataset, clean))
     check_measurable(config, dataset, splits, place)
+    check_teachers(losses, config, place)
+    check_label_forms(losses, dataset, config.training.class_sample, place)
     with section(place, "training"):
         check_batch(config.training, dataset, splits)
     with section(place, "encoder"):
@@ -272,7 +288,9 @@ def make_plan(
                 weights=config.encoder.weights, statistics=config.encoder.statistics, device=device, threads=threads,
                 embedder=embedder(device, splits),
             )  # fmt: skip
-    plan = StudyPlan(config, TrainingData(dataset, splits), losses, device, threads, place)
+    data = TrainingData(dataset, splits, read_teachers(losses, dataset, place))
+    levels = levels_measured(config, dataset, splits)
+    plan = StudyPlan(config, data, losses, device, threads, place, metrics_of_levels=levels)
     with section(place, "encoder.head" if config.encoder.frozen else "encoder"):
         encoder = plan.encoder
         built = create_encoder(

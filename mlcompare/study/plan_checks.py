@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from mlcompare.data import Dataset, check_augmentation, resolve_augmentation
 from mlcompare.errors import DataError, InvalidValueError, UnknownNameError, did_you_mean
+from mlcompare.losses.label_forms import CLASS, LEVELS, SETS
 from mlcompare.search.training_space import NAMED
 from mlcompare.study.config import StudyConfig
 from mlcompare.study.places import section
+from mlcompare.study.spaces import LossPlan
 from mlcompare.training import BASELINES, baselines_of
 from mlcompare.training.trainers import TRAINERS
 
-__all__ = ["check_augment", "check_baselines", "check_names", "check_ranks", "check_trainer"]
+__all__ = [
+    "check_augment",
+    "check_baselines",
+    "check_label_forms",
+    "check_names",
+    "check_ranks",
+    "check_teachers",
+    "check_trainer",
+]
 
 
 def check_names(config: StudyConfig, place: str) -> None:
@@ -78,3 +89,33 @@ def check_baselines(config: StudyConfig, dataset: Dataset, place: str) -> None:
             if not spec.suits(dataset):
                 cure = f"leave it out; {', '.join(baselines_of(dataset))} suit"
                 raise InvalidValueError("a baseline must suit the dataset", value=name, cure=cure)
+
+
+def check_label_forms(losses: Mapping[str, LossPlan], dataset: Dataset, class_sample: float, place: str) -> None:
+    """Check that the dataset has the labels which each loss takes.
+
+    A sample has one class, and groups that it lies in where the dataset has levels; it has no sets of labels.
+    """
+    for name, loss in losses.items():
+        for spec in loss.entry.specs:
+            with section(place, f"losses.{name}"):
+                if spec.label_form == SETS:
+                    rule = f"{spec.name} is for samples with several labels, and a study gives each one class"
+                    cure = "choose supcon; for sets of labels call the loss in a loop of your own"
+                    raise InvalidValueError(rule, value=dataset.name, cure=cure)
+                if spec.label_form == LEVELS and not dataset.levels:
+                    rule = f"{spec.name} needs the groups that classes lie in"
+                    cure = "name them, `dataset: {…, levels: [kind]}` (image_folder, image_list, features)"
+                    raise InvalidValueError(rule, value=f"{dataset.name} without levels", cure=cure)
+                if spec.label_form != CLASS and class_sample != 1:
+                    rule, cure = f"{spec.name} must see all classes", "leave out training.class_sample"
+                    raise InvalidValueError(rule, value=f"class_sample: {class_sample}", cure=cure)
+
+
+def check_teachers(losses: Mapping[str, LossPlan], config: StudyConfig, place: str) -> None:
+    """Check that losses which distil are trained by a loop that tells them what their teachers say."""
+    for name, loss in losses.items():
+        if loss.teachers and config.trainer is not None:
+            with section(place, f"losses.{name}"):
+                rule = "a trainer of your own is told no teacher's embeddings"
+                raise InvalidValueError(rule, value=config.trainer.name, cure="leave out trainer, or the distillation")

@@ -25,7 +25,8 @@ def names_of(kind: str) -> Schema:
     records = usable(kind)
     numbered = [record for record in records if getattr(record, "number", None)]
     whole = [name for record in records if record not in numbered for name in (record.name, *record.aliases)]
-    first = f"(_in_{NUMBERS['k']})?" if kind == "metrics" else ""  # of the first coordinates alone
+    # of the groups of a level, and of the first coordinates alone
+    first = f"(_level_[A-Za-z][A-Za-z0-9_]*)?(_in_{NUMBERS['k']})?" if kind == "metrics" else ""
     ways = [_like(f"^{r.name}_{NUMBERS[r.number]}{first}$", f"{r.name}_{EXAMPLES[r.number]}") for r in numbered]
     if first:
         cut = [r.name for r in records if r not in numbered and r.group != "closed_set"]

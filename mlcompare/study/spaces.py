@@ -26,6 +26,7 @@ from mlcompare.study.places import section
 from mlcompare.training import TrainingConfig, TrainingData
 from mlcompare.training.class_sample import class_sample
 from mlcompare.training.searched import AUGMENT, EMBEDDING_DIM, with_searched
+from mlcompare.training.teachers import distilling
 
 __all__ = ["LossPlan", "check_batch", "fit_losses", "plan_losses", "search_start"]
 
@@ -42,6 +43,7 @@ class LossPlan:
     earlier: tuple[Earlier, ...] = ()  # situations that the search learns from
     first: tuple[Start, ...] = ()  # settings to try before any sampling, after the paper's
     prefixes: tuple[int, ...] = ()  # of the embedding, the largest first, that a nested loss trains
+    teachers: tuple[str, ...] = ()  # the files that a loss which distils may be taught by
 
     @property
     def name(self) -> str:
@@ -79,11 +81,11 @@ def plan_losses(config: StudyConfig, place: str) -> dict[str, LossPlan]:
                 if spec.broken is not None:
                     spec.create()  # raises, with the reason
         with section(place, f"losses.{name}"):
-            prefixes = _prefixes(entry, space, config)
+            prefixes, teachers = _wrapped(entry, space, config)
         own = {**entry.hyperparameters, **entry.options}
         of_entry = set(value) if isinstance(value, Mapping) else set()
         said = frozenset({*config.search.space, *of_entry} - own.keys())
-        losses[name] = LossPlan(entry, space, said, prefixes=prefixes)
+        losses[name] = LossPlan(entry, space, said, prefixes=prefixes, teachers=teachers)
     return losses
 
 
@@ -116,25 +118,27 @@ def fit_losses(
     return found
 
 
-def _prefixes(entry: LossEntry, space: Space, config: StudyConfig) -> tuple[int, ...]:
+def _wrapped(entry: LossEntry, space: Space, config: StudyConfig) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Build a wrapped loss with every choice of an option, at every size of the embedding: all of them must fit.
 
-    Returns the sizes of the prefixes that it is nested in, where it is.
+    Returns the sizes of the prefixes that it is nested in, where it is, and the teachers that it distils from.
 
     Raises:
         InvalidValueError: what a wrapper can't go around or stand beside, or sizes that don't fit.
     """
     if not entry.wrapped:
-        return ()
+        return (), ()
     share, stream = config.training.class_sample, torch.Generator()
     fixed, found = {name: _ends(space[name])[0] for name in entry.options}, set()
+    teachers: dict[str, None] = {}
     tried = [fixed, *({**fixed, name: value} for name in entry.options for value in _ends(space[name])[1:])]
     for size in _ends(space.get(EMBEDDING_DIM, config.encoder.embedding_dim)):
         for options in tried:
             for _, loss in entry.build(options, num_classes=2, embedding_dim=size, class_counts=np.full(2, 2)):
                 found |= nested_sizes(loss)
+                teachers |= dict.fromkeys(part.teacher for part in distilling(loss).values())
                 class_sample(loss, share, 2, stream)
-    return tuple(sorted(found, reverse=True))
+    return tuple(sorted(found, reverse=True)), tuple(teachers)
 
 
 def search_start(config: StudyConfig) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from mlcompare.data import (
     Dataset,
     Splits,
@@ -12,9 +16,20 @@ from mlcompare.data import (
     read_pairs,
     with_pairs,
 )
+from mlcompare.data.teacher import read_teacher
 from mlcompare.study.config import StudyConfig
+from mlcompare.study.places import section
+from mlcompare.study.spaces import LossPlan
 
-__all__ = ["bounded_splits", "corrupted_splits", "paired", "protocol_splits", "study_dataset", "study_splits"]
+__all__ = [
+    "bounded_splits",
+    "corrupted_splits",
+    "paired",
+    "protocol_splits",
+    "read_teachers",
+    "study_dataset",
+    "study_splits",
+]
 
 
 def paired(config: StudyConfig, dataset: Dataset) -> Dataset:
@@ -48,3 +63,18 @@ def bounded_splits(config: StudyConfig, dataset: Dataset, splits: Splits) -> Spl
 def study_splits(config: StudyConfig, dataset: Dataset) -> Splits:
     """Draw the splits of a study: its protocol's, with the training samples corrupted where it says so."""
     return bounded_splits(config, dataset, corrupted_splits(config, dataset, protocol_splits(config, dataset)))
+
+
+def read_teachers(losses: Mapping[str, LossPlan], dataset: Dataset, place: str) -> dict[str, np.ndarray]:
+    """Return what losses distil from, by the path that they name: embeddings of every sample ``(N, T)``.
+
+    Raises:
+        StudyFileError: a file is missing, broken, or of other samples.
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, loss in losses.items():
+        for path in loss.teachers:
+            if path not in found:
+                with section(place, f"losses.{name}"):
+                    found[path] = read_teacher(path, dataset)
+    return found

@@ -15,6 +15,7 @@ from torch.func import functional_call
 
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss
+from mlcompare.losses.label_forms import CLASS
 from mlcompare.registry.registry import NATIVE
 
 __all__ = ["ClassSample", "class_sample"]
@@ -25,11 +26,14 @@ def class_sample(loss: Loss, share: float, num_classes: int, generator: torch.Ge
 
     Raises:
         InvalidValueError: a loss of one's own has rows of classes that it doesn't name in ``class_rows``; a part of the
-            loss remembers labels, which each step's sample of classes numbers anew.
+            loss remembers labels, which each step's sample of classes numbers anew, or takes levels.
     """
     parts = _losses(loss).values()
     if share == 1 or not any("class_weights" in part.class_rows for part in parts):
         return None
+    if loss.label_form != CLASS:
+        rule, cure = "a loss beside one of levels must see all classes", "leave out training.class_sample"
+        raise InvalidValueError(rule, value=f"class_sample: {share}", cure=cure)
     remembering = [type(part).__name__ for part in parts if part.remembers_labels]
     if remembering:
         rule, cure = "a loss beside a memory must see all classes", "leave out training.class_sample, or the memory"

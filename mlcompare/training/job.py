@@ -56,10 +56,14 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The dataset and its splits, shared by all jobs of a study."""
+    """The dataset and its splits, shared by all jobs of a study.
+
+    ``teachers`` holds what losses distil from, by the name that they say: embeddings of every sample ``(N, T)``.
+    """
 
     dataset: Dataset
     splits: Splits
+    teachers: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
 
 
 def job_key(kind: str, name: str, *, fold: int, trial: int | None = None, seed: int | None = None) -> str:

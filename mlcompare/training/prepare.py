@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mlcompare.data import SAMPLERS, Dataset
+from mlcompare.data.levels import group_codes
 from mlcompare.encoders import create_encoder
 from mlcompare.errors import InvalidValueError
 from mlcompare.losses.base import Loss
+from mlcompare.losses.label_forms import LEVELS
 from mlcompare.training.config import TrainingConfig
 from mlcompare.training.freeze import freeze
 from mlcompare.training.job import TrainingData, TrainingJob, derive_seed
 from mlcompare.training.pretrained import load_weights
 from mlcompare.training.searched import EMBEDDING_DIM, of_training, with_searched
+from mlcompare.training.teachers import make_room
 
 __all__ = [
     "Prepared",
@@ -121,7 +124,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job ready to train: ``rows (N,)`` of the dataset and their ``labels (N,)``, counted from 0."""
+    """A job ready to train: ``rows (N,)`` of the dataset and their ``labels (N,)``, counted from 0.
+
+    ``levels (N, L)`` are the labels and the coarser groups that their classes lie in, where the dataset has some, and
+    ``teachers`` those of the data.
+    """
 
     config: TrainingConfig
     encoder: nn.Module
@@ -129,6 +136,12 @@ class Prepared:
     stages: tuple[Stage, ...]
     rows: Tensor
     labels: Tensor
+    levels: Tensor | None = None
+    teachers: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def labels_for(self, loss: Loss) -> Tensor:
+        """Return what a loss is told of the samples: levels ``(N, L)`` where it takes them, else labels ``(N,)``."""
+        return self.labels if self.levels is None or loss.label_form != LEVELS else self.levels
 
     @property
     def class_counts(self) -> Tensor:
@@ -174,6 +187,7 @@ def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
         most = config.steps - first - later  # later stages have a step each; with too few, early ones are left out
         steps = min(max(round(config.steps * share), 1), most) if later else most
         if steps > 0:
+            make_room(loss, data.teachers, config.classes_per_batch * config.samples_per_class)
             stages.append(Stage(first, steps, loss.to(job.device)))
             first += steps
     encoder = build_encoder(job, dataset)
@@ -184,7 +198,16 @@ def prepare(job: TrainingJob, data: TrainingData) -> Prepared:
         tuple(stages),
         torch.as_tensor(rows, device=job.device),
         torch.as_tensor(targets, device=job.device),
+        _levels(dataset, classes, targets, job.device),
+        data.teachers,
     )
+
+
+def _levels(dataset: Dataset, classes: np.ndarray, targets: np.ndarray, device: str) -> Tensor | None:
+    if not dataset.levels:
+        return None
+    groups = [group_codes(dataset.levels, name)[classes][targets] for name in dataset.levels]
+    return torch.as_tensor(np.stack([targets, *groups], axis=1), device=device)
 
 
 def stage_batches(job: TrainingJob, prepared: Prepared, stage: Stage) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mlcompare.data.levels import group_codes
 from mlcompare.errors import InvalidValueError
 from mlcompare.evaluation import (
     class_mean_scores,
@@ -18,6 +19,7 @@ from mlcompare.evaluation import (
     has_class_scores,
     per_class_accuracy,
 )
+from mlcompare.metrics import parse_metric
 from mlcompare.training.job import VALIDATION_NEAREST, VALIDATION_ROWS, TrainingData, TrainingJob, TrainingResult
 from mlcompare.training.prepare import Standardizer
 
@@ -96,8 +98,12 @@ def evaluate(job: TrainingJob, data: TrainingData, rows: np.ndarray, embeddings:
     pairs = None if listed is None else (listed.a, listed.b, listed.same, listed.fold)
     names = [name for name in job.metrics if name != ACCURACY]
     split_up = job.split == "test" and objective != ACCURACY and has_class_scores(objective) and pairs is None
+    wanted = {metric.level for metric in map(parse_metric, names) if metric.level is not None}
+    levels = {name: group_codes(data.dataset.levels, name)[labels] for name in wanted}
     try:
-        return evaluate_with_classes(embeddings, labels, names, by_class=objective if split_up else None, pairs=pairs)
+        return evaluate_with_classes(
+            embeddings, labels, names, by_class=objective if split_up else None, pairs=pairs, levels=levels
+        )
     except InvalidValueError:
         if objective != ACCURACY:
             raise

@@ -22,6 +22,7 @@ from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
 from mlcompare.training.prepare import Prepared, Stage, encoder_precision, random_streams, stage_batches, stream
 from mlcompare.training.ranks import ALONE, Ranks
 from mlcompare.training.record import WATCH_EVERY, record_losses, watch
+from mlcompare.training.teachers import Teachers
 
 __all__ = ["SingleStage"]
 
@@ -36,7 +37,9 @@ class SingleStage:
         self._job, self._prepared, self._stage, self._ranks = job, prepared, stage, ranks
         self._result, self._curve, self._config = result, curve, prepared.config
         self._batches = stage_batches(job, prepared, stage)  # (steps, B)
+        self._told = prepared.labels_for(stage.loss)  # (N,) or (N, L)
         self._share = ranks.share(self._batches.shape[1])
+        self._teachers = Teachers(stage.loss, prepared.teachers, prepared.rows[self._batches])
         self._inputs = feed.batches(prepared.rows[self._batches[:, self._share]])
         self._augmentation, self._noise = random_streams(job, stage)
         self._classes = class_sample(
@@ -90,7 +93,8 @@ class SingleStage:
             inputs = self._augmented(inputs, len(batch))
         self._ranks.begin(self._job.random_state, self._stage.first + step)
         loss.set_progress(step / self._stage.steps)
-        noise, labels = loss.draw_noise(len(batch), generator=self._noise), self._prepared.labels[batch]
+        self._teachers.tell(step)
+        noise, labels = loss.draw_noise(len(batch), generator=self._noise), self._told[batch]
         with self._classes.step(self._optimizer, labels) if self._classes else nullcontext():
             self._optimizer.zero_grad(set_to_none=True)
             self._watched[step] = self._backward(inputs, lambda embeddings: self._loss(embeddings, labels, noise))

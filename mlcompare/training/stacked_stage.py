@@ -28,6 +28,7 @@ from mlcompare.training.record import (
 )
 from mlcompare.training.stacked_optimizers import StackedOptimizer, StackedWeights
 from mlcompare.training.step import Step, create_step
+from mlcompare.training.teachers import Teachers
 
 __all__ = ["Member", "StackedStage"]
 
@@ -98,6 +99,7 @@ class StackedStage:
         for name, buffer in self._loss_buffers.items():
             if name.rsplit(".")[-1] == "progress":
                 buffer.fill_(step / self._stage.steps)
+        self._batches.teachers.tell_all(step, self._loss_buffers)
         encoder = (self._weights.views if self._weights else {}, self._buffers)
         loss = (self._loss_weights.views if self._loss_weights else {}, self._loss_buffers)
         batch, left = (inputs, labels, noise), self._stage.steps - self._begun
@@ -215,7 +217,9 @@ class _Batches:
         drawn = [stage_batches(member.job, member.prepared, stage) for member, stage in zip(members, stages)]
         rows = torch.stack([member.rows[batch] for member, batch in zip(own, drawn)], 1)  # (steps, M, B)
         self._inputs = feed.batches(rows)
-        self._labels = torch.stack([member.labels[batch] for member, batch in zip(own, drawn)], 1)
+        self.teachers = Teachers(stages[0].loss, own[0].teachers, rows)
+        told = [member.labels_for(stage.loss) for member, stage in zip(own, stages)]  # each (N,) or (N, L)
+        self._labels = torch.stack([labels[batch] for labels, batch in zip(told, drawn)], 1)  # (steps, M, B[, L])
         self._streams = [random_streams(member.job, stage) for member, stage in zip(members, stages)]
         self._mean = torch.stack([member.standardize.mean for member in own])  # (M, 1, C, 1, 1) or (M, 1, F)
         self._inverse = torch.stack([member.standardize.inverse for member in own])
@@ -225,6 +229,7 @@ class _Batches:
         """Draw for some members alone from here."""
         kept = list(members)
         self._inputs, self._labels = self._inputs.keep(kept), self._labels[:, kept]
+        self.teachers.keep(kept)
         self._mean, self._inverse = self._mean[kept], self._inverse[kept]
         self._streams = [self._streams[member] for member in kept]
 
@@ -244,7 +249,7 @@ class _Batches:
                 stream.set_state(value)
 
     def draw(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return ``inputs (M, B, …)``, ``labels (M, B)`` and, for a stochastic loss, ``noise (M, B, B)``."""
+        """Return ``inputs (M, B, …)``, ``labels (M, B)`` or levels ``(M, B, L)``, and ``noise (M, B, B)`` or None."""
         inputs, labels = self._inputs[step], self._labels[step]
         batch = labels.shape[1]
         if self._augment:

@@ -43,7 +43,8 @@ class Assignment:
         loss: the loss under comparison with its hyperparameters set; ``loss(embeddings, labels)``. Where it has
             weights of its own (``loss.parameters()``), they learn at ``config.head_rate``.
         encoder: the study's encoder with its first weights, to be trained, or left aside for one of your own.
-        samples, labels: what to train on: ``(N, …)`` as the dataset has them, and ``(N,)`` int64 from 0 to C - 1.
+        samples, labels: what to train on: ``(N, …)`` as the dataset has them, and ``(N,)`` int64 from 0 to C - 1; for a
+            loss of levels, where the dataset has some, ``(N, L)``, that class first.
         standardize: what the encoder's input passes through first.
         config: steps, batch sizes, learning rate and the rest, with what this trial searches put in.
         hyperparameters: everything the trial set, the loss's values included.
@@ -74,7 +75,7 @@ class Assignment:
     @property
     def num_classes(self) -> int:
         """C, the number of training classes."""
-        return int(self.labels.max()) + 1
+        return int(self.labels.reshape(len(self.labels), -1)[:, 0].max()) + 1
 
 
 def register_trainer(name: str, *, reference: str = "", replace: bool = False) -> Callable[[T], T]:
@@ -126,7 +127,7 @@ def run_trainer(job: TrainingJob, data: TrainingData, prepared: Prepared, result
 
     assignment = Assignment(
         loss=loss.train(), encoder=prepared.encoder.train(), samples=data.dataset.samples[rows],
-        labels=prepared.labels.cpu().numpy(), standardize=prepared.standardize, config=prepared.config,
+        labels=prepared.labels_for(loss).cpu().numpy(), standardize=prepared.standardize, config=prepared.config,
         hyperparameters=dict(job.hyperparameters), fold=job.fold, random_state=job.random_state,
         folder=_folder(job), device=job.device, report=report,
         validate=validate,

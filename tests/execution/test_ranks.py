@@ -46,6 +46,7 @@ MLP = EncoderConfig("mlp", 4, {"width": 16})
 SMALL = {"steps": 8, "classes_per_batch": 3, "samples_per_class": 3, "lr": 0.05, "evaluations": 2, "ranks": 2}
 SMALL |= {"optimizer": "sgd"}  # Adam makes much of the rounding of a gradient that is nearly 0
 STAGES = LossEntry("then", "stages", (Term("softmax"), Term("contrastive")))
+TAUGHT = LossEntry("taught", "distillation", (Term("contrastive"),))
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "softmax": ("softmax", {}),
     "margin": ("arcface", {}),
@@ -58,6 +59,8 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "a memory": ("unitsface", {}),
     "β and noise": ("margin_based", {}),
     "stages": (STAGES, {}),
+    "levels": ("hierarchical_triplet", {}),
+    "a teacher": (TAUGHT, {}),
     "pieces": ("multi_similarity", {"microbatch": 2}),
     "a sample of classes": ("cosface", {"class_sample": 0.6}),
     "average and clipping": ("cosface", {"ema": 0.9, "clip_norm": 0.5, "select": "best"}),
@@ -73,8 +76,9 @@ def images() -> TrainingData:
     labels = np.repeat(np.arange(12), 6)
     patterns = rng.integers(0, 200, size=(12, 1, 8, 8))
     samples = (patterns[labels] + rng.integers(0, 56, size=(72, 1, 8, 8))).astype(np.uint8)
-    dataset = Dataset("patterns", samples, labels, tuple("abcdefghijkl"))
-    return TrainingData(dataset, draw_splits(labels, test_classes=0.34, folds=2))
+    dataset = Dataset("patterns", samples, labels, tuple("abcdefghijkl"), levels={"kind": tuple("uuuvvvwwwxxx")})
+    teacher = rng.normal(size=(72, 5)).astype(np.float32)
+    return TrainingData(dataset, draw_splits(labels, test_classes=0.34, folds=2), {"": teacher})
 
 
 def job_of(loss: Any = "cosface", encoder: EncoderConfig = MLP, **training: Any) -> TrainingJob:

@@ -11,7 +11,8 @@ HEADS = [
     s.name for s in list_losses(provider="native") if "embedding_dim" in s.needs and s.group not in ("term", "sum")
 ]
 PULLING = (
-    "contrastive", "nt_xent", "ranked_list", "roadmap", "sigmoid_pair", "supcon", "threshold_consistent_term",
+    "contrastive", "hierarchical_supcon", "multi_supcon", "nt_xent", "ranked_list", "roadmap", "sigmoid_pair", "supcon",
+    "threshold_consistent_term",
 )  # fmt: skip
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from mlcompare.registry import create_loss, get_spec, list_losses
 
-from . import naive_faces, naive_heads, naive_long_tail, naive_noise, naive_pairs, naive_retrieval
+from . import naive_faces, naive_heads, naive_labels, naive_long_tail, naive_noise, naive_pairs, naive_retrieval
 
-REFERENCES = (naive_faces, naive_heads, naive_long_tail, naive_noise, naive_pairs, naive_retrieval)
+REFERENCES = (naive_faces, naive_heads, naive_labels, naive_long_tail, naive_noise, naive_pairs, naive_retrieval)
 NAIVE = {name: function for module in REFERENCES for name, function in module.NAIVE.items()}
 NAMES = [spec.name for spec in list_losses(provider="native") if spec.name != "up_term"]  # part of up_softmax
 CLASSES, DIM = 5, 6

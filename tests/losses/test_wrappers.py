@@ -436,7 +436,10 @@ def test_a_wrapper_of_ones_own():
 
 def test_every_wrapper_says_where_it_is_from():
     facts = {spec.name: (spec.year, spec.venue) for spec in WRAPPERS.records(provider="native")}
-    assert facts == {"matryoshka": (2022, "NeurIPS"), "memory": (2020, "CVPR"), "small_loss": (2018, "NeurIPS")}
+    assert facts == {
+        "distillation": (2019, "CVPR"), "matryoshka": (2022, "NeurIPS"), "memory": (2020, "CVPR"),
+        "small_loss": (2018, "NeurIPS"),
+    }  # fmt: skip
     for spec in WRAPPERS.records(provider="native"):
         assert all(declared.description for declared in (*spec.options.values(), *spec.hyperparameters.values()))
 
