@@ -76,7 +76,10 @@ def _of_the_others(others: Sequence[Mapping], best: str) -> str:
     if not others:
         return ", with no other loss to compare"
     equal = sum(row["indistinguishable_from_best"] is not False for row in others)
-    if equal:
+    if equal == len(others):
+        some = "none of the other losses can" if equal > 1 else "the other loss can't"
+        told = f"{some} be told apart from {best}"
+    elif equal:
         told = f"{equal} of the {len(others)} other losses can't be told apart from {best}"
     else:
         told = f"it is told apart from {'all ' if len(others) > 1 else ''}{len(others)} other{'s' * (len(others) > 1)}"

@@ -145,7 +145,10 @@ def test_sentence_table_and_ranking_agree(table, metric):
         others = [row for row in scored if row["loss"] != best]
         equal = sum(row["indistinguishable_from_best"] is not False for row in others)
         counted = re.search(r"(\d+) of the (\d+) other losses can't be told apart", sentence)
-        assert (int(counted[1]), int(counted[2])) == (equal, len(others)) if equal else counted is None
+        some = 0 < equal < len(others)
+        assert (int(counted[1]), int(counted[2])) == (equal, len(others)) if some else counted is None
+        all_equal = "none of the other losses can be told" in sentence or "the other loss can't be told" in sentence
+        assert all_equal is (0 < equal == len(others))
 
     if family is None:
         return
