@@ -10,8 +10,8 @@ from mlcompare.errors import InvalidValueError
 from mlcompare.registry import create_loss, list_losses
 
 STATEFUL = [
-    "adacos", "adaface", "ccl", "center_term", "curricularface", "deepvisage", "kappaface", "ring_term", "unitsface",
-    "vpl",
+    "adacos", "adaface", "ccl", "center_term", "curricularface", "deepvisage", "kappaface", "ring_term",
+    "subcenter_arcface_drop", "unitsface", "vpl",
 ]  # fmt: skip
 
 
