@@ -73,9 +73,9 @@ def _records(found: Matches) -> list[dict[str, Any]]:
 
 
 def _table(found: Matches) -> Table:
-    limit = f"threshold {found.threshold:.3f}: {found.told}"
-    if found.threshold is None:
-        limit = "the model's card has no threshold: give one with --threshold"
+    limit = "the model's card has no threshold: give one with --threshold"
+    if found.threshold is not None:
+        limit = f"threshold {found.threshold:.3f}: {found.told}"
     table = Table(box=None, title=f"nearest by cosine; {limit}", title_justify="left")
     for name in ("query", "", "neighbour", "cosine", "verdict"):
         table.add_column(name, justify="right" if name in ("", "cosine") else "left")

@@ -78,16 +78,16 @@ class HyperparameterSpec:
 
 
 class Published(dict[str, float]):
-    """A setting that somebody reports, and who; apart from ``source`` a dict.
+    """A setting that somebody reports, and who; apart from ``reference`` a dict.
 
     >>> setting = Published("Deng et al. 2019", margin=0.5, scale=64.0)
-    >>> setting, setting.source
+    >>> setting, setting.reference
     ({'margin': 0.5, 'scale': 64.0}, 'Deng et al. 2019')
     """
 
-    def __init__(self, source: str, /, **values: float) -> None:
+    def __init__(self, reference: str, /, **values: float) -> None:
         super().__init__(values)
-        self.source = source
+        self.reference = reference
 
 
 @dataclass(frozen=True)

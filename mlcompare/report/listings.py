@@ -92,7 +92,7 @@ def _valued(name: str, spec: Any, value: float) -> str:
 
 def _source(spec: Any, setting: Any) -> str:
     """Who reports a setting: the work that a loss is from, unless it says another."""
-    return str(getattr(setting, "source", spec.reference))
+    return str(getattr(setting, "reference", spec.reference))
 
 
 def _published(spec: Any) -> list[Text]:
