@@ -39,10 +39,10 @@ class Hyperbolic(AnchorLoss):
     network: the layers before it are as ever. A study ranks by cosine, as for every loss; embeddings that are all cut
     to r are ranked alike by D. As c goes to 0, D goes to twice the Euclidean distance.
 
-    With two samples of each class it is half the loss of the authors' code (htdt/hyp_metric), which sums over both,
-    in value and gradient to 2e-5, as large as what that adds to its denominators;
-    with more, that takes the negatives of a pair from the pair's two places in the classes' lists alone. τ, c and r are
-    the authors' defaults, the ranges a choice of this package's.
+    With two samples of each class it is half the loss of the authors' code (htdt/hyp_metric), which sums over both, in
+    value and gradient to 2e-5, as large as what that adds to its denominators; with more, that takes the negatives of a
+    pair from the pair's two places in the classes' lists alone. τ, c and r are the authors' defaults, the ranges a
+    choice of this package's.
 
     >>> x, y = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0, 1])
     >>> loss = Hyperbolic(temperature=1.0, curvature=1.0, radius=9.0)

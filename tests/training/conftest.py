@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -42,5 +44,17 @@ def make_job():
         encoder = EncoderConfig("linear", 4)
         job = {"kind": "trial", "fold": 0, "trial": 0, "random_state": changes.pop("seed", 7), **changes}
         return TrainingJob(loss=entry, hyperparameters=values or {}, encoder=encoder, training=training, **job)
+
+    return make
+
+
+@pytest.fixture
+def make_members(make_job):
+    """Return a function that makes three short jobs of an entry with these values, each with a rate of its own."""
+
+    def make(entry: LossEntry, values: dict) -> list[TrainingJob]:
+        made = [make_job(seed=seed, fold=seed % 2, training={"steps": 6}, keep=True) for seed in range(3)]
+        rates = (0.003, 0.01, 0.03)
+        return [replace(job, loss=entry, hyperparameters={"lr": lr, **values}) for job, lr in zip(made, rates)]
 
     return make

@@ -36,11 +36,8 @@ def tree(data) -> TrainingData:
 
 
 @pytest.fixture(params=CASES)
-def jobs(request, make_job):
-    entry, values = CASES[request.param]
-    made = [make_job(seed=seed, fold=seed % 2, training={"steps": 6}, keep=True) for seed in range(3)]
-    rates = (0.003, 0.01, 0.03)
-    return [replace(job, loss=entry, hyperparameters={"lr": lr, **values}) for job, lr in zip(made, rates)]
+def jobs(request, make_members):
+    return make_members(*CASES[request.param])
 
 
 def test_both_engines_agree(tree, jobs) -> None:

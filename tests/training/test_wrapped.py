@@ -20,6 +20,7 @@ from tests.training.test_population import assert_alike
 SUM = LossEntry("sum_arcface_anti_collapse", "sum", (Term("arcface"), Term("anti_collapse")))
 NESTED = LossEntry("matryoshka_triplet", "matryoshka", (Term("triplet"),))
 REMEMBERING = LossEntry("memory_contrastive", "memory", (Term("contrastive"),))
+SELECTING = LossEntry("x", "small_loss", (Term("arcface"),))
 CASES = {
     "nested": (NESTED, {"prefixes": "2"}),
     "own heads": (LossEntry("x", "matryoshka", (Term("arcface"),)), {"prefixes": "2,3"}),
@@ -30,16 +31,16 @@ CASES = {
     "memory that draws": (LossEntry("x", "memory", (Term("margin_based"),)), {"size": 20}),
     "memory in a sum": (LossEntry("x", "sum", (Term("arcface"), Term(REMEMBERING))), {"size": 20}),
     "nested memory": (LossEntry("x", "matryoshka", (Term(REMEMBERING),)), {"prefixes": "2", "size": 20}),
+    "small loss": (LossEntry("x", "small_loss", (Term("arcface"),)), {"forget": 0.3}),
+    "nested small loss": (LossEntry("x", "matryoshka", (Term(SELECTING),)), {"prefixes": "2", "forget": 0.3}),
+    "dropping": (LossEntry("x", "single", (Term("subcenter_arcface_drop"),)), {"start": 0.3, "angle": 1.4}),
     "stages": (LossEntry("x", "stages", (Term("softmax"), Term(NESTED))), {"prefixes": "2"}),
 }  # fmt: skip
 
 
 @pytest.fixture(params=CASES)
-def jobs(request, make_job):
-    entry, values = CASES[request.param]
-    made = [make_job(seed=seed, fold=seed % 2, training={"steps": 6}, keep=True) for seed in range(3)]
-    rates = (0.003, 0.01, 0.03)
-    return [replace(job, loss=entry, hyperparameters={"lr": lr, **values}) for job, lr in zip(made, rates)]
+def jobs(request, make_members):
+    return make_members(*CASES[request.param])
 
 
 def test_both_engines_agree(data, jobs) -> None:
