@@ -154,11 +154,6 @@ class Loss(nn.Module):
             raise InvalidValueError("`0 <= progress <= 1` must hold", value=got, cure=cure, place=type(self).__name__)
         self.progress.fill_(progress)
 
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether :meth:`set_teacher` tells it something before each batch."""
-        return False
-
     def set_teacher(self, embeddings: Tensor) -> None:
         """Tell a loss that distils, or its parts that do, a teacher's embeddings ``(B, T)`` of the batch to come."""
 

@@ -71,10 +71,6 @@ class Distillation(Wrapper):
         self.losses.append(inside(self.embedding_dim))
         self.register_buffer("told", torch.empty(0, 0), persistent=False)  # (B, T): the teacher's, of the next batch
 
-    @property
-    def needs_teacher(self) -> bool:
-        return True
-
     @torch.no_grad()
     def set_teacher(self, embeddings: Tensor) -> None:
         """Write the teacher's embeddings ``(B, T)`` of the batch that comes next."""

@@ -181,10 +181,6 @@ class SumLoss(Loss):
         for term in self.terms:
             term.set_progress(progress)
 
-    @property
-    def needs_teacher(self) -> bool:
-        return any(term.needs_teacher for term in self.terms)
-
     def set_teacher(self, embeddings: Tensor) -> None:
         for term in self.terms:
             term.set_teacher(embeddings)

@@ -77,10 +77,6 @@ class Wrapper(Loss):
         for loss in self.losses:
             loss.set_progress(progress)
 
-    @property
-    def needs_teacher(self) -> bool:
-        return any(loss.needs_teacher for loss in self.losses)
-
     def set_teacher(self, embeddings: Tensor) -> None:
         for loss in self.losses:
             loss.set_teacher(embeddings)

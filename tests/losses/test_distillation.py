@@ -156,12 +156,10 @@ def test_it_is_told_wherever_it_stands():
         ("matryoshka", (Term(inner),), {"prefixes": "2"}),
     ):
         [(_, loss)] = LossEntry("x", form, terms).build(values, **SIZES)
-        assert loss.needs_teacher
         loss.set_teacher(rows(1, 3))
         parts = [part for part in loss.modules() if isinstance(part, Distillation)]
         assert all(torch.equal(part.told, rows(1, 3)) for part in parts)
         loss(x, LABELS)
-    assert not create_loss("triplet").needs_teacher
     create_loss("triplet").set_teacher(rows(1, 3))  # whoever doesn't distil doesn't listen
 
 
