@@ -1,7 +1,8 @@
-"""Run the notebooks again: ``python notebooks/rebuild.py [NAME…] [--budget small|full] [--study FILE]``.
+"""Run the notebooks again: ``python notebooks/rebuild.py [NAME…] [--budget small|full] [--study FILE] [--steps N]``.
 
 ``full`` (the default) runs what is committed and saves the notebooks with their outputs; ``small`` runs a few steps of
-everything and saves nothing. ``--study`` runs a study first and keeps its tables for the notebooks that read them.
+everything and saves nothing. ``--study`` runs a study first and keeps its tables for the notebooks that read them; with
+``--steps`` it trains that long instead of as the file says, and the length is part of the tables' name.
 """
 
 from __future__ import annotations
@@ -44,13 +45,14 @@ def execute(path: Path, budget: str) -> nbformat.NotebookNode:
     return notebook
 
 
-def run_study_tables(file: Path) -> None:
-    """Run a study, or finish it, and keep its tables under ``results/<study>``."""
+def run_study_tables(file: Path, steps: int | None = None) -> None:
+    """Run a study, or finish it, and keep its tables under ``results/<study>``, or ``results/<study>-<steps>``."""
     from mlcompare.study import default_store, read_study, run_study
 
     config = read_study(file)
-    outcome = run_study(file, store=default_store(config.name))
-    kept = HERE / "results" / config.name
+    name = config.name if steps is None else f"{config.name}-{steps}"
+    outcome = run_study(file, store=default_store(name), steps=steps)
+    kept = HERE / "results" / name
     kept.mkdir(parents=True, exist_ok=True)
     for name in TABLES:
         if (outcome.store / name).is_file():
@@ -62,9 +64,11 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="how the notebooks' file names start, such as 02; all by default")
     parser.add_argument("--budget", choices=("small", "full"), default="full")
     parser.add_argument("--study", type=Path, action="append", default=[], help="a study file to run first")
+    parser.add_argument("--steps", type=int, action="append", help="how long that study trains; once for each length")
     options = parser.parse_args()
     for file in options.study:
-        run_study_tables(file)
+        for steps in options.steps or [None]:
+            run_study_tables(file, steps)
     if options.study and not options.names:
         return
     for path in notebooks(options.names):

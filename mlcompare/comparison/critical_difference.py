@@ -90,18 +90,6 @@ def scores_by_study(results: pd.DataFrame, metric: str | None = None) -> pd.Data
     return of_folds.pivot_table(index="study", columns="loss", values="value", aggfunc="mean", sort=False)
 
 
-def _nemenyi(complete: pd.DataFrame) -> pd.DataFrame:
-    """Return the p-values of Nemenyi's test for each pair of columns, from their mean ranks in the rows."""
-    from scipy.stats import studentized_range
-
-    count, losses = complete.shape
-    ranks = complete.rank(axis=1).mean().to_numpy()
-    distances = np.abs(ranks[:, None] - ranks) / np.sqrt(losses * (losses + 1) / (6 * count))
-    values = studentized_range.sf(distances * np.sqrt(2), losses, np.inf)
-    np.fill_diagonal(values, 1.0)
-    return pd.DataFrame(values, index=complete.columns, columns=complete.columns)
-
-
 def _groups(ranks: pd.Series, width: float) -> tuple[tuple[str, ...], ...]:
     names, values, groups, reached = list(ranks.index), ranks.to_numpy(), [], 0
     for start in range(len(names)):
