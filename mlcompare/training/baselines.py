@@ -27,6 +27,8 @@ __all__ = ["BASELINES", "BaselineSpec", "baselines_of", "is_fitted", "register_b
 CHUNK = 512
 MOST_ROWS = 5000  # training samples that PCA, wide descriptors and SVMs learn from, equally many of each class
 SVM_CLASSES = 1000
+MOST_WORK = 30_000_000  # samples × classes × features of linear SVMs: some ten seconds
+FEWEST_AXES = 32  # principal components that they keep in any case
 EXACT_PRODUCTS = 2e10  # multiplications of a whole singular value decomposition: more take more than some seconds
 MOST_PRODUCTS = 3e10  # multiplications of all test samples with each other
 NARROW = 256  # columns that wider descriptors are reduced to where there would be more
@@ -223,20 +225,32 @@ def _linear_svm(job: TrainingJob, data: TrainingData) -> EmbedRows:
     """Decision values of one linear SVM for each training class, on HOG or on standardised features.
 
     On new classes they say how much a sample looks like each class of the training, which is an embedding of its own
-    (the simile classifiers of Kumar et al. 2009). Large folds train on 5000 samples, equally many of each class.
+    (the simile classifiers of Kumar et al. 2009). Large folds train on 5000 samples, equally many of each class, and
+    on principal components where samples × classes × features are more than :data:`MOST_WORK`: as many as stay below.
     """
     from sklearn.svm import LinearSVC
 
     describe = _hog(job, data) if _has_descriptors(data.dataset) else _standardized(job, data)
     fold, seed = data.splits.folds[job.fold], derive_seed("svm", job.random_state)
     rows, labels = _some(fold.train, fold.labels(data.dataset.labels), np.random.default_rng(seed))
+    train = describe(rows)
+    mean, axes = torch.zeros(()), None
+    affordable = max(FEWEST_AXES, MOST_WORK // (len(rows) * len(np.unique(labels))))
+    if affordable < train.shape[1]:
+        mean = train.mean(0)
+        axes = _axes(train - mean, affordable, seed)
     svm = LinearSVC(dual="auto", tol=1e-2, max_iter=100, random_state=seed % 2**32)
+
+    def features(rows: np.ndarray) -> np.ndarray:
+        found = describe(rows)
+        return (found if axes is None else (found - mean) @ axes).numpy()
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an SVM that has not quite converged is a baseline all the same
-        svm.fit(describe(rows).numpy(), labels)
+        svm.fit(features(rows), labels)
 
     def embed_rows(rows: np.ndarray) -> Tensor:
-        values = svm.decision_function(describe(rows).numpy())
+        values = svm.decision_function(features(rows))
         return torch.as_tensor(values if values.ndim == 2 else np.stack([-values, values], 1)).float()
 
     return embed_rows

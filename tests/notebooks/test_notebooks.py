@@ -194,9 +194,13 @@ def test_stored_tables_belong_to_a_study_with_a_question(folder: Path) -> None:
     from mlcompare.study import read_study
 
     known = json.loads((folder / "study.json").read_text(encoding="utf-8"))["study"]
-    files = [file for file in STUDIES.rglob("*.yaml") if read_study(file).name == folder.name]
+    name, steps = known["name"], known["training"]["steps"]
+    files = [file for file in STUDIES.rglob("*.yaml") if read_study(file).name == name]
     assert len(files) == 1
     config = read_study(files[0])
+    if folder.name != name:  # run with `--steps`
+        assert folder.name == f"{name}-{steps}"
+        config = config.replaced(steps=steps)
     assert config.question
     assert config.decision_rule
     assert differing(config, known) == []

@@ -72,6 +72,24 @@ def test_the_svm_is_one_on_hog_of_the_training_classes(images, make_job) -> None
     np.testing.assert_allclose(found, svm.decision_function(described[test]), atol=5e-3)
 
 
+def test_a_large_svm_learns_from_as_many_principal_components_as_it_can_afford(images, make_job, monkeypatch) -> None:
+    job, test = baseline(make_job, "linear_svm"), images.splits.test
+    train = images.splits.folds[0].train
+    whole = BASELINES["linear_svm"](job, images)(test).numpy()
+    terms = len(train) * len(np.unique(images.dataset.labels[train]))
+    sizes = []
+    axes = baselines._axes
+    monkeypatch.setattr(baselines, "_axes", lambda rows, n, seed: sizes.append(n) or axes(rows, n, seed))
+    monkeypatch.setattr(baselines, "MOST_WORK", 12 * terms)
+    monkeypatch.setattr(baselines, "FEWEST_AXES", 3)
+    few = BASELINES["linear_svm"](job, images)(test).numpy()
+    monkeypatch.setattr(baselines, "MOST_WORK", 1)
+    fewest = BASELINES["linear_svm"](job, images)(test).numpy()
+    assert sizes == [12, 3]
+    alike = [np.corrcoef(whole.ravel(), found.ravel())[0, 1] for found in (few, fewest)]
+    assert 0.5 < alike[1] < alike[0] < 1
+
+
 def test_principal_components_are_scikit_learns(images, make_job) -> None:
     train, test = images.splits.folds[0].train, images.splits.test
     flat = images.dataset.samples.reshape(80, -1).astype(np.float64)
