@@ -73,6 +73,10 @@ PAIRS = [
     Case("nt_xent", "nt_xent", losses.NTXentLoss, target=100),
     Case("supcon", "supcon", losses.SupConLoss),
     Case("n_pair", "n_pair", losses.NPairsLoss),
+    Case("smooth_ap", "smooth_ap", losses.SmoothAPLoss),
+    Case("ranked_list", "ranked_list", lambda: losses.RankedListLoss(margin=0.4, Tn=10, alpha=1.2)),
+    Case("tuplet_margin", "tuplet_margin", losses.TupletMarginLoss),
+    Case("threshold_consistent_term", "threshold_consistent_term", losses.ThresholdConsistentMarginLoss),
 ]
 HEADS = [
     Case("normface", "normface", losses.NormalizedSoftmaxLoss, target=1),
@@ -84,6 +88,12 @@ HEADS = [
     Case("proxy_nca", "proxy_nca", losses.ProxyNCALoss, target=1),
     Case("proxy_anchor", "proxy_anchor", losses.ProxyAnchorLoss, target=1),
     Case("soft_triple", "soft_triple", losses.SoftTripleLoss, target=1),
+    Case(
+        "p2sgrad",
+        "p2sgrad",
+        lambda num_classes, embedding_size: losses.P2SGradLoss(embedding_size, num_classes),
+        target=1,
+    ),
 ]
 
 
