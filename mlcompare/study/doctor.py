@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from mlcompare.data.hints import hint
 from mlcompare.errors import MLCompareError, StoreError
+from mlcompare.files import check_folder
 from mlcompare.study.class_scores import missing_scores
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.interim import goes_on, unfinished
@@ -108,7 +109,7 @@ def rebuild_views(store: str | Path) -> str:
     """Make tables, MLflow's and Optuna's databases anew from the journal; return what was made.
 
     Raises:
-        StoreError: a coordinator holds the store, or the journal is damaged.
+        StoreError: a coordinator holds the store, it can't be written, or the journal is damaged.
     """
     store = Path(store).expanduser()
     config, fingerprint = _study(store)
@@ -120,6 +121,8 @@ def rebuild_views(store: str | Path) -> str:
         cure = "bring journal.jsonl back from a copy: without it the tables are all that is left, and stay as they are"
         rule = "tables are made from the journal"
         raise StoreError(rule, value="no training in it, beside full tables", cure=cure, place=str(store / JOURNAL))
+    cure = "copy it to where it can be written, and rebuild the copy"
+    check_folder(store, "views are written into the store", cure=cure, place=store)
     with Store(store) as opened:
         shutil.rmtree(store / "artifacts" / "mlflow", ignore_errors=True)
         objective = config.search.objective
