@@ -71,14 +71,15 @@ def check_store(store: str | Path) -> list[str]:
     lines += [f"unfinished: {left}; {goes_on(store)}"] if left else []
     if holder_of(store):
         return [*lines, "tables and databases are views that this run is writing: they are checked once it has ended"]
-    lines += [_check_database(store / name) for name in ("mlflow.db", "optuna.db")]
+    makes = "the run that finishes the study makes it" if left else "--rebuild makes it"
+    lines += [_check_database(store / name, makes) for name in ("mlflow.db", "optuna.db")]
     lines += [
         f"moved: mlflow.db has its artifacts at {place}: the store was moved or copied; its `mlcompare dashboard`, its "
         "next run or --rebuild puts that right"
         for place in strayed(store / "mlflow.db", artifacts_address(store))
     ]
     for name in ("results.parquet", "per_class.parquet"):
-        lines.append(f"ok: {name}" if (store / name).is_file() else f"missing: {name}; --rebuild makes it")
+        lines.append(f"ok: {name}" if (store / name).is_file() else f"missing: {name}; {makes}")
     return lines
 
 
@@ -94,9 +95,9 @@ def _table_rows(store: Path) -> int:
     return 0
 
 
-def _check_database(path: Path) -> str:
+def _check_database(path: Path, makes: str) -> str:
     if not path.is_file():
-        return f"missing: {path.name}; --rebuild makes it"
+        return f"missing: {path.name}; {makes}"
     try:
         with closing(read_only(path)) as connection:
             verdict = connection.execute("PRAGMA quick_check").fetchone()[0]
