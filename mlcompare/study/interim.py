@@ -35,11 +35,12 @@ def bring_up_to_date(store: Path) -> str:
     if not journal.is_file():
         return ""
     records = read_journal(journal)
-    behind = not results.is_file() or results.stat().st_mtime < journal.stat().st_mtime
+    left = unfinished(config, records)
+    behind = left or not results.is_file() or results.stat().st_mtime < journal.stat().st_mtime  # a copy's dates lie
     if behind and any(record["type"] == "job" for record in records):
         with suppress(OSError, StoreError):
             write_tables(store, config.name, config.search.objective, records)
-    return unfinished(config, records)
+    return left
 
 
 def goes_on(store: Path) -> str:

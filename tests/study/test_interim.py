@@ -146,6 +146,14 @@ def test_the_study_of_a_killed_run_is_finished_not_rebuilt(killed: Path, capsys)
     assert out.count("no final run of the selected setting") <= 1, "said once, in a sentence"
 
 
+def test_an_unfinished_copy_has_the_tables_of_its_journal(finished: Path, killed: Path, capsys) -> None:
+    """Its dates are those of copying, in any order."""
+    shutil.copy(finished / "results.parquet", killed)
+    os.utime(killed / "journal.jsonl", (0, 0))
+    assert call(capsys, "results", killed)[0] == 0
+    assert (killed / "results.parquet").read_bytes() != (finished / "results.parquet").read_bytes()
+
+
 def test_before_the_first_training_one_line_says_what_to_wait_for(killed: Path, capsys) -> None:
     lines = (killed / "journal.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     asked = [line for line in lines if '"type":"job"' not in line and '"type":"opening"' not in line]
