@@ -29,9 +29,9 @@ def bring_up_to_date(store: Path) -> str:
     known = json.loads((store / STUDY).read_text(encoding="utf-8"))
     config = validated(known["study"], str(store / STUDY))
     if is_nested(config):
-        left = {part.name: bring_up_to_date(part) if (part / STUDY).is_file() else "not begun"
-                for part in part_stores(store, config)}  # fmt: skip
-        return "; ".join(f"{name}: {told}" for name, told in left.items() if told)
+        parts = {part.name: bring_up_to_date(part) if (part / STUDY).is_file() else "not begun"
+                 for part in part_stores(store, config)}  # fmt: skip
+        return "; ".join(f"{name}: {told}" for name, told in parts.items() if told)
     if not journal.is_file():
         return ""
     records = read_journal(journal)
