@@ -10,7 +10,9 @@ from typing import IO
 
 from platformdirs import user_cache_path
 
-__all__ = ["make_folder", "publish_folder", "user_cache", "whole_file", "write_atomically"]
+from mlcompare.errors import StoreError
+
+__all__ = ["check_folder", "make_folder", "publish_folder", "user_cache", "whole_file", "write_atomically"]
 
 
 def user_cache() -> Path:
@@ -56,6 +58,30 @@ def make_folder(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
     for folder in reversed(missing):
         _sync(folder.parent)
+
+
+def check_folder(folder: Path, rule: str, *, cure: str, place: str | Path, made: bool = False) -> None:
+    """Refuse a folder that nothing can be put into, before time is spent on what goes there.
+
+    Args:
+        made: it is made, with those above it, where it is missing.
+
+    Raises:
+        StoreError: with the rule, cure and place given.
+
+    >>> check_folder(Path("/nowhere/at/all"), "the file must be writable", cure="name another", place="a.npz")
+    Traceback (most recent call last):
+    mlcompare.errors.StoreError: a.npz: the file must be writable, got no folder /nowhere/at/all; name another
+    """
+    folder = folder.expanduser().absolute()
+    there = next(known for known in (folder, *folder.parents) if known.exists()) if made else folder
+    if not there.is_dir():
+        value = f"{there}, which is a file" if there.exists() else f"no folder {there}"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        value = f"a folder that can't be written, {there}"
+    else:
+        return
+    raise StoreError(rule, value=value, cure=cure, place=str(place))
 
 
 def publish_folder(built: Path, target: Path) -> None:

@@ -15,7 +15,7 @@ from mlcompare.challenge.leaders import Leaders, difference_between, find_leader
 from mlcompare.challenge.variants import Variant, variants
 from mlcompare.comparison import compare, learning_curves, load_results
 from mlcompare.errors import InvalidValueError, MLCompareError
-from mlcompare.files import write_atomically
+from mlcompare.files import check_folder, write_atomically
 from mlcompare.study import run_study
 from mlcompare.study.config import validated
 from mlcompare.tracking.comparison_run import CHALLENGES
@@ -39,12 +39,14 @@ def challenge_store(
 
     Raises:
         InvalidValueError: ``minutes`` is not above 0.
-        StoreError: the store has fewer than two losses with results.
+        StoreError: the store has fewer than two losses with results, or can't be written.
     """
     if minutes is not None and not minutes > 0:
         raise InvalidValueError("`--minutes` must be above 0", value=f"{minutes:g}")
     store = Path(store).expanduser()
     leaders = find_leaders(store, compare(store))
+    cure = "copy it to where it can be written, and challenge the copy"
+    check_folder(store, "challenges are kept in the store", cure=cure, place=store)
     started, pace = time.monotonic(), 1.0  # wall seconds for each second of training, as measured last
     outcomes: list[Outcome] = []
     for variant in variants(leaders):

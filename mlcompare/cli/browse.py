@@ -14,7 +14,7 @@ from rich.console import Console
 
 from mlcompare.cli.app import app
 from mlcompare.cli.options import Format, PluginOption, ReportFormat, StoreArgument, at_home
-from mlcompare.cli.ranking import any_result, compared, leave_report, print_ranking, what_is_left
+from mlcompare.cli.ranking import any_result, compared, leave_report, print_ranking, what_is_left, what_is_there
 from mlcompare.errors import InvalidValueError, StoreError
 
 __all__ = ["dashboard", "doctor", "report", "results"]
@@ -32,7 +32,7 @@ def results(
     if format is Format.table:
         print_ranking(store, Console())
     else:
-        _tell(what_is_left(store))
+        _tell(what_is_there(store))
         print({Format.json: ranking_json, Format.csv: ranking_csv}[format](compared(store)).rstrip("\n"))
 
 
@@ -58,9 +58,10 @@ def report(
     """Write one self-contained HTML file about a study, or about several; or the tables for a paper."""
     from mlcompare.report import write_report
 
-    left = {store: what_is_left(store) for store in stores}
+    left = {store: what_is_there(store) for store in stores}
     for told in left.values():
         _tell(told)
+    left = {store: told.removeprefix("unfinished: ") for store, told in left.items()}
     path = write_report(stores, out, format=format.value, unfinished=left)
     print(f"wrote {path}")
 

@@ -57,9 +57,12 @@ def init(
 
 
 def _check_out(out: Path, overwrite: bool) -> None:
+    from mlcompare.files import check_folder
+
     if out.is_dir() or not out.parent.is_dir():
         got = "a folder" if out.is_dir() else f"no folder {out.parent}"
         raise StoreError("`--out` must be a file in a folder that exists", value=got, place=str(out))
+    check_folder(out.parent, "the study file must be writable", cure="choose another --out", place=out)
     if os.path.lexists(out) and not overwrite:
         cure = "choose another --out, or write over it with --overwrite"
         raise StoreError("an existing study file is kept", value="one there", cure=cure, place=str(out))

@@ -90,12 +90,13 @@ def run(
 @app.command()
 def check(study: StudyArgument, plugin: PluginOption = None) -> None:
     """Check a study file and print the plan: trainings, estimated time, memory. No store is made."""
+    from mlcompare.execution.devices import resolve_devices
     from mlcompare.study import read_study
     from mlcompare.study.estimate import estimate
     from mlcompare.study.plan import make_plan
     from mlcompare.study.plan_summary import print_outline
 
-    plan, console = make_plan(read_study(study), place=str(study)), Console()
+    plan, console = make_plan(read_study(study), place=str(study), device=resolve_devices(None, "auto")[0]), Console()
     print_outline(plan, console)
     with console.status("timing a few steps of each loss"):
         told = str(estimate(plan))

@@ -29,6 +29,7 @@ ThresholdOption = Annotated[
     float | None, typer.Option(help="The cosine from which two are of one class, in place of the card's.")
 ]
 FormatOption = Annotated[Format, typer.Option("--format", "-f")]
+RULE, CURE = "the file must be writable", "name a file in a directory that exists and can be written"
 VERDICTS = {True: "same class", False: "different", None: ""}
 
 
@@ -46,9 +47,12 @@ def neighbours(
 ) -> None:
     """List the nearest samples of a gallery with their cosines and the threshold's verdict, and draw them."""
     from mlcompare.export.matches import find_neighbours
+    from mlcompare.files import check_folder
 
     if out is not None and out.suffix.lower() != ".html":
         raise InvalidValueError("`--out` must end in .html", value=str(out))
+    if out is not None:
+        check_folder(out.parent, RULE, cure=CURE, place=out)
     found = find_neighbours(
         model, gallery, query, top=top, far=far, threshold=threshold,
         note=lambda sentence: print(f"note: {sentence}", file=sys.stderr),
@@ -112,8 +116,7 @@ def _draw(found: Matches, model: str, out: Path) -> None:
     try:
         write_atomically(out, page.encode())
     except OSError as error:
-        cure = "name a file in a directory that exists"
-        raise StoreError("the file must be writable", value=error.strerror, cure=cure, place=str(out)) from None
+        raise StoreError(RULE, value=error.strerror, cure=CURE, place=str(out)) from None
     print(f"drew {len(rows)} queries in {out}", file=sys.stderr)
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from mlcompare.comparison import Comparison
 
-__all__ = ["any_result", "compared", "leave_report", "print_failures", "print_ranking", "what_is_left"]
+__all__ = ["any_result", "compared", "leave_report", "print_failures", "print_ranking", "what_is_left", "what_is_there"]
 
 
 def print_failures(store: Path, console: Console) -> None:
@@ -49,12 +49,13 @@ def leave_report(store: Path, tracking_uri: str | None, console: Console, *, ane
     from mlcompare.study.tracked import stored_fingerprint, tracker_of
     from mlcompare.tracking.comparison_run import log_comparison
 
-    path, told = store / "report.html", (store / "results.parquet", store / "study.json")  # words may be new, too
-    if not anew and path.is_file() and path.stat().st_mtime > max(file.stat().st_mtime for file in told):
+    path, ranking = store / "report.html", store / "ranking.csv"  # `mlcompare report` writes the first alone
+    changed = max((store / name).stat().st_mtime for name in ("results.parquet", "study.json"))  # words may be new, too
+    if not anew and all(file.is_file() and file.stat().st_mtime > changed for file in (path, ranking)):
         return path
     with console.status("writing the report"):
         comparison = compared(store)
-        (store / "ranking.csv").write_text(ranking_csv(comparison), encoding="utf-8")
+        ranking.write_text(ranking_csv(comparison), encoding="utf-8")
         write_report([store])
         family, best = comparison.family, next((r for r in comparison.records() if r["loss"] == comparison.best), None)
         sentence = family.sentence if family else leader_sentence(comparison)
@@ -80,9 +81,21 @@ def what_is_left(store: Path) -> str:
     return f"unfinished: {left}; this is of what is there, and {goes_on(store)}" if left else ""
 
 
+def what_is_there(store: Path) -> str:
+    """Do as :func:`what_is_left`, and refuse a store of which no training has finished yet."""
+    told = what_is_left(store)
+    if told and not (store / "results.parquet").is_file():
+        from mlcompare.errors import StoreError
+        from mlcompare.study.interim import goes_on
+
+        rule = "a ranking needs a finished training"
+        raise StoreError(rule, value="none yet", cure=goes_on(store), place=str(store))
+    return told
+
+
 def print_ranking(store: Path, console: Console) -> None:
     """Print the ranking of a store; of an unfinished one, what is there."""
-    told = what_is_left(store)
+    told = what_is_there(store)
     if told:
         console.print(told, style="yellow", soft_wrap=True, markup=False)
     from mlcompare.comparison import load_results

@@ -40,12 +40,16 @@ def export(
     """Write the encoder of a loss's selected setting: weights, program and card."""
     from mlcompare.export import export_model
     from mlcompare.export.threshold import told_threshold
+    from mlcompare.files import check_folder
     from mlcompare.study.tracked import stored_fingerprint, tracker_of
     from mlcompare.tracking import check_address
     from mlcompare.tracking.registered_model import check_model_name, register_model
 
     check_model_name(register)
     check_address(tracking_uri)
+    if register is not None and tracking_uri is None and store.is_dir():
+        cure = "register it at a server with --tracking-uri, or copy the store to where it can be written"
+        check_folder(store, "models are registered in the store's database", cure=cure, place=store)
     exported = export_model(store, loss, out, far=far, fold=fold, data=data, refit=refit, onnx=onnx)
     for note in exported.notes:
         print(f"note: {note}", file=sys.stderr)

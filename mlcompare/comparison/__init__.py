@@ -8,6 +8,7 @@ from mlcompare.comparison.family import Contrast, FamilyAnswer, contrast, family
 from mlcompare.comparison.importance import importance, trial_settings
 from mlcompare.comparison.next_steps import next_steps
 from mlcompare.comparison.pairwise import pairwise, probability_of_beating
+from mlcompare.comparison.past_best import Decline, decline
 from mlcompare.comparison.power import Separation, runs_to_separate, smallest_difference, variances_of
 from mlcompare.comparison.random_effects import Means, bounded_intervals, mean_squares, means
 from mlcompare.comparison.sentences import leader_sentence
@@ -23,6 +24,7 @@ __all__ = [
     "Comparison",
     "Contrast",
     "CriticalDifference",
+    "Decline",
     "FamilyAnswer",
     "LearningCurve",
     "Means",
@@ -36,6 +38,7 @@ __all__ = [
     "compare",
     "contrast",
     "critical_difference",
+    "decline",
     "family_answer",
     "holm",
     "importance",

@@ -14,6 +14,7 @@ from mlcompare.comparison.family import FamilyAnswer, family_answer
 from mlcompare.comparison.given import complete_tables
 from mlcompare.comparison.notes import edit_notes, notes_of
 from mlcompare.comparison.pairwise import indistinguishable, pair, pairs_of, pairwise, with_baselines
+from mlcompare.comparison.past_best import past_best_notes
 from mlcompare.comparison.power import Separation, runs_to_separate
 from mlcompare.comparison.random_effects import bounded_intervals, means
 from mlcompare.comparison.rows import entry_row
@@ -118,7 +119,8 @@ def compare(
         ``indistinguishable_from_best``; the selected ``hyperparameters``; ``at_bound``, names, and
         ``suggested_ranges``; ``trials``; ``seconds`` of training in all; ``runs, failed_trials, failed_runs,
         peak_memory, reason``; the selected setting's learning ``curve`` and whether it was ``still_rising``
-        (:func:`~mlcompare.comparison.still_rising.still_rising`). A baseline is compared, but never the best. Nor is a
+        (:func:`~mlcompare.comparison.still_rising.still_rising`), or how far it was ``past_best``
+        (:func:`~mlcompare.comparison.past_best.decline`). A baseline is compared, but never the best. Nor is a
         loss that failed in more than half of its final runs.
 
     Raises:
@@ -159,7 +161,8 @@ def compare(
     rows.sort(key=lambda row: _order(row, higher))
     validation = _ratings_on_validation(results, objective)
     family = family_answer(rows, pairs, scores, validation, best=best, higher=higher, confidence=confidence)
-    notes = (*notes_of(rows, scores, higher), *rising_notes(curves, best), *edit_notes(edits))
+    fell = past_best_notes({loss: curve.past_best for loss, curve in curves.items()})
+    notes = (*notes_of(rows, scores, higher), *rising_notes(curves, best), *fell, *edit_notes(edits))
     said = family.sentence if family else ""
     return Comparison(
         study=str(results["study"].iloc[0]), metric=metric, best=best, table=pd.DataFrame(rows, dtype=object),

@@ -25,7 +25,14 @@ def next_steps(comparison: Comparison, results: pd.DataFrame, objective: str) ->
         results: its results table; ``objective`` is what its search went by.
     """
     rows = [row for row in comparison.records() if row["family"] != "baseline" and row["mean"] is not None]
-    return [*_longer(rows), *_wider(rows), *_more_trials(results, objective), *_fewer(rows), *_more_runs(comparison)]
+    return [
+        *_longer(rows),
+        *_shorter(rows),
+        *_wider(rows),
+        *_more_trials(results, objective),
+        *_fewer(rows),
+        *_more_runs(comparison),
+    ]
 
 
 def _longer(rows: list[dict[str, Any]]) -> Iterator[str]:
@@ -35,6 +42,12 @@ def _longer(rows: list[dict[str, Any]]) -> Iterator[str]:
             f"More steps: {', '.join(rising)} {'was' if len(rising) == 1 else 'were'} still rising when training "
             "stopped; twice training.steps in a store of its own shows what they come to."
         )
+
+
+def _shorter(rows: list[dict[str, Any]]) -> Iterator[str]:
+    fell = [f"{row['loss']} (best at step {row['past_best']['best_step']})" for row in rows if row.get("past_best")]
+    if fell:
+        yield f"An earlier step: {', '.join(fell)} fell before training stopped; try training.select: best."
 
 
 def _wider(rows: list[dict[str, Any]]) -> Iterator[str]:
@@ -65,7 +78,9 @@ def _fewer(rows: list[dict[str, Any]]) -> Iterator[str]:
     behind = [
         row["loss"]
         for row in rows
-        if row["indistinguishable_from_best"] is False and not row.get("still_rising") and not row["at_bound"]
+        if row["indistinguishable_from_best"] is False
+        and not row["at_bound"]
+        and not (row.get("still_rising") or row.get("past_best"))
     ]
     if behind and len(behind) < len(rows) - 1:
         told = "is told apart" if len(behind) == 1 else "are told apart"

@@ -31,9 +31,13 @@ def left_out_sentences(rows: Sequence[Mapping], sign: float) -> list[str]:
     """Name the losses that failed, in whole or in part, and the baselines that no loss reaches."""
     losses = [row for row in rows if row["family"] != "baseline"]
     found = []
-    missing = [f"{row['loss']} ({row['reason'] or 'no score'})" for row in losses if row["mean"] is None]
+    missing: dict[str, list[str]] = {}  # reason → losses
+    for row in losses:
+        if row["mean"] is None:
+            missing.setdefault(row["reason"] or "no score", []).append(row["loss"])
     if missing:
-        found.append(f"Without a score, so not compared: {', '.join(missing)}.")
+        told = (f"{', '.join(names)} ({reason})" for reason, names in missing.items())
+        found.append(f"Without a score, so not compared: {'; '.join(told)}.")
     partly = [f"{row['failed_runs']} of {row['runs'] + row['failed_runs']} final runs of {row['loss']}"
               for row in losses if row["mean"] is not None and row["failed_runs"]]  # fmt: skip
     if partly:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from mlcompare.comparison.past_best import Decline, decline
 from mlcompare.metrics import bounds, higher_is_better
 
 __all__ = [
@@ -38,6 +39,7 @@ class LearningCurve:
         gain: the last stretch's mean gain, positive where the metric became better; None with fewer than two points.
         error: the gain's standard error over folds; None with fewer than two folds.
         still_rising: see :func:`still_rising`; None where the table can't tell.
+        past_best: how far it fell from its best step; None where it didn't, was still rising, or the table can't tell.
     """
 
     loss: str
@@ -47,6 +49,7 @@ class LearningCurve:
     gain: float | None
     error: float | None
     still_rising: bool | None
+    past_best: Decline | None = None
 
     def record(self) -> dict[str, Any]:
         """Return the curve as plain data, as ``mlcompare results --format json`` shows it."""
@@ -57,10 +60,12 @@ def curve_fields(curve: LearningCurve | None) -> dict[str, Any]:
     """Return what a loss's row of a ranking says of its learning curve.
 
     >>> curve_fields(None)
-    {'still_rising': None, 'curve': None}
+    {'still_rising': None, 'past_best': None, 'curve': None}
     """
+    past = None if curve is None else curve.past_best
     return {
         "still_rising": None if curve is None else curve.still_rising,
+        "past_best": None if past is None else past.record(),
         "curve": None if curve is None else curve.record(),
     }
 
@@ -84,13 +89,22 @@ def learning_curves(results: pd.DataFrame) -> dict[str, LearningCurve]:
         if by_fold.shape[1] == 0:
             continue
         values = by_fold.to_numpy(dtype=float)
-        gains = (values[:, -1] - values[:, -2]) * (1 if higher else -1) if values.shape[1] > 1 else None
+        sign, steps = 1 if higher else -1, tuple(int(step) for step in by_fold.columns)
+        gains = (values[:, -1] - values[:, -2]) * sign if values.shape[1] > 1 else None
         tolerance = TOLERANCE * (span if math.isfinite(span) else abs(float(values[:, -1].mean())))
-        found[str(loss)] = LearningCurve(
-            str(loss), tuple(int(step) for step in by_fold.columns), tuple(float(v) for v in values.mean(axis=0)),
-            len(values), *_judged(gains, tolerance),
-        )  # fmt: skip
+        judged = _judged(gains, tolerance)
+        fell = None
+        if not judged[-1] and not _chose_a_step(results, str(loss), steps[-1]):
+            fell = decline(sign * values, steps, tolerance=tolerance, level=LEVEL)
+        mean = tuple(float(value) for value in values.mean(axis=0))
+        found[str(loss)] = LearningCurve(str(loss), steps, mean, len(values), *judged, fell)
     return found
+
+
+def _chose_a_step(results: pd.DataFrame, loss: str, last: int) -> bool:
+    """Whether weights of an earlier step than the last are scored (``training.select: best``)."""
+    finals = results[(results["loss"] == loss) & (results["kind"] == "final") & (results["source"] == "selected")]
+    return bool((finals["step"].dropna() < last).any())
 
 
 def _judged(gains: np.ndarray | None, tolerance: float) -> tuple[float | None, float | None, bool | None]:

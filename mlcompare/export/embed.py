@@ -17,7 +17,7 @@ from mlcompare.errors import InvalidValueError, MLCompareError, StoreError
 from mlcompare.export.embed_inputs import read_features, read_images
 from mlcompare.export.model_folder import CARD, FORMAT, WEIGHTS
 from mlcompare.export.standardized import Standardized, described_encoder, embed_samples
-from mlcompare.files import write_atomically
+from mlcompare.files import check_folder, write_atomically
 
 __all__ = ["embed_file", "load_model", "read_samples", "unit"]
 
@@ -104,6 +104,8 @@ def embed_file(
     path, out = Path(path).expanduser(), Path(out).expanduser()
     if out.suffix not in TABLES:
         raise InvalidValueError("`--out` must end in .npz or .parquet", value=str(out))
+    rule, cure = "the file must be writable", "name a file in a directory that exists and can be written"
+    check_folder(out.parent, rule, cure=cure, place=out)
     net, card = load_model(model)
     samples, columns = read_samples(card, path, note=note)
     embeddings = embed_samples(net, samples)
@@ -111,8 +113,7 @@ def embed_file(
     try:
         write_atomically(out, _WRITERS[out.suffix](embeddings, columns))
     except OSError as error:
-        cure = "name a file in a directory that exists"
-        raise StoreError("the file must be writable", value=error.strerror, cure=cure, place=str(out)) from None
+        raise StoreError(rule, value=error.strerror, cure=cure, place=str(out)) from None
     return len(embeddings)
 
 

@@ -24,7 +24,7 @@ from mlcompare.export.refit import refit as retrained
 from mlcompare.export.standardized import Standardized, on_frozen
 from mlcompare.export.threshold import measure_threshold
 from mlcompare.export.winner import Winner, find_winner
-from mlcompare.files import publish_folder
+from mlcompare.files import check_folder, publish_folder
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.study_data import study_dataset, study_splits
 from mlcompare.training.frozen import frozen_encoder, frozen_features
@@ -40,6 +40,7 @@ REFIT = (
     "trained on all development samples (--refit), so no validation samples are left: the threshold is read off the "
     "sealed ones, and may accept more on others"
 )
+RULE, CURE = "the folder must be writable", "name another with --out"
 RESAMPLED = {"orl_faces": "box"}  # how a reader reduced its images, where not bilinear
 
 
@@ -68,7 +69,8 @@ def export_model(
         onnx: write ``model.onnx`` too (the extra ``[onnx]``).
 
     Raises:
-        StoreError: the store is missing or unfinished, its dataset has moved or changed, or ``out`` exists.
+        StoreError: the store is missing or unfinished, its dataset has moved or changed, or ``out`` exists or
+            can't be written.
         UnknownNameError: the study has no such loss.
         InvalidValueError: ``far`` or ``fold`` is out of its range, or ``onnx`` can't be written.
     """
@@ -77,6 +79,7 @@ def export_model(
     store, out = Path(store).expanduser(), Path(out).expanduser()
     if out.exists():
         raise StoreError("the folder must not exist yet", value="it does", cure="name another", place=str(out))
+    check_folder(out.parent, RULE, cure=CURE, place=out, made=True)
     if onnx:
         check_onnx()
     winner = find_winner(store, loss, fold)
@@ -110,7 +113,7 @@ def export_model(
         (temporary / CARD).write_text(text + "\n", encoding="utf-8")
         publish_folder(temporary, out)
     except OSError as error:
-        raise StoreError("the folder must be writable", value=error.strerror, place=str(out)) from None
+        raise StoreError(RULE, value=error.strerror, cure=CURE, place=str(out)) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Exported(out, card, tuple(notes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mlcompare.comparison.past_best import past_best_notes
 from mlcompare.comparison.still_rising import LEVEL, TOLERANCE, LearningCurve, learning_curves, rising_sentence
 from mlcompare.comparison.time_matched import time_matched
 from mlcompare.report.formats import number, seconds
@@ -30,17 +31,24 @@ def learning_part(study: Study, prefix: str, level: int) -> Part | None:
     metric = str(study.results.loc[study.results["kind"] == "curve", "metric"].iloc[0])
     plot = _plot(curves, names, metric, prefix)
     rows = [
-        (f"{name} ↗" if curves[name].still_rising else name, curves[name].step[-1], number(curves[name].value[-1]),
+        (f"{name} {_mark(curves[name])}".rstrip(), curves[name].step[-1], number(curves[name].value[-1]),
          number(curves[name].gain, sign=True), number(curves[name].error))
         for name in names
     ]  # fmt: skip
+    fell = next(past_best_notes({name: curves[name].past_best for name in names}), None)
     rule = {"tolerance": TOLERANCE, "level": LEVEL}
     in_time = [
         (r.loss, seconds(r.seconds), round(r.step), number(r.value), r.rank, number(r.value_at_end), r.rank_at_end)
         for r in time_matched(study.results).itertuples()
     ]
-    body = render("learning", metric=metric, rising=caution(study), plot=plot, rows=rows, rule=rule, in_time=in_time)
+    body = render(
+        "learning", metric=metric, rising=caution(study), fell=fell, plot=plot, rows=rows, rule=rule, in_time=in_time
+    )
     return Part(f"{prefix}-learning-part", "Learning curves", body, [plot], level)
+
+
+def _mark(curve: LearningCurve) -> str:
+    return "↗" if curve.still_rising else "↘" if curve.past_best else ""
 
 
 def _plot(curves: Curves, names: list[str], metric: str, prefix: str) -> Plot:

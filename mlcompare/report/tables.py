@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlcompare.comparison import Comparison
+from mlcompare.comparison.rows import UNFINISHED
 from mlcompare.report.formats import p_value, valued
 from mlcompare.report.records import records_csv, records_json
 
@@ -71,7 +72,7 @@ def print_ranking(comparison: Comparison, console: Console, symbols: Symbols = N
     if comparison.family is not None:
         console.print(comparison.family.sentence, soft_wrap=True, markup=False)
     for record in ranking_records(comparison):
-        if record["reason"]:
+        if record["reason"] and record["reason"] != UNFINISHED:  # a note names those
             console.print(f"{record['loss']}: {record['reason']}", style="red", soft_wrap=True, markup=False)
     for note in comparison.notes:
         console.print(f"note: {note}", style="dim", soft_wrap=True, markup=False)

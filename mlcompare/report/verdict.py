@@ -34,6 +34,8 @@ MORE_THAN_THE_RULE = (
     "ranking, corrected for all pairs, agrees."
 )
 ONE_FAMILY = "It compares two families, and only one of them has a score."
+NO_FAMILY = "It compares two families, and none of their losses has a score yet."
+UNFINISHED = "The study isn't finished, so this may change."
 BEYOND_THE_STUDY = re.compile(r"holm|bonferroni|correct|studies")
 METRIC_WORDS = {"map@r": "map_at_r", "map_at_r": "map_at_r", "r-precision": "r_precision", "mrr": "mrr", "auc": "auc",
                 "eer": "eer", "nmi": "nmi", "ami": "ami", "ari": "ari"}  # fmt: skip
@@ -91,7 +93,7 @@ def judge(study: Study) -> Verdict:
     answer = comparison.family.sentence if comparison.family else leader_sentence(comparison)
     rule = study.config.get("decision_rule") or ""
     if not rule:
-        return Verdict(answer, DEFAULT_RULE, *_judged_by_default(comparison))
+        return Verdict(answer, DEFAULT_RULE, *_so_far(study, *_judged_by_default(comparison)))
     measured = study.results["metric"].dropna().unique().tolist()
     metric, confidence = rule_metric(rule, measured) or comparison.metric, rule_confidence(rule)
     if (metric, confidence) != (comparison.metric, comparison.confidence):
@@ -101,12 +103,21 @@ def judge(study: Study) -> Verdict:
     because = f"{because} {asked(study.known.get('edits', ()))}" if state in ("met", "not met") else because
     if state == "met" and not (study.comparison.family and study.comparison.family.decided):
         because += f" {MORE_THAN_THE_RULE}"
-    return Verdict(answer, rule, state, because)
+    return Verdict(answer, rule, *_so_far(study, state, because))
+
+
+def _so_far(study: Study, state: str, because: str) -> tuple[str, str]:
+    """Leave a rule open that more of the study may decide in another way."""
+    return ("not judged", f"{UNFINISHED} {because}") if study.unfinished and state != "not judged" else (state, because)
+
+
+def _missing_family(comparison: Comparison) -> str:
+    return ONE_FAMILY if comparison.best else NO_FAMILY
 
 
 def _judged_by_default(comparison: Comparison) -> tuple[str, str]:
     if comparison.family is None:
-        return "not judged", f"{ONE_FAMILY} {NO_RULE}"
+        return "not judged", f"{_missing_family(comparison)} {NO_RULE}"
     if comparison.family.decided:
         return "met", f"The {comparison.family.leader} losses do. {NO_RULE}"
     return "not met", NO_RULE
@@ -119,7 +130,7 @@ def _judged(rule: str, comparison: Comparison) -> tuple[str, str]:
     if not (by_interval or level) or "famil" not in text:
         return "not judged", "This rule isn't one that the report can judge by itself; the numbers it needs are below."
     if comparison.family is None:
-        return "not judged", ONE_FAMILY
+        return "not judged", _missing_family(comparison)
     best = comparison.family.best
     which = f"{comparison.family.best_margin} minus {comparison.family.best_metric} in {comparison.metric}"
     shown = span(best.ci_low, best.ci_high, sign=True)

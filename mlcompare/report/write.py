@@ -11,7 +11,7 @@ import pandas as pd
 from mlcompare.comparison import CriticalDifference, critical_difference, scores_by_study
 from mlcompare.comparison.sentences import listed
 from mlcompare.errors import DataError, InvalidValueError, StoreError
-from mlcompare.files import write_atomically
+from mlcompare.files import check_folder, write_atomically
 from mlcompare.metrics import higher_is_better
 from mlcompare.report.challenge_section import challenge_part
 from mlcompare.report.dimension_section import dimension_part
@@ -38,6 +38,8 @@ from mlcompare.report.verdict import judge
 __all__ = ["report_html", "write"]
 
 
+RULE = "the report must be writable"
+CURE = "name a file in a directory that exists and can be written, with --out"
 TEXTS = {"html": ("report.html", lambda studies: report_html(studies)), "markdown": ("report.md", markdown),
          "latex": ("report.tex", latex)}  # fmt: skip
 
@@ -54,8 +56,10 @@ def write(
     twice = [store for i, store in enumerate(stores) if store.resolve() in {s.resolve() for s in stores[:i]}]
     if twice:
         raise InvalidValueError("a store is named once", value=str(twice[0]), cure="leave it out the second time")
-    text = made([replace(open_study(store), unfinished=left.get(store, "")) for store in stores])
     path = stores[0] / name if out is None else Path(out)
+    if out is not None or path.parent.is_dir():  # a store that isn't there is told as that
+        check_folder(path.parent, RULE, cure=CURE, place=path)
+    text = made([replace(open_study(store), unfinished=left.get(store, "")) for store in stores])
     _write_whole(path, text.encode())
     return path
 
@@ -66,8 +70,7 @@ def _write_whole(path: Path, data: bytes) -> None:
             raise IsADirectoryError(0, "it is a directory")
         write_atomically(path, data)
     except OSError as error:
-        cure = "name a file in a directory that exists and can be written, with --out"
-        raise StoreError("the report must be writable", value=error.strerror, cure=cure, place=str(path)) from None
+        raise StoreError(RULE, value=error.strerror, cure=CURE, place=str(path)) from None
 
 
 def report_html(studies: Sequence[Study]) -> str:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from mlcompare.data.hints import hint
 from mlcompare.errors import MLCompareError, StoreError
+from mlcompare.files import check_folder
 from mlcompare.study.class_scores import missing_scores
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.interim import goes_on, unfinished
@@ -70,14 +71,15 @@ def check_store(store: str | Path) -> list[str]:
     lines += [f"unfinished: {left}; {goes_on(store)}"] if left else []
     if holder_of(store):
         return [*lines, "tables and databases are views that this run is writing: they are checked once it has ended"]
-    lines += [_check_database(store / name) for name in ("mlflow.db", "optuna.db")]
+    makes = "the run that finishes the study makes it" if left else "--rebuild makes it"
+    lines += [_check_database(store / name, makes) for name in ("mlflow.db", "optuna.db")]
     lines += [
         f"moved: mlflow.db has its artifacts at {place}: the store was moved or copied; its `mlcompare dashboard`, its "
         "next run or --rebuild puts that right"
         for place in strayed(store / "mlflow.db", artifacts_address(store))
     ]
     for name in ("results.parquet", "per_class.parquet"):
-        lines.append(f"ok: {name}" if (store / name).is_file() else f"missing: {name}; --rebuild makes it")
+        lines.append(f"ok: {name}" if (store / name).is_file() else f"missing: {name}; {makes}")
     return lines
 
 
@@ -93,9 +95,9 @@ def _table_rows(store: Path) -> int:
     return 0
 
 
-def _check_database(path: Path) -> str:
+def _check_database(path: Path, makes: str) -> str:
     if not path.is_file():
-        return f"missing: {path.name}; --rebuild makes it"
+        return f"missing: {path.name}; {makes}"
     try:
         with closing(read_only(path)) as connection:
             verdict = connection.execute("PRAGMA quick_check").fetchone()[0]
@@ -108,7 +110,7 @@ def rebuild_views(store: str | Path) -> str:
     """Make tables, MLflow's and Optuna's databases anew from the journal; return what was made.
 
     Raises:
-        StoreError: a coordinator holds the store, or the journal is damaged.
+        StoreError: a coordinator holds the store, it can't be written, or the journal is damaged.
     """
     store = Path(store).expanduser()
     config, fingerprint = _study(store)
@@ -120,6 +122,8 @@ def rebuild_views(store: str | Path) -> str:
         cure = "bring journal.jsonl back from a copy: without it the tables are all that is left, and stay as they are"
         rule = "tables are made from the journal"
         raise StoreError(rule, value="no training in it, beside full tables", cure=cure, place=str(store / JOURNAL))
+    cure = "copy it to where it can be written, and rebuild the copy"
+    check_folder(store, "views are written into the store", cure=cure, place=store)
     with Store(store) as opened:
         shutil.rmtree(store / "artifacts" / "mlflow", ignore_errors=True)
         objective = config.search.objective

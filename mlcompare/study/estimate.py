@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from statistics import fmean
 
 from mlcompare.errors import StudyFileError
 from mlcompare.execution.devices import cpu_count
@@ -109,16 +110,23 @@ def estimate(plan: StudyPlan) -> Estimate:
     along = plan.training.evaluations * len(fold.along) / len(fold.scored)  # scorings of the learning curve
     test = (len(plan.data.splits.test) / len(fold.scored)) ** 1.5  # between embedding and comparing all pairs
     folds, trials, seeds = len(plan.folds), config.search.trials, config.final.seeds
-    each, search, finals, costs = {}, 0.0, 0.0, None
-    for name, loss in plan.losses.items():
-        costs = measure(plan, name)
+    measured = {name: measure(plan, name) for name in plan.losses}
+    each, search, finals = {}, 0.0, 0.0
+    for name, costs in measured.items():
+        loss = plan.losses[name]
         faster = engine.faster if engine.populations and loss.entry.batched else 1.0
-        each[name] = costs.of_training(plan.training.steps, 1 + along) / faster
+        alone = costs.of_training(plan.training.steps, 0) / faster  # members of a population are scored one by one
+        each[name] = alone + costs.scoring * (1 + along)
         search += trials * folds * each[name]
-        final = costs.of_training(plan.training.steps, along) / faster + test * costs.scoring
-        finals += (1 if trials == 1 else SETTINGS) * folds * seeds * final
-    assert costs is not None
+        finals += (1 if trials == 1 else SETTINGS) * folds * seeds * (alone + costs.scoring * (along + test))
+    scoring = fmean(costs.scoring for costs in measured.values())
+    memory = max(costs.memory for costs in measured.values())
     return Estimate(
-        each, search, finals, plan.count()["baseline"] * costs.scoring * test, cpu_count(), costs.memory,
+        each, search, finals, plan.count()["baseline"] * scoring * test, _workers(plan), memory,
         (config.protocol.outer_folds or 1) if is_nested(config) else 1, engine.why,
     )  # fmt: skip
+
+
+def _workers(plan: StudyPlan) -> int:
+    """How many trainings `run` has at a time, where it isn't told: one on a GPU, else what the cores hold."""
+    return 1 if plan.device != "cpu" else max(cpu_count() // (plan.threads * plan.config.training.ranks), 1)

@@ -10,7 +10,7 @@ from typing import Any
 from mlcompare.errors import StoreError
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.journal import JOURNAL, read_journal
-from mlcompare.study.nested import is_nested, part_stores
+from mlcompare.study.nested import OUTER, is_nested, part_stores
 from mlcompare.study.results_table import write_tables
 from mlcompare.study.store import STUDY, holder_of
 from mlcompare.training.job import job_key
@@ -29,30 +29,35 @@ def bring_up_to_date(store: Path) -> str:
     known = json.loads((store / STUDY).read_text(encoding="utf-8"))
     config = validated(known["study"], str(store / STUDY))
     if is_nested(config):
-        left = {part.name: bring_up_to_date(part) if (part / STUDY).is_file() else "not begun"
-                for part in part_stores(store, config)}  # fmt: skip
-        return "; ".join(f"{name}: {told}" for name, told in left.items() if told)
+        parts = {part.name: bring_up_to_date(part) if (part / STUDY).is_file() else "not begun"
+                 for part in part_stores(store, config)}  # fmt: skip
+        return "; ".join(f"{name}: {told}" for name, told in parts.items() if told)
     if not journal.is_file():
         return ""
     records = read_journal(journal)
-    behind = not results.is_file() or results.stat().st_mtime < journal.stat().st_mtime
+    left = unfinished(config, records)
+    behind = left or not results.is_file() or results.stat().st_mtime < journal.stat().st_mtime  # a copy's dates lie
     if behind and any(record["type"] == "job" for record in records):
         with suppress(OSError, StoreError):
             write_tables(store, config.name, config.search.objective, records)
-    return unfinished(config, records)
+    return left
 
 
 def goes_on(store: Path) -> str:
-    """Say how an unfinished store gets done: by the run that holds it, or by the command that resumes it."""
-    holder = holder_of(store)
+    """Say how an unfinished store gets done: by the run that holds it, or by the command that resumes it.
+
+    Of a nested study a run holds one part at a time.
+    """
+    holder = next(filter(None, map(holder_of, (store, *sorted((store / OUTER).glob("*"))))), "")
     return f"it is running ({holder})" if holder else "`mlcompare run` with this store finishes it"
 
 
 def unfinished(config: StudyConfig, records: list[dict[str, Any]]) -> str:
-    """Name each loss whose search or final trainings are not done; empty if none."""
+    """Name the losses whose search or final trainings are not done; empty if none."""
     opened = {r["loss"]: r["settings"] for r in records if r["type"] == "opening"}
     finals = {r["key"] for r in records if r["type"] == "job" and r["kind"] == "final"}
-    parts = []
+    searched: list[str] = []
+    partly: dict[str, list[str]] = {}  # how many final runs there are → the losses
     for loss in config.losses:
         trials = {trial for trial in opened.get(loss, {}).values() if trial is not None}
         folds, seeds = range(config.protocol.folds), range(config.final.seeds)
@@ -60,7 +65,9 @@ def unfinished(config: StudyConfig, records: list[dict[str, Any]]) -> str:
             job_key("final", loss, trial=t, fold=fold, seed=seed) for t in trials for fold in folds for seed in seeds
         }
         if loss not in opened:
-            parts.append(f"{loss} is being searched")
+            searched.append(loss)
         elif wanted - finals:
-            parts.append(f"{loss} has {len(wanted & finals)} of {len(wanted)} final runs")
-    return ", ".join(parts)
+            partly.setdefault(f"{len(wanted & finals)} of {len(wanted)} final runs", []).append(loss)
+    parts = [f"{', '.join(searched)} {'is' if len(searched) == 1 else 'are'} being searched"] if searched else []
+    parts += [f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} {done}" for done, names in partly.items()]
+    return "; ".join(parts)

@@ -15,6 +15,7 @@ from rich.console import Console
 from mlcompare.errors import InvalidValueError
 from mlcompare.execution.devices import cpu_count, resolve_devices
 from mlcompare.execution.executors import create_executor
+from mlcompare.files import check_folder
 from mlcompare.metrics import higher_is_better
 from mlcompare.study.config import StudyConfig, as_study
 from mlcompare.study.coordinator import Coordinator
@@ -30,7 +31,7 @@ from mlcompare.study.progress import ProgressObserver
 from mlcompare.study.remaining import Remaining
 from mlcompare.study.results_table import write_tables
 from mlcompare.study.sealed_samples import keep_contents, keep_test_samples
-from mlcompare.study.store import Store
+from mlcompare.study.store import STORE_CURE, STORE_RULE, Store
 from mlcompare.study.symbols import keep_symbols
 from mlcompare.study.tracked import study_fingerprint, tracker_of
 from mlcompare.study.warm_start import started_from
@@ -149,6 +150,7 @@ def run_study(
     place = str(study) if isinstance(study, str | Path) else "study"
     config = as_study(study).replaced(trials=trials, steps=steps, seeds=seeds)
     path = Path(store).expanduser() if store is not None else default_store(config.name)
+    check_folder(path, STORE_RULE, cure=STORE_CURE, place=path, made=True)
     if is_nested(config):
         options = {
             "executor": executor, "workers": workers, "device": device, "devices": devices, "threads": threads,

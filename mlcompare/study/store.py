@@ -18,9 +18,10 @@ from mlcompare.study.config import with_defaults
 from mlcompare.study.journal import JOURNAL, Journal
 from mlcompare.study.moved_paths import is_respelled
 
-__all__ = ["EDITS", "STUDY", "Store", "holder_of"]
+__all__ = ["EDITS", "STORE_CURE", "STORE_RULE", "STUDY", "Store", "holder_of"]
 
 STUDY, LOCK, HOLDER = "study.json", ".lock", ".holder"
+STORE_RULE, STORE_CURE = "the store must be writable", "choose another directory with --store"
 EDITS = "edits"  # in study.json: what was worded anew or extended, and when
 REWORDED = {("study", "name"), ("study", "question"), ("study", "decision_rule")}
 METRICS = ("study", "final", "metrics")
@@ -91,9 +92,7 @@ class Store:
             rule = "one coordinator at a time"
             raise StoreError(rule, value=f"held by {who}", cure=cure, place=str(self.path)) from None
         except OSError as error:
-            cure = "choose another directory with --store"
-            rule = "the store must be writable"
-            raise StoreError(rule, value=error.strerror, cure=cure, place=str(self.path)) from None
+            raise StoreError(STORE_RULE, value=error.strerror, cure=STORE_CURE, place=str(self.path)) from None
         return lock
 
     @property

@@ -20,8 +20,11 @@ TAG = "mlflow.sharedViewState."
 LOCAL_SERVER, LOCAL_EXPERIMENT = "http://127.0.0.1:5000", "1"  # of `mlcompare dashboard`
 TRAINING = "workflowType=machine_learning"  # without it MLflow opens on traces of language models
 BY_LOSS = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "loss"}]}
-WIDTHS = {"tags.`loss`": 104, "tags.`family`": 66, "metrics.`seconds`": 70}  # pixels
-SCORE, LEAD, NARROW = 86, 64, 78  # of the objective, of m to lr, of others: 1300 pixels hold three margins, s and α
+BESIDE = ["attributes.`Run Name`", "runDateAndNestInfo"]  # always there: name and status, with the date
+WIDTHS = {
+    BESIDE[0]: 138, BESIDE[1]: 44, "tags.`loss`": 104, "tags.`family`": 66, "metrics.`seconds`": 70, "params.`lr`": 78,
+}  # fmt: skip
+SCORE, LEAD, NARROW = 86, 64, 78  # pixels of the objective, of m to α, of others: 1300 hold three margins to lr
 
 
 def shared_views(
@@ -84,10 +87,11 @@ def _state(columns: list[str], search: str, metric: str) -> dict[str, Any]:
     """
     leading = {f"params.`{name}`" for name in LEADING}
     widths = {column: LEAD if column in leading else NARROW for column in columns if column.startswith("params.")}
-    widths |= {column: width for column, width in WIDTHS.items() if column in columns}
+    order = [*BESIDE, *columns]
+    widths |= {column: width for column, width in WIDTHS.items() if column in order}
     widths[f"metrics.`{metric}`"] = SCORE
     return {
-        "selectedColumns": columns, "columnOrder": columns, "columnWidths": widths, "searchFilter": search,
+        "selectedColumns": columns, "columnOrder": order, "columnWidths": widths, "searchFilter": search,
         "orderByKey": f"metrics.`{metric}`", "orderByAsc": not higher_is_better(metric.removeprefix("test_")),
         "startTime": "ALL", "lifecycleFilter": "Active", "datasetsFilter": [], "modelVersionFilter": "All Runs",
         "runsExpanded": {}, "runsPinned": [], "runsHidden": [], "runsVisibilityMap": {},

@@ -15,6 +15,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from mlcompare.cli import main
+from mlcompare.errors import StudyFileError
 from mlcompare.tracking import database_uri
 from mlcompare.training import BASELINES
 from tests.study.conftest import TINY
@@ -262,3 +263,13 @@ def test_every_command_is_in_the_readme() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     names = [command.name or command.callback.__name__ for command in app.registered_commands]
     assert [name for name in names if f"mlcompare {name}" not in readme] == []
+
+
+def test_check_plans_for_the_device_that_run_takes(folder: Path, capsys, monkeypatch) -> None:
+    def planned(_study: object, *, place: str, device: str) -> None:
+        raise StudyFileError(f"planned for {device}", place=place)
+
+    monkeypatch.setattr("mlcompare.execution.devices.resolve_devices", lambda devices, device: ("cuda:0",))
+    monkeypatch.setattr("mlcompare.study.plan.make_plan", planned)
+    code, _, err = call(capsys, "check", folder / "tiny.yaml")
+    assert (code, "planned for cuda:0" in err) == (2, True)

@@ -233,7 +233,7 @@ def test_dashboard_opens_with_few_columns_and_the_best_run_first(browser, dashbo
     page.get_by_role("columnheader", name="loss").first.wait_for(timeout=60_000)
     headers = {text.strip() for text in page.get_by_role("columnheader").all_inner_texts() if text.strip()}
     assert {"loss", "map_at_r" if view == "trials" else "test_map_at_r"} <= headers
-    assert len(headers) <= 20
+    assert len(headers) <= 22, "MLflow's four, three groups, and ours"
     results = load_results(finished)
     rows = results[results.kind.isin(kinds) & (results.metric == "map_at_r")]
     by = ["loss", "trial"] if view == "trials" else ["loss", "trial", "fold", "seed"]
@@ -241,6 +241,19 @@ def test_dashboard_opens_with_few_columns_and_the_best_run_first(browser, dashbo
     names = page.locator("a[href*='/runs/']")
     names.first.wait_for(timeout=30_000)
     assert names.first.inner_text().startswith(best)
+    page.close()
+
+
+@pytest.mark.slow
+def test_the_learning_rate_is_in_sight_at_1300_pixels(browser, dashboard) -> None:
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page.goto(f"{dashboard}/#/experiments/1/runs?viewStateShareKey=trials")
+    page.get_by_role("columnheader", name="loss").first.wait_for(timeout=60_000)
+    page.wait_for_timeout(1_000)  # widths settle
+    table = page.locator(".ag-root").first.bounding_box()
+    for name in ("loss", "family", "map_at_r", "seconds", "m_cos", "m_dist", "s", "lr"):
+        box = page.get_by_role("columnheader", name=name, exact=True).first.bounding_box()
+        assert box["x"] + box["width"] <= table["x"] + table["width"] + 1, name
     page.close()
 
 

@@ -20,6 +20,7 @@ from mlcompare.errors import DataError, InvalidValueError, MLCompareError, Store
 from mlcompare.report import write_report
 from mlcompare.report.about import about
 from mlcompare.report.formats import number, p_value, span
+from mlcompare.report.paper import markdown
 from mlcompare.report.search_plots import slice_groups
 from mlcompare.report.study import open_study
 from mlcompare.report.write import report_html
@@ -360,6 +361,19 @@ def test_the_verdict_is_cautious_where_a_loss_was_still_rising(store) -> None:
     assert re.search(r"Caution:.*cosface.* still rising when training stopped", page.split("<main")[0])
     rows = {row[0] for row in Tables(page).named("The last stretch")[1:]}
     assert "cosface ↗" in rows
+
+
+def test_a_loss_that_fell_at_the_end_is_named_past_its_best(store) -> None:
+    def fall(frame):
+        mine = (frame["kind"] == "curve") & (frame["loss"] == "cosface")
+        return frame.assign(value=frame["value"].where(~mine, 0.9 - 0.1 * frame["step"].astype(float)))
+
+    change_results(store, fall)
+    study = open_study(store)
+    page = report_html([study])
+    assert "cosface is past its best: its validation mean fell by" in page.split("Learning curves")[-1]
+    assert "cosface ↘" in {row[0] for row in Tables(page).named("The last stretch")[1:]}
+    assert "cosface is past its best" in markdown([study])
 
 
 def test_a_store_without_curves_has_no_section_of_them(store) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -21,3 +23,19 @@ TINY = {
 @pytest.fixture
 def tiny() -> dict:
     return copy.deepcopy(TINY)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A disk of its own, mounted in memory: a function that (re)mounts it with the options given."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(*options: str) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(place)]
+        if subprocess.run(command, capture_output=True).returncode != 0:
+            pytest.skip("mounting needs a privilege that is not to be had here")
+        return place
+
+    yield mount
+    subprocess.run(["umount", "-l", str(place)], capture_output=True)

@@ -96,22 +96,6 @@ def test_signals_end_a_study_politely(signals, codes, tmp_path: Path, whole: pd.
     check_resumes(tmp_path, whole)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path):
-    """A disk of its own, mounted in memory: a function that (re)mounts it with the options given."""
-    place = tmp_path / "disk"
-    place.mkdir()
-
-    def mount(*options: str) -> Path:
-        command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(place)]
-        if subprocess.run(command, capture_output=True).returncode != 0:
-            pytest.skip("mounting needs a privilege that is not to be had here")
-        return place
-
-    yield mount
-    subprocess.run(["umount", "-l", str(place)], capture_output=True)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kilobytes", [8, 300, 1500])
 def test_a_full_disk_loses_nothing(kilobytes: int, small_disk, tmp_path: Path, whole: pd.DataFrame) -> None:

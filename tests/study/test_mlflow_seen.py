@@ -128,6 +128,20 @@ def test_first_columns_are_loss_family_score_and_the_fields_symbols() -> None:
     assert json.loads(views["mlflow.sharedViewState.charts"])["groupBy"]["groupByKeys"][0]["groupByData"] == "loss"
 
 
+def test_1300_pixels_hold_every_leading_column() -> None:
+    """MLflow draws 1046 pixels of table in a window of 1300, 73 of them for boxes to tick."""
+    of = {"triplet": "m_dist", "cosface": "m_cos", "arcface": "m_rad"}
+    spaces = {loss: dict.fromkeys(("margin", "scale", "weight", "alpha", "lr", "beta"), 0.1) for loss in of}
+    symbols = {"scale": "s", "weight": "lambda"}
+    views = shared_views("map_at_r", spaces, {loss: {**symbols, "margin": margin} for loss, margin in of.items()})
+    for name in ("trials", "finals"):
+        state = json.loads(views[f"mlflow.sharedViewState.{name}"])
+        assert state["columnOrder"][:2] == ["attributes.`Run Name`", "runDateAndNestInfo"], "as MLflow calls them"
+        held = state["columnOrder"][: state["columnOrder"].index("params.`lr`") + 1]
+        assert len(held) == 2 + 2 + 2 + 3 + 3 + 1, "name, status, loss, family, score, seconds, margins, s, λ, α, lr"
+        assert 73 + sum(state["columnWidths"][column] for column in held) <= 1046
+
+
 def test_a_servers_link_shows_the_runs_of_this_study_alone(tmp_path: Path) -> None:
     """Two stores of one name log to one experiment of a server."""
     fingerprint = "0123456789abcdef"
