@@ -72,6 +72,37 @@ class Ranks:
         whole: Tensor = _Gathered.apply(own.float(), batch, self)
         return whole
 
+    def branched(self, shared: Tensor) -> Tensor:
+        """Return what all ranks have, for a computation of which each does a part: their gradients of it are added."""
+        whole: Tensor = _Branched.apply(shared, self)
+        return whole
+
+    def total(self, own: Tensor) -> Tensor:
+        """Return the sum of a tensor over the ranks, without a gradient."""
+        return self._reduced(own, dist.ReduceOp.SUM)
+
+    def largest(self, own: Tensor) -> Tensor:
+        """Return the element-wise maximum of a tensor over the ranks, without a gradient."""
+        return self._reduced(own, dist.ReduceOp.MAX)
+
+    @staticmethod
+    def _reduced(own: Tensor, how: Any) -> Tensor:
+        every = own.detach().clone()
+        _asked(dist.all_reduce, every, how)
+        return every
+
+    def stacked(self, own: Tensor) -> Tensor:
+        """Return the tensors of all ranks, of one shape, ``(N, …)``; but for the first rank, its own alone."""
+        every = [torch.empty_like(own) for _ in range(self.size)] if self.first else None
+        _asked(dist.gather, own.contiguous(), every)
+        return torch.stack(every) if every is not None else own[None]
+
+    def told(self, flag: bool, device: str) -> bool:
+        """Return what the first rank says."""
+        said = torch.tensor(flag, dtype=torch.uint8, device=device)
+        _asked(dist.broadcast, said, 0)
+        return bool(said)
+
     def summed(self, parameters: Iterable[nn.Parameter]) -> None:
         """Sum the encoders' gradients, each of a share, into that of the whole batch."""
         if self.size > 1:
@@ -116,6 +147,17 @@ class _Gathered(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None, None]:
         return gradients[0][ctx.share], None, None
+
+
+class _Branched(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, shared: Tensor, ranks: Ranks) -> Tensor:
+        ctx.ranks = ranks
+        return shared.view_as(shared)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
+        return ctx.ranks.total(gradients[0]), None
 
 
 def _asked(exchange: Callable[..., Any], *tensors: Any) -> None:
