@@ -2,7 +2,8 @@
 
 Every rank draws the same batches and has the same weights. A step gathers the embeddings of all shares, takes the loss
 of all of them, sends each rank's part of the gradient back through its encoder, and sums the encoders' gradients: those
-of one process with the whole batch, to rounding, wherever an embedding depends on its own sample alone.
+of one process with the whole batch, to rounding, wherever an embedding depends on its own sample alone, or by batch
+norm on the others (:mod:`mlcompare.training.rank_batch_norm`).
 """
 
 from __future__ import annotations
@@ -91,6 +92,12 @@ class Ranks:
         _asked(dist.all_reduce, every, how)
         return every
 
+    def gathered_all(self, own: Tensor) -> Tensor:
+        """Return the tensors of all ranks, of one shape, ``(N, …)``, without a gradient."""
+        every = [torch.empty_like(own) for _ in range(self.size)]
+        _asked(dist.all_gather, every, own)
+        return torch.stack(every)
+
     def stacked(self, own: Tensor) -> Tensor:
         """Return the tensors of all ranks, of one shape, ``(N, …)``; but for the first rank, its own alone."""
         every = [torch.empty_like(own) for _ in range(self.size)] if self.first else None
@@ -126,8 +133,7 @@ class Ranks:
         if self.size == 1:
             return
         own = torch.tensor(at, device=device)
-        every = [torch.empty_like(own) for _ in range(self.size)]
-        _asked(dist.all_gather, every, own)
+        every = self.gathered_all(own)
         if any(not torch.equal(own, other) for other in every):
             raise RuntimeError(f"the ranks begin at different steps ({[other.tolist() for other in every]})")
 
@@ -140,9 +146,7 @@ class _Gathered(torch.autograd.Function):
         counts = [share.stop - share.start for share in sizes]
         padded = own.new_zeros(max(counts), own.shape[1])
         padded[: len(own)] = own
-        every = [torch.empty_like(padded) for _ in counts]
-        _asked(dist.all_gather, every, padded)
-        return torch.cat([part[:count] for part, count in zip(every, counts)])
+        return torch.cat([part[:count] for part, count in zip(ranks.gathered_all(padded), counts)])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None, None]:

@@ -21,6 +21,7 @@ from mlcompare.training.job import TrainingJob, TrainingResult
 from mlcompare.training.microbatch import backward_in_pieces
 from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
 from mlcompare.training.prepare import Prepared, Stage, encoder_precision, random_streams, stage_batches, stream
+from mlcompare.training.rank_batch_norm import WholeBatchNorm
 from mlcompare.training.ranks import ALONE, Ranks
 from mlcompare.training.record import WATCH_EVERY, record_losses, watch
 from mlcompare.training.teachers import Teachers
@@ -53,6 +54,8 @@ class SingleStage:
         self._scaler = torch.amp.GradScaler(torch.device(job.device).type, enabled=scaled)
         self._watched = torch.empty(stage.steps, device=job.device)
         self._average = Average(prepared.encoder, stage.loss, prepared.config.ema) if prepared.config.ema else None
+        in_shares = ranks.size > 1 and prepared.config.microbatch is None  # pieces are normalised each by itself
+        self._batch_norm = WholeBatchNorm(ranks) if in_shares else nullcontext()
         self._first = 0
         training_mode(prepared.encoder, job.encoder.freeze, job.encoder.batch_norm)
         stage.loss.train()
@@ -138,7 +141,7 @@ class SingleStage:
         return apply_augmentation(inputs, self._config.augment, [numbers[..., self._share] for numbers in drawn])
 
     def _embed(self, inputs: Tensor) -> Tensor:
-        with encoder_precision(self._config, self._job.device):
+        with encoder_precision(self._config, self._job.device), self._batch_norm:
             return self._prepared.encoder(self._prepared.standardize(inputs))
 
     def _backward(self, inputs: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
