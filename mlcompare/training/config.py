@@ -147,8 +147,9 @@ class TrainingConfig(BaseModel):
         1,
         ge=1,
         le=1024,
-        description="processes that one training runs in, on the devices of one machine: each embeds its share of a "
-        "batch, and the loss is the whole batch's, and so are batch norm's statistics (with microbatch, a piece's)",
+        description="processes that one training runs in, on the devices of one machine or of a Ray cluster: each "
+        "embeds its share of a batch; the loss is the whole batch's, and so are batch norm's statistics (with "
+        "microbatch, a piece's)",
         json_schema_extra={"unit": "processes"},
     )
     class_weights: Literal["replicated", "sharded"] = Field(

@@ -304,5 +304,5 @@ def test_each_training_gets_a_device_for_every_rank(tmp_path: Path, monkeypatch)
         places(("cuda:0", "cuda:1"), 3)
     with pytest.raises(InvalidValueError, match="every 2 of `--devices` need a worker"):
         places(("cuda:0", "cuda:1", "cuda:2", "cuda:3"), workers=1)
-    with pytest.raises(InvalidValueError, match="processes of this machine, got ray"):
-        create_executor("ray", data, workers=None, folder=tmp_path, device="cpu", ranks=2)
+    with pytest.raises(InvalidValueError, match=r"a GPU of its own, got 0\.5; give --gpus-per-job 1"):
+        create_executor("ray", data, workers=None, folder=tmp_path, device="cuda", ranks=2, gpus_per_job=0.5)
