@@ -81,7 +81,7 @@ def create_executor(
         workers: trainings at a time; by default one on each CUDA device, or as many as the cores have threads for.
         device: what jobs name.
         devices: what they are spread over, where there are several of that kind.
-        ranks: processes of each training, on a CUDA device each.
+        ranks: processes of each training, on a CUDA device each; on Ray, each with ``gpus_per_job``.
 
     Raises:
         InvalidValueError: a name or number makes no sense, or the cluster can't give what is asked for.
@@ -96,10 +96,10 @@ def create_executor(
     if name == "in-process" and len(devices) > ranks:
         cure = "use --executor processes"
         raise InvalidValueError("one process trains on one device", value=", ".join(devices), cure=cure)
-    if name == "ray" and ranks > 1:
-        cure = "use --executor processes"
-        raise InvalidValueError("the ranks of a training are processes of this machine", value="ray", cure=cure)
-    groups = grouped_devices(devices or (device,), ranks)
+    if name == "ray" and ranks > 1 and gpus_per_job not in (0, 1):
+        rule, cure = "each rank of a training needs a GPU of its own", "give --gpus-per-job 1"
+        raise InvalidValueError(rule, value=f"{gpus_per_job:g}", cure=cure)
+    groups = grouped_devices(devices or (device,), 1 if name == "ray" else ranks)
     if workers is not None and workers < len(groups):
         rule = "each of `--devices` needs a worker" if ranks == 1 else f"every {ranks} of `--devices` need a worker"
         raise InvalidValueError(rule, value=f"{workers} for {', '.join(devices)}", cure="name fewer devices")
@@ -112,8 +112,9 @@ def create_executor(
         from mlcompare.execution.ray_executor import RayExecutor
 
         return RayExecutor(
-            data, address=ray_address, workers=workers, threads=threads, gpus_per_job=gpus_per_job, timeout=timeout
-        )
+            data, address=ray_address, workers=workers, threads=threads, gpus_per_job=gpus_per_job, ranks=ranks,
+            timeout=timeout,
+        )  # fmt: skip
     if ray_address is not None or gpus_per_job:
         raise InvalidValueError("`--ray-address` and `--gpus-per-job` need `--executor ray`", value=name)
     on_cuda = device.startswith("cuda")

@@ -27,7 +27,7 @@ from mlcompare.training import TrainingData, TrainingJob, TrainingResult, train
 from mlcompare.training.ranks import LostRankError, Ranks
 from mlcompare.training.record import failures_recorded
 
-__all__ = ["FAILED", "LOST", "READY", "Assigned", "met", "train_in_ranks"]
+__all__ = ["FAILED", "LOST", "NO_ANSWER", "PATIENCE", "READY", "Assigned", "met", "train_in_ranks"]
 
 LOST = "a rank of the training was lost"  # how the reason begins: it is tried again, as for a lost worker
 NO_ANSWER = f"{LostRankError.__name__}: "  # how the reason begins of a rank that waits for one that is lost

@@ -1,4 +1,7 @@
-"""Jobs as Ray tasks, on this machine or on a cluster. The only importer of Ray (the extra ``ray``)."""
+"""Jobs as Ray tasks, on this machine or on a cluster.
+
+With :mod:`mlcompare.execution.ray_ranks` the only importer of Ray (the extra ``ray``).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from typing import Any
 
 from mlcompare.errors import InvalidValueError, StoreError
 from mlcompare.execution.bundles import ATTEMPTS, Bundle, Finished, failed_bundle, run_bundle, versions
+from mlcompare.execution.less_memory import with_less_memory
 from mlcompare.execution.plugins import pack, unpack
+from mlcompare.execution.ray_ranks import check_versions, train_with_ray_train
 from mlcompare.execution.worker import end_if_lost, keep_freed_memory
 from mlcompare.training import TrainingData, TrainingResult
 
@@ -35,6 +40,8 @@ class RayExecutor:
         workers: how many tasks at a time; as many as the cluster has room for by default.
         threads: CPU cores of a task, where it has no GPU share.
         gpus_per_job: GPUs of a task; a share such as 0.25 lets four tasks use one GPU.
+        ranks: processes of each training, each with those CPU cores or GPUs; Ray Train starts them, on several machines
+            where one has no room.
         timeout: seconds after which a task counts as hung; ``None`` never.
 
     Raises:
@@ -45,20 +52,24 @@ class RayExecutor:
 
     def __init__(
         self, data: TrainingData, *, address: str | None = None, workers: int | None = None, threads: int = 1,
-        gpus_per_job: float = 0.0, timeout: float | None = None,
+        gpus_per_job: float = 0.0, ranks: int = 1, timeout: float | None = None,
     ) -> None:  # fmt: skip
         self._ray = ray = _import_ray()
         self._owned = not ray.is_initialized()
         if self._owned:
-            _connect(ray, address, workers, threads)
+            _connect(ray, address, workers, threads * ranks)
         try:
-            room = _room(ray, threads, gpus_per_job)
+            room = _room(ray, threads, gpus_per_job) // ranks
             self.workers = min(workers or room, room)  # a task that waits for room would seem to hang
             if room < 1:
                 wanted = f"{threads} CPU and {gpus_per_job:g} GPU"
-                raise InvalidValueError(f"a task needs {wanted} on one machine", value=_resources(ray), cure="ask less")
+                times = "" if ranks == 1 else f", {ranks} times"
+                rule = f"a task needs {wanted} on one machine{times}"
+                raise InvalidValueError(rule, value=_resources(ray), cure="ask less")
             needs = {"num_gpus": gpus_per_job} if gpus_per_job else {}
             self._run = ray.remote(num_cpus=threads, max_retries=0, **needs)(_run_checked)
+            self._run_ranks = ray.remote(num_cpus=0, max_retries=0)(_run_ranks)
+            self._gpus = gpus_per_job
             self._data = ray.put(data)
             self._plugins = pack()
         except BaseException:
@@ -75,7 +86,12 @@ class RayExecutor:
         self._start(bundle, attempt=1)
 
     def _start(self, bundle: Bundle, attempt: int) -> None:
-        self._running[self._run.remote(bundle, self._data, versions(), self._plugins)] = _Task(bundle, attempt)
+        if bundle[0].kind != "baseline" and bundle[0].training.ranks > 1:
+            # in a list the data stay a reference, which each rank follows
+            reference = self._run_ranks.remote(bundle, [self._data], versions(), self._plugins, self._gpus)
+        else:
+            reference = self._run.remote(bundle, self._data, versions(), self._plugins)
+        self._running[reference] = _Task(bundle, attempt)
 
     def wait(self) -> list[Finished]:
         finished: list[Finished] = []
@@ -126,14 +142,21 @@ class RayExecutor:
 
 def _run_checked(bundle: Bundle, data: TrainingData, expected: dict[str, str], plugins: bytes) -> list[TrainingResult]:
     """Run a bundle on whatever machine Ray chose, where the packages that decide numbers are the coordinator's."""
-    found = versions()
-    if found != expected:
-        cure = "install the same versions on every machine"
-        raise StoreError("a cluster trains with one set of packages", value=f"{found}, not {expected}", cure=cure)
+    check_versions(expected)
     keep_freed_memory()
     unpack(plugins)
     results = run_bundle(bundle, data)
     end_if_lost(results)  # Ray starts another worker, and the bundle is tried again
+    return results
+
+
+def _run_ranks(
+    bundle: Bundle, data: list[Any], expected: dict[str, str], plugins: bytes, gpus: float
+) -> list[TrainingResult]:
+    """Have Ray Train run a training in ranks; this task waits for it."""
+    check_versions(expected)
+    results = with_less_memory(bundle, lambda jobs: [train_with_ray_train(jobs[0], data[0], plugins, gpus)])
+    end_if_lost(results)
     return results
 
 

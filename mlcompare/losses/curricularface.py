@@ -45,6 +45,8 @@ class CurricularFace(ArcFace):
 
     margin: float = Hyperparameter(0.5, low=0.0, high=0.6, minimum=0.0, maximum=3.1415, symbol="m", unit="rad")
 
+    columns_apart = False  # a hard negative is found by the target's cosine
+
     curriculum: Tensor
 
     def setup(self, generator: torch.Generator | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,7 +13,7 @@ from mlcompare.losses.base import Loss
 from mlcompare.losses.projection import project
 from mlcompare.registry import Hyperparameter
 
-__all__ = ["CosineHead", "Head", "MarginHead"]
+__all__ = ["CosineHead", "Head", "MarginHead", "SoftmaxHead"]
 
 
 class Head(Loss):
@@ -52,7 +54,24 @@ class Head(Loss):
         return self.each(embeddings, labels).mean()
 
 
-class CosineHead(Head):
+class SoftmaxHead(Head):
+    """The cross-entropy of :meth:`margin_logits`.
+
+    A column of them depends on its own class's rows and on the sample alone, so that the rows may lie apart, in several
+    processes. A subclass whose columns look at each other says so: ``columns_apart = False``.
+    """
+
+    columns_apart: ClassVar[bool] = True
+
+    def margin_logits(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Return the logits ``(B, C)``, the target's as the loss changes it."""
+        return self.logits(embeddings)
+
+    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(self.margin_logits(embeddings, labels), labels, reduction="none")
+
+
+class CosineHead(SoftmaxHead):
     """Cross-entropy over ``s · cos θ`` in which a subclass changes the target's cosine alone.
 
     ``L = −log e^{s·ψ(cos θ_y)} / (e^{s·ψ(cos θ_y)} + Σ_{j≠y} e^{s·cos θ_j})`` with ψ = :meth:`target_cosine` and
@@ -68,13 +87,9 @@ class CosineHead(Head):
         return cosine
 
     def margin_logits(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Return the logits ``(B, C)`` with the target's changed."""
         scale = self.current_scale()  # ()
         logits, mine = self.scaled_cosines(embeddings, labels, scale)  # (B, C), (B, 1)
         return logits.scatter(1, labels[:, None], scale * self.target_cosine(mine / scale))
-
-    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(self.margin_logits(embeddings, labels), labels, reduction="none")
 
 
 class MarginHead(CosineHead):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mlcompare.geometry import normalize, scalar
 from mlcompare.losses.citation import cite
@@ -66,6 +65,3 @@ class L2Softmax(LinearHead):
     def logits(self, embeddings: Tensor) -> Tensor:
         alpha = self.learned_alpha.clamp_min(ALPHA_FLOOR) if self.learn_alpha else self.alpha
         return super().logits(alpha * normalize(embeddings))
-
-    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(self.logits(embeddings), labels, reduction="none")

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from mlcompare.geometry import NORM_FLOOR, Number, normalize
 from mlcompare.losses.angular import monotone_cosine
 from mlcompare.losses.citation import cite
-from mlcompare.losses.head import Head
+from mlcompare.losses.head import SoftmaxHead
 from mlcompare.losses.schedules import ANNEALING, annealed
 from mlcompare.registry import Hyperparameter, Option, Published, register_loss
 
@@ -21,7 +21,7 @@ def softened(cosine: Tensor, margin: Number, weight: Tensor) -> Tensor:
     return cosine + (monotone_cosine(cosine, margin) - cosine) / (1 + weight)
 
 
-class AnnealedHead(Head):
+class AnnealedHead(SoftmaxHead):
     """What annealed heads declare: the floor of λ and the preset of its schedule."""
 
     group = "margin"
@@ -69,11 +69,11 @@ class LSoftmax(AnnealedHead):
     def logits(self, embeddings: Tensor) -> Tensor:
         return embeddings @ self.class_weights.to(embeddings.dtype).T  # (B, C)
 
-    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+    def margin_logits(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         logits = self.logits(embeddings)  # (B, C)
         mine = F.embedding(labels, self.class_weights.to(embeddings.dtype))  # (B, D): w_y
         sizes = [torch.linalg.vector_norm(rows, dim=1, keepdim=True) for rows in (embeddings, mine)]  # (B, 1) each
         norms = sizes[0] * sizes[1]
         cosine = (normalize(embeddings) * mine).sum(1, keepdim=True) / sizes[1].clamp_min(NORM_FLOOR)  # (B, 1)
         changed = norms * softened(cosine, self.margin, self.annealing_weight())
-        return F.cross_entropy(logits.scatter(1, labels[:, None], changed), labels, reduction="none")
+        return logits.scatter(1, labels[:, None], changed)

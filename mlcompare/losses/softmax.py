@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from mlcompare.geometry import normalize
 from mlcompare.losses.citation import cite
-from mlcompare.losses.head import Head
+from mlcompare.losses.head import SoftmaxHead
 from mlcompare.losses.projection import project
 from mlcompare.registry import register_loss
 
@@ -24,7 +24,7 @@ SPHEREFACE_BIBTEX = cite(
 )
 
 
-class LinearHead(Head):
+class LinearHead(SoftmaxHead):
     """A linear classifier with a bias ``(C,)``."""
 
     class_rows: tuple[str, ...] = ("class_weights", "bias")
@@ -62,9 +62,6 @@ class Softmax(LinearHead):
     0.0486
     """
 
-    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(self.logits(embeddings), labels, reduction="none")
-
 
 @register_loss(
     "modified_softmax",
@@ -72,7 +69,7 @@ class Softmax(LinearHead):
     reference="Liu et al. 2017, arXiv:1704.08063, eq. 4",
     bibtex=SPHEREFACE_BIBTEX,
 )
-class ModifiedSoftmax(Head):
+class ModifiedSoftmax(SoftmaxHead):
     """Modified softmax: ``CE(‖x‖·cos θ_j)``, class weights normalised, no bias.
 
     The embeddings ``(B, D)`` keep their norm, which acts as a scale of their own; with m = 1 A-Softmax
@@ -87,6 +84,5 @@ class ModifiedSoftmax(Head):
     def logits(self, embeddings: Tensor) -> Tensor:
         return embeddings @ normalize(self.class_weights.to(embeddings.dtype)).T  # (B, C)
 
-    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        logits, _ = project(embeddings, self.class_weights.to(embeddings.dtype), labels)  # (B, C)
-        return F.cross_entropy(logits, labels, reduction="none")
+    def margin_logits(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        return project(embeddings, self.class_weights.to(embeddings.dtype), labels)[0]  # (B, C)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mlcompare.geometry import NORM_FLOOR, normalize
 from mlcompare.losses.head import MarginHead
@@ -50,12 +49,12 @@ class SphereFace(AnnealedHead):
     def logits(self, embeddings: Tensor) -> Tensor:
         return embeddings @ normalize(self.class_weights.to(embeddings.dtype)).T  # (B, C)
 
-    def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+    def margin_logits(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         logits, mine = project(embeddings, self.class_weights.to(embeddings.dtype), labels)  # (B, C), (B, 1)
         norms = torch.linalg.vector_norm(embeddings, dim=1, keepdim=True)  # (B, 1)
         cosine = mine / norms.clamp_min(NORM_FLOOR)  # (B, 1)
         changed = norms * softened(cosine, self.margin, self.annealing_weight())
-        return F.cross_entropy(logits.scatter(1, labels[:, None], changed), labels, reduction="none")
+        return logits.scatter(1, labels[:, None], changed)
 
 
 @register_loss(

@@ -25,6 +25,7 @@ from mlcompare.study.entries import parse_entry
 from mlcompare.study.places import section
 from mlcompare.training import TrainingConfig, TrainingData
 from mlcompare.training.class_sample import class_sample
+from mlcompare.training.class_shards import check_sharded
 from mlcompare.training.searched import AUGMENT, EMBEDDING_DIM, with_searched
 from mlcompare.training.teachers import distilling
 
@@ -82,6 +83,7 @@ def plan_losses(config: StudyConfig, place: str) -> dict[str, LossPlan]:
                     spec.create()  # raises, with the reason
         with section(place, f"losses.{name}"):
             prefixes, teachers = _wrapped(entry, space, config)
+            _check_shares(entry, space, config)
         own = {**entry.hyperparameters, **entry.options}
         of_entry = set(value) if isinstance(value, Mapping) else set()
         said = frozenset({*config.search.space, *of_entry} - own.keys())
@@ -141,6 +143,20 @@ def _wrapped(entry: LossEntry, space: Space, config: StudyConfig) -> tuple[tuple
     return tuple(sorted(found, reverse=True)), tuple(teachers)
 
 
+def _check_shares(entry: LossEntry, space: Space, config: StudyConfig) -> None:
+    """Check that the class weights of a loss can lie apart, where ranks are to hold shares of them.
+
+    Raises:
+        InvalidValueError: the loss must see all of them.
+    """
+    if config.training.class_weights == "replicated":
+        return
+    options = {name: _ends(space[name])[0] for name in entry.options}
+    size = _ends(space.get(EMBEDDING_DIM, config.encoder.embedding_dim))[0]
+    for _, loss in entry.build(options, num_classes=2, embedding_dim=size, class_counts=np.full(2, 2)):
+        check_sharded(loss)
+
+
 def search_start(config: StudyConfig) -> str:
     """Return what searches go by: what the study says, else priors for encoders like those that they were measured on.
 
@@ -164,6 +180,9 @@ def check_batch(training: TrainingConfig, dataset: Dataset, splits: Splits) -> N
         DataError: too few classes or samples.
     """
     for targets in trained_labels(dataset, splits):
+        if training.class_weights == "sharded" and training.ranks > targets.max() + 1:
+            rule, cure = "each rank must hold a class", "use fewer ranks, or leave out class_weights"
+            raise InvalidValueError(rule, value=f"{training.ranks} ranks for {targets.max() + 1}", cure=cure)
         counts = {"classes_per_batch": training.classes_per_batch, "samples_per_class": training.samples_per_class}
         check_sampler(training.sampler, torch.as_tensor(targets), **counts)
 

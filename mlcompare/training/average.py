@@ -60,6 +60,10 @@ class Average:
         """Give encoder and loss the average for good."""
         _copy(self._average, self._now)
 
+    def of(self, parameter: nn.Parameter) -> Tensor:
+        """Return the average of one of the weights."""
+        return next(mean for mean, now in zip(self._average, self._now) if now.data_ptr() == parameter.data_ptr())
+
     def state(self) -> dict[str, Any]:
         """Return the average; :meth:`restore` goes on from there."""
         return {"count": self._count, "average": self._average}

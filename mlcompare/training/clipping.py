@@ -12,9 +12,17 @@ __all__ = ["clip", "clipped"]
 FLOOR = 1e-6  # torch.nn.utils.clip_grad_norm_'s
 
 
-def clip(parameters: Iterable[Tensor], most: float) -> None:
-    """Scale the gradients of all parameters together so that their norm is ``most`` at most."""
-    torch.nn.utils.clip_grad_norm_(list(parameters), most)
+def clip(parameters: Iterable[Tensor], most: float, squares_elsewhere: Tensor | None = None) -> None:
+    """Scale the gradients of all parameters together so that their norm is ``most`` at most.
+
+    ``squares_elsewhere`` is the sum of the squares of gradients that belong to them and are in other processes.
+    """
+    every = list(parameters)
+    if squares_elsewhere is None:
+        torch.nn.utils.clip_grad_norm_(every, most)
+        return
+    here = torch.nn.utils.get_total_norm([p.grad for p in every if p.grad is not None])
+    torch.nn.utils.clip_grads_with_norm_(every, most, (here**2 + squares_elsewhere).sqrt())
 
 
 def clipped(gradients: Sequence[Tensor | None], most: float) -> list[Tensor | None]:

@@ -147,9 +147,15 @@ class TrainingConfig(BaseModel):
         1,
         ge=1,
         le=1024,
-        description="processes that one training runs in, on the devices of one machine: each embeds its share of a "
-        "batch, and the loss is the whole batch's (batch norm's statistics are a share's)",
+        description="processes that one training runs in, on the devices of one machine or of a Ray cluster: each "
+        "embeds its share of a batch; the loss is the whole batch's, and so are batch norm's statistics (with "
+        "microbatch, a piece's)",
         json_schema_extra={"unit": "processes"},
+    )
+    class_weights: Literal["replicated", "sharded"] = Field(
+        "replicated",
+        description="where ranks keep a loss's class weights: each has all of them, or the rows of its share of the "
+        "classes, with their gradients and the optimiser's state",
     )
     checkpoint_minutes: float = Field(
         5.0,
@@ -163,6 +169,14 @@ class TrainingConfig(BaseModel):
     def _best_of_some(self) -> TrainingConfig:
         if self.select == "best" and self.evaluations < 2:
             raise ValueError("`select: best` chooses among steps: `evaluations` must be 2 or more")
+        return self
+
+    @model_validator(mode="after")
+    def _shards_of_ranks(self) -> TrainingConfig:
+        if self.class_weights == "sharded" and self.ranks == 1:
+            raise ValueError("`class_weights: sharded` shares them out among `ranks`: 2 or more")
+        if self.class_weights == "sharded" and self.class_sample != 1:
+            raise ValueError("`class_weights: sharded` sees all classes: leave out `class_sample`")
         return self
 
     def replaced(self, **changes: Any) -> TrainingConfig:

@@ -73,7 +73,14 @@ class _Training:
         self._curve = Curve(job, data, self._prepared, result)
         self._feed = Feed(data.dataset.samples, job.device)
         self._number = 0
-        self._stage = self._begin()
+        self._current: SingleStage | None = None
+
+    @property
+    def _stage(self) -> SingleStage:
+        """The stage that is trained, which begins when it is first asked for: a checkpoint's losses are whole."""
+        if self._current is None:
+            self._current = self._begin()
+        return self._current
 
     def _begin(self) -> SingleStage:
         stage = self._prepared.stages[self._number]
@@ -87,18 +94,24 @@ class _Training:
                 return
             if self._number + 1 == len(self._prepared.stages):
                 break
-            self._number += 1
-            self._stage = self._begin()
+            self._stage.leave()
+            self._number, self._current = self._number + 1, None
+        self._stage.end()
         if not scored:
             return
-        self._stage.end()
         self._curve.choose(self._prepared.encoder)
         score_encoder(self._job, self._data, self._prepared, self._prepared.encoder, self._result)
         self._curve.end()
 
     def _keep(self, steps: int) -> None:
-        if self._ranks.first and self._checkpoint.due():
-            self._checkpoint.save(self._state(steps))
+        due = self._ranks.first and self._checkpoint.due()
+        if self._stage.sharded:
+            due = self._ranks.told(due, self._job.device)
+        if due:
+            with self._stage.whole():
+                state = self._state(steps)
+                if self._ranks.first:
+                    self._checkpoint.save(state)
 
     def _state(self, steps: int) -> State:
         return {
@@ -120,7 +133,7 @@ class _Training:
         restore_module(self._prepared.encoder, saved["encoder"])
         for stage, state in zip(self._prepared.stages, saved["losses"], strict=True):
             restore_module(stage.loss, state)
-        self._stage = self._begin()
+        self._current = None
         self._stage.restore(saved["stage"])
         self._curve.best = saved["best"]
         restore_random(saved["random"], self._job.device)

@@ -2,7 +2,8 @@
 
 Every rank draws the same batches and has the same weights. A step gathers the embeddings of all shares, takes the loss
 of all of them, sends each rank's part of the gradient back through its encoder, and sums the encoders' gradients: those
-of one process with the whole batch, to rounding, wherever an embedding depends on its own sample alone.
+of one process with the whole batch, to rounding, wherever an embedding depends on its own sample alone, or by batch
+norm on the others (:mod:`mlcompare.training.rank_batch_norm`).
 """
 
 from __future__ import annotations
@@ -72,6 +73,43 @@ class Ranks:
         whole: Tensor = _Gathered.apply(own.float(), batch, self)
         return whole
 
+    def branched(self, shared: Tensor) -> Tensor:
+        """Return what all ranks have, for a computation of which each does a part: their gradients of it are added."""
+        whole: Tensor = _Branched.apply(shared, self)
+        return whole
+
+    def total(self, own: Tensor) -> Tensor:
+        """Return the sum of a tensor over the ranks, without a gradient."""
+        return self._reduced(own, dist.ReduceOp.SUM)
+
+    def largest(self, own: Tensor) -> Tensor:
+        """Return the element-wise maximum of a tensor over the ranks, without a gradient."""
+        return self._reduced(own, dist.ReduceOp.MAX)
+
+    @staticmethod
+    def _reduced(own: Tensor, how: Any) -> Tensor:
+        every = own.detach().clone()
+        _asked(dist.all_reduce, every, how)
+        return every
+
+    def gathered_all(self, own: Tensor) -> Tensor:
+        """Return the tensors of all ranks, of one shape, ``(N, …)``, without a gradient."""
+        every = [torch.empty_like(own) for _ in range(self.size)]
+        _asked(dist.all_gather, every, own)
+        return torch.stack(every)
+
+    def stacked(self, own: Tensor) -> Tensor:
+        """Return the tensors of all ranks, of one shape, ``(N, …)``; but for the first rank, its own alone."""
+        every = [torch.empty_like(own) for _ in range(self.size)] if self.first else None
+        _asked(dist.gather, own.contiguous(), every)
+        return torch.stack(every) if every is not None else own[None]
+
+    def told(self, flag: bool, device: str) -> bool:
+        """Return what the first rank says."""
+        said = torch.tensor(flag, dtype=torch.uint8, device=device)
+        _asked(dist.broadcast, said, 0)
+        return bool(said)
+
     def summed(self, parameters: Iterable[nn.Parameter]) -> None:
         """Sum the encoders' gradients, each of a share, into that of the whole batch."""
         if self.size > 1:
@@ -95,8 +133,7 @@ class Ranks:
         if self.size == 1:
             return
         own = torch.tensor(at, device=device)
-        every = [torch.empty_like(own) for _ in range(self.size)]
-        _asked(dist.all_gather, every, own)
+        every = self.gathered_all(own)
         if any(not torch.equal(own, other) for other in every):
             raise RuntimeError(f"the ranks begin at different steps ({[other.tolist() for other in every]})")
 
@@ -109,13 +146,22 @@ class _Gathered(torch.autograd.Function):
         counts = [share.stop - share.start for share in sizes]
         padded = own.new_zeros(max(counts), own.shape[1])
         padded[: len(own)] = own
-        every = [torch.empty_like(padded) for _ in counts]
-        _asked(dist.all_gather, every, padded)
-        return torch.cat([part[:count] for part, count in zip(every, counts)])
+        return torch.cat([part[:count] for part, count in zip(ranks.gathered_all(padded), counts)])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None, None]:
         return gradients[0][ctx.share], None, None
+
+
+class _Branched(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, shared: Tensor, ranks: Ranks) -> Tensor:
+        ctx.ranks = ranks
+        return shared.view_as(shared)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
+        return ctx.ranks.total(gradients[0]), None
 
 
 def _asked(exchange: Callable[..., Any], *tensors: Any) -> None:

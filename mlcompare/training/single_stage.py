@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from mlcompare.data import apply_augmentation, draw_augmentation
 from mlcompare.training.average import Average
 from mlcompare.training.checkpoint import State
 from mlcompare.training.class_sample import class_sample
+from mlcompare.training.class_shards import class_shards
 from mlcompare.training.clipping import clip
 from mlcompare.training.curve import Curve
 from mlcompare.training.feed import Feed
@@ -20,6 +21,7 @@ from mlcompare.training.job import TrainingJob, TrainingResult
 from mlcompare.training.microbatch import backward_in_pieces
 from mlcompare.training.optimizers import create_optimizer, learning_rate_factor
 from mlcompare.training.prepare import Prepared, Stage, encoder_precision, random_streams, stage_batches, stream
+from mlcompare.training.rank_batch_norm import WholeBatchNorm
 from mlcompare.training.ranks import ALONE, Ranks
 from mlcompare.training.record import WATCH_EVERY, record_losses, watch
 from mlcompare.training.teachers import Teachers
@@ -45,12 +47,15 @@ class SingleStage:
         self._classes = class_sample(
             stage.loss, prepared.config.class_sample, len(prepared.class_counts), stream(job, stage, "classes")
         )
-        self._loss = self._classes or stage.loss
+        self._shards = class_shards(stage.loss, prepared.config.class_weights, ranks)
+        self._loss = self._shards or self._classes or stage.loss
         self._optimizer = create_optimizer(prepared.encoder, [self._loss], prepared.config)
         scaled = prepared.config.precision == "float16"  # whose smallest numbers are too large for many gradients
         self._scaler = torch.amp.GradScaler(torch.device(job.device).type, enabled=scaled)
         self._watched = torch.empty(stage.steps, device=job.device)
         self._average = Average(prepared.encoder, stage.loss, prepared.config.ema) if prepared.config.ema else None
+        in_shares = ranks.size > 1 and prepared.config.microbatch is None  # pieces are normalised each by itself
+        self._batch_norm = WholeBatchNorm(ranks) if in_shares else nullcontext()
         self._first = 0
         training_mode(prepared.encoder, job.encoder.freeze, job.encoder.batch_norm)
         stage.loss.train()
@@ -63,15 +68,31 @@ class SingleStage:
             if watch(step, self._stage) and not self._look(step):
                 return
             done = self._stage.first + step + 1
-            if self._ranks.first and self._curve.due(done):
-                with self._averaged():
-                    self._curve.measure(done, self._prepared.encoder, self._stage)
+            if self._curve.due(done) and (self._ranks.first or self.sharded):
+                with self._averaged(), self.whole():
+                    if self._ranks.first:
+                        self._curve.measure(done, self._prepared.encoder, self._stage)
             after(step + 1)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each rank has class weights of its own, so that all must take part where the whole is looked at."""
+        return self._shards is not None
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Have the first rank's loss be whole for a while."""
+        return nullcontext() if self._shards is None else self._shards.whole()
+
+    def leave(self) -> None:
+        """Leave the first rank's loss whole, for good."""
+        if self._shards is not None:
+            self._shards.join()
 
     def end(self) -> None:
         """Leave encoder and loss with what is scored and kept."""
         if self._average is not None:
             self._average.keep()
+        self.leave()
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -99,10 +120,15 @@ class SingleStage:
             self._optimizer.zero_grad(set_to_none=True)
             self._watched[step] = self._backward(inputs, lambda embeddings: self._loss(embeddings, labels, noise))
             self._ranks.summed(self._prepared.encoder.parameters())
-            self._ranks.agreed(self._loss.parameters(), loss.buffers())
+            if self._shards is not None:
+                self._shards.exchange()
+            else:
+                self._ranks.agreed(self._loss.parameters(), loss.buffers())
             self._scaler.unscale_(self._optimizer)
             if config.clip_norm is not None:
-                clip((p for group in self._optimizer.param_groups for p in group["params"]), config.clip_norm)
+                elsewhere = None if self._shards is None else self._shards.squares_elsewhere()
+                weights = (p for group in self._optimizer.param_groups for p in group["params"])
+                clip(weights, config.clip_norm, elsewhere)
             self._scaler.step(self._optimizer)  # not where a gradient is infinite: then the scale is halved
             self._scaler.update()
         if self._average is not None:
@@ -115,7 +141,7 @@ class SingleStage:
         return apply_augmentation(inputs, self._config.augment, [numbers[..., self._share] for numbers in drawn])
 
     def _embed(self, inputs: Tensor) -> Tensor:
-        with encoder_precision(self._config, self._job.device):
+        with encoder_precision(self._config, self._job.device), self._batch_norm:
             return self._prepared.encoder(self._prepared.standardize(inputs))
 
     def _backward(self, inputs: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
@@ -148,6 +174,7 @@ class SingleStage:
             "classes": None if self._classes is None else self._classes.state(),
             "scaler": self._scaler.state_dict(),
             "average": None if self._average is None else self._average.state(),
+            "shards": None if self._shards is None else self._shards.state(self._optimizer, self._average),
         }
 
     def restore(self, state: State) -> None:
@@ -161,4 +188,6 @@ class SingleStage:
             self._classes.restore(state["classes"])
         if self._average is not None:
             self._average.restore(state["average"])
+        if self._shards is not None:
+            self._shards.restore(state["shards"], self._optimizer, self._average)
         self._watched[steps // WATCH_EVERY * WATCH_EVERY : steps] = state["watched"].to(self._watched.device)

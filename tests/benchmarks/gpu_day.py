@@ -21,7 +21,8 @@ import torch
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PYTHON = sys.executable
-STUDY = ["-m", "mlcompare.cli", "run", "studies/quickstart.yaml", "--store", "{out}/gpu_day_store", "--device"]
+STUDY = ["-m", "mlcompare.cli", "run", "studies/quickstart.yaml", "--store"]
+SMALLEST = ["--trials", "1", "--steps", "2", "--seeds", "1"]
 
 Part = tuple[str, list[str]]  # its file's name, and what Python is called with
 
@@ -32,16 +33,21 @@ def parts(cpu: bool) -> list[Part]:
         return [
             ("tests", ["-m", "pytest", "-q", "tests/training/test_step.py", "-k", "cuda or gpu"]),
             ("fine_tuning", [f"{HERE}/fine_tuning.py", "--side", "32", "--batch", "8", "--steps", "4"]),
-            ("quickstart", [*STUDY, "cpu", "--trials", "1", "--steps", "2", "--seeds", "1"]),
+            ("quickstart", [*STUDY, "{out}/gpu_day_store", "--device", "cpu", *SMALLEST]),
+            ("devices", [*STUDY, "{out}/gpu_day_devices", "--devices", "cpu", "--workers", "2", *SMALLEST]),
+            ("ranks", [f"{HERE}/ranks.py", "--steps", "16", "--batch", "8", "--side", "8", "--classes", "8",
+                       "--depth", "10"]),
             ("losses", [f"{HERE}/losses.py", "--quick", "--only", "cosface", "--seconds", "0.05"]),
             ("evaluation", [f"{HERE}/evaluation.py", "--skip-peer", "--samples", "3000"]),
-        ]
+        ]  # fmt: skip
     tested = ["tests/training", "tests/evaluation", "tests/execution", "tests/losses"]
     return [
         ("tests", ["-m", "pytest", "-q", *tested, "-k", "cuda or gpu or Cuda"]),
         ("fine_tuning", [f"{HERE}/fine_tuning.py", "--batch", "128", "--steps", "60"]),
         ("studies", [f"{HERE}/studies.py", "--quick"]),
-        ("quickstart", [*STUDY, "cuda"]),
+        ("quickstart", [*STUDY, "{out}/gpu_day_store", "--device", "cuda"]),
+        ("devices", [*STUDY, "{out}/gpu_day_devices", "--devices", "all", "--trials", "2", "--seeds", "1"]),
+        ("ranks", [f"{HERE}/ranks.py"]),
         ("evaluation", [f"{HERE}/evaluation.py", "--device", "cuda"]),
         ("losses", [f"{HERE}/losses.py", "--quick", "--device", "cuda", "--seconds", "0.3"]),
     ]

@@ -6,10 +6,11 @@ import multiprocessing
 import os
 import queue
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -42,6 +43,7 @@ from mlcompare.training.checkpoint import Checkpoint
 from mlcompare.training.population import population_key
 from mlcompare.training.ranks import Ranks, share_of
 
+T = TypeVar("T")
 MLP = EncoderConfig("mlp", 4, {"width": 16})
 SMALL = {"steps": 8, "classes_per_batch": 3, "samples_per_class": 3, "lr": 0.05, "evaluations": 2, "ranks": 2}
 SMALL |= {"optimizer": "sgd"}  # Adam makes much of the rounding of a gradient that is nearly 0
@@ -93,16 +95,21 @@ def in_ranks(rank: int, meeting: str) -> dict[str, TrainingResult]:
         return {name: train(job, images(), ranks=Ranks(rank, 2)) for name, job in jobs.items()}
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory) -> dict[str, TrainingResult]:
-    """Every case trained by two processes, which start once."""
-    meeting = f"file://{tmp_path_factory.mktemp('meeting') / 'place'}"
-    other = multiprocessing.get_context("spawn").Process(target=in_ranks, args=(1, meeting), daemon=True)
+def by_two(function: Callable[[int, str], T], folder: Path) -> T:
+    """Return what a function of rank and meeting place gives in the first of two processes."""
+    meeting = f"file://{folder / 'place'}"
+    other = multiprocessing.get_context("spawn").Process(target=function, args=(1, meeting), daemon=True)
     other.start()
-    found = in_ranks(0, meeting)
+    found = function(0, meeting)
     other.join()
     assert other.exitcode == 0
     return found
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> dict[str, TrainingResult]:
+    """Every case trained by two processes, which start once."""
+    return by_two(in_ranks, tmp_path_factory.mktemp("meeting"))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -297,5 +304,5 @@ def test_each_training_gets_a_device_for_every_rank(tmp_path: Path, monkeypatch)
         places(("cuda:0", "cuda:1"), 3)
     with pytest.raises(InvalidValueError, match="every 2 of `--devices` need a worker"):
         places(("cuda:0", "cuda:1", "cuda:2", "cuda:3"), workers=1)
-    with pytest.raises(InvalidValueError, match="processes of this machine, got ray"):
-        create_executor("ray", data, workers=None, folder=tmp_path, device="cpu", ranks=2)
+    with pytest.raises(InvalidValueError, match=r"a GPU of its own, got 0\.5; give --gpus-per-job 1"):
+        create_executor("ray", data, workers=None, folder=tmp_path, device="cuda", ranks=2, gpus_per_job=0.5)

@@ -6,19 +6,25 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 ray = pytest.importorskip("ray")
 
 from mlcompare.errors import InvalidValueError, StoreError  # noqa: E402
+from mlcompare.execution.ranks import LOST, NO_ANSWER  # noqa: E402
 from mlcompare.execution.ray_executor import RayExecutor  # noqa: E402
+from mlcompare.execution.ray_ranks import _result as ranks_result  # noqa: E402
 from mlcompare.search.proposals import default_values  # noqa: E402
 from mlcompare.study import make_plan, run_study  # noqa: E402
 from mlcompare.study.config import validated  # noqa: E402
+from mlcompare.training import TrainingJob, TrainingResult, train  # noqa: E402
 from tests.execution.test_executors import collect, slow  # noqa: E402
+from tests.execution.test_ranks import images, job_of, watched  # noqa: E402
 
 MEASURED = ["seconds", "peak_memory"]
 
@@ -156,3 +162,49 @@ def test_no_cluster_at_the_address(tiny: dict, tmp_path: Path, monkeypatch) -> N
     with pytest.raises(InvalidValueError, match="must answer"):
         run_study(tiny, tmp_path / "store", executor="ray", ray_address="127.0.0.1:1")
     assert not (tmp_path / "store").exists()
+
+
+def in_ray_train(job: TrainingJob) -> TrainingResult:
+    """Train in two ranks, each with a core."""
+    return collect(RayExecutor(images(), workers=1, ranks=2), [job])[job.key]
+
+
+@pytest.mark.slow
+def test_the_ranks_of_a_training_are_workers_of_ray_train(cluster) -> None:
+    job = job_of("cosface")
+    alone, result = train(job, images()), in_ray_train(job)
+    assert (result.status, result.device) == ("ok", "cpu"), result.reason
+    np.testing.assert_allclose(result.history["loss"], alone.history["loss"], rtol=1e-4)
+    for name, array in alone.artifacts["weights"].items():
+        np.testing.assert_allclose(result.artifacts["weights"][name], array, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
+def test_a_training_whose_rank_dies_is_tried_again(cluster, tmp_path: Path) -> None:
+    dies = watched(does="die", marker=str(tmp_path / "lost"))
+    result = in_ray_train(replace(job_of("cosface", dies, checkpoint_minutes=1e-9), folder=str(tmp_path)))
+    assert (tmp_path / "lost").exists()
+    assert result.status == "ok", result.reason
+
+
+@pytest.mark.slow
+def test_a_rank_that_fails_says_why(cluster) -> None:
+    result = in_ray_train(job_of("cosface", watched(does="fail")))
+    assert (result.status, result.reason) == ("failed", "ValueError: this picture has no colours")
+
+
+def test_of_what_ranks_say_the_cause_is_kept() -> None:
+    job = job_of("cosface")
+    waits = TrainingResult(job.key, "failed", f"{NO_ANSWER}connection closed")
+    fails, fine = TrainingResult(job.key, "failed", "ValueError: x"), TrainingResult(job.key)
+    assert ranks_result(job, {0: fine}, "").status == "ok"
+    assert ranks_result(job, {0: fails, 1: waits}, "").reason == "ValueError: x"
+    assert ranks_result(job, {0: waits, 1: fails}, "").reason == "ValueError: x"
+    assert ranks_result(job, {1: fails}, "").reason == "ValueError: x"
+    assert ranks_result(job, {}, "a node is gone").reason == f"{LOST} (a node is gone)"
+
+
+def test_a_cluster_must_have_room_for_every_rank(cluster, plan) -> None:
+    assert RayExecutor(plan.data, ranks=2).workers == 2
+    with pytest.raises(InvalidValueError, match="a task needs 1 CPU and 0 GPU on one machine, 5 times"):
+        RayExecutor(plan.data, ranks=5)
