@@ -157,9 +157,17 @@ SEARCHED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("key", SEARCHED)
-@pytest.mark.parametrize("executor", ["in-process", "population"])
-def test_every_number_and_choice_of_training_can_be_searched(tmp_path: Path, key: str, executor: str) -> None:
+SHAPING = ("steps", "embedding_dim", "optimizer")  # a population is another program for each of their values
+
+
+@pytest.mark.parametrize(
+    ("executor", "key"),
+    [
+        *(("in-process", key) for key in SEARCHED),
+        *(pytest.param("population", k, marks=() if k in SHAPING else pytest.mark.slow) for k in SEARCHED),
+    ],
+)
+def test_every_number_and_choice_of_training_can_be_searched(tmp_path: Path, executor: str, key: str) -> None:
     study = copy.deepcopy(TINY)
     study["search"] |= {"space": {key: SEARCHED[key]}, "trials": 5, "racing": False}
     run_study(study, tmp_path, executor=executor)
