@@ -163,6 +163,13 @@ def _axes(rows: Tensor, count: int, seed: int) -> Tensor:
     return torch.as_tensor(randomized_svd(rows.numpy(), count, n_iter=4, random_state=seed % 2**32)[2].T.copy())
 
 
+def _components(train: Tensor, count: int, seed: int) -> Callable[[Tensor], Tensor]:
+    """Return what puts rows ``(N, F)`` on the first ``count`` principal components of ``train``."""
+    mean = train.mean(0)
+    axes = _axes(train - mean, count, seed)  # (F, count)
+    return lambda rows: (rows - mean) @ axes
+
+
 def _has_descriptors(dataset: Dataset) -> bool:
     return dataset.is_images and min(dataset.sample_shape[1:]) >= MIN_SIDE
 
@@ -190,13 +197,11 @@ def _pca(job: TrainingJob, data: TrainingData) -> EmbedRows:
     """
     fold, seed = data.splits.folds[job.fold], derive_seed("pca", job.random_state)
     chosen, _ = _some(fold.train, fold.labels(data.dataset.labels), np.random.default_rng(seed))
-    train = torch.as_tensor(_flat(data, chosen))
-    mean = train.mean(0)
-    axes = _axes(train - mean, job.encoder.embedding_dim, seed)  # (F, D)
+    reduced = _components(torch.as_tensor(_flat(data, chosen)), job.encoder.embedding_dim, seed)
 
     def embed_rows(rows: np.ndarray) -> Tensor:
         chunks = (torch.as_tensor(_flat(data, rows[start : start + CHUNK])) for start in range(0, len(rows), CHUNK))
-        return torch.cat([(chunk - mean) @ axes for chunk in chunks])
+        return torch.cat([reduced(chunk) for chunk in chunks])
 
     return embed_rows
 
@@ -234,23 +239,15 @@ def _linear_svm(job: TrainingJob, data: TrainingData) -> EmbedRows:
     fold, seed = data.splits.folds[job.fold], derive_seed("svm", job.random_state)
     rows, labels = _some(fold.train, fold.labels(data.dataset.labels), np.random.default_rng(seed))
     train = describe(rows)
-    mean, axes = torch.zeros(()), None
     affordable = max(FEWEST_AXES, MOST_WORK // (len(rows) * len(np.unique(labels))))
-    if affordable < train.shape[1]:
-        mean = train.mean(0)
-        axes = _axes(train - mean, affordable, seed)
+    reduced = _components(train, affordable, seed) if affordable < train.shape[1] else torch.asarray
     svm = LinearSVC(dual="auto", tol=1e-2, max_iter=100, random_state=seed % 2**32)
-
-    def features(rows: np.ndarray) -> np.ndarray:
-        found = describe(rows)
-        return (found if axes is None else (found - mean) @ axes).numpy()
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an SVM that has not quite converged is a baseline all the same
-        svm.fit(features(rows), labels)
+        svm.fit(reduced(train).numpy(), labels)
 
     def embed_rows(rows: np.ndarray) -> Tensor:
-        values = svm.decision_function(features(rows))
+        values = svm.decision_function(reduced(describe(rows)).numpy())
         return torch.as_tensor(values if values.ndim == 2 else np.stack([-values, values], 1)).float()
 
     return embed_rows

@@ -132,7 +132,7 @@ class ClassShards:
     @contextmanager
     def whole(self) -> Iterator[None]:
         """Have the first rank's loss hold the rows of every class for a while. All ranks must take part."""
-        self._put_whole()
+        self.join()
         try:
             yield
         finally:
@@ -140,9 +140,6 @@ class ClassShards:
 
     def join(self) -> None:
         """Give the first rank's loss the rows of every class for good. All ranks must take part."""
-        self._put_whole()
-
-    def _put_whole(self) -> None:
         stacked = {name: self._ranks.stacked(shard.detach()) for name, shard in self._shard.items()}  # (N, C/N + 1, …)
         if self._ranks.first:
             shares = [share_of(self._count, rank, self._ranks.size) for rank in range(self._ranks.size)]
