@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from mlcompare.geometry import NORM_FLOOR
 from mlcompare.losses.citation import cite
 from mlcompare.losses.head import Head
-from mlcompare.losses.projection import project
+from mlcompare.losses.projection import cosines
 from mlcompare.registry import register_loss
 
 __all__ = ["P2SGrad"]
@@ -45,8 +43,5 @@ class P2SGrad(Head):
     """
 
     def each(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        norms = torch.linalg.vector_norm(embeddings, dim=1).clamp_min(NORM_FLOOR)  # (B,)
-        products, mine = project(embeddings, self.class_weights.to(embeddings.dtype), labels)  # ‖x‖·cos θ
-        mine = mine.squeeze(1)
-        others = (products.square().sum(1) - mine.square()) / norms.square()  # (B,): over j ≠ y
-        return 0.5 * (others + (mine / norms - 1).square())
+        products, mine = cosines(embeddings, self.class_weights.to(embeddings.dtype), labels)
+        return 0.5 * (products.square().sum(1) + (1 - 2 * mine.squeeze(1)))
