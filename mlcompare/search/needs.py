@@ -14,6 +14,7 @@ import math
 from collections.abc import Collection
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -33,16 +34,27 @@ OF_ANY_SAMPLES = frozenset({"anti_collapse"})  # of the metric losses: it spread
 PROBABILITY = 0.9  # that a class of its own direction should reach, in CosFace's bound
 
 
-@cache
-def owns_weights(entry: LossEntry) -> bool:
+def owns_weights(entry: LossEntry, space: Space | None = None) -> bool:
     """Whether a loss learns weights of its own: class weights, proxies, centers by gradient, β.
 
+    With a ``space``, whether it does for any of the options that the space leaves it.
+
     >>> from mlcompare.losses.compose import Term
-    >>> [owns_weights(LossEntry(name, "single", (Term(name),))) for name in ("arcface", "margin_based", "triplet")]
+    >>> entries = {name: LossEntry(name, "single", (Term(name),)) for name in ("arcface", "margin_based", "triplet")}
+    >>> [owns_weights(entry) for entry in entries.values()]
     [True, True, False]
+    >>> owns_weights(entries["margin_based"], {"learn_beta": False})
+    False
     """
+    left = [(name, (space or {})[name]) for name in entry.options if name in (space or {})]
+    choices = [[(name, one) for one in (of.values if isinstance(of, Choice) else (of,))] for name, of in left]
+    return any(_learns(entry, options) for options in product(*choices))
+
+
+@cache
+def _learns(entry: LossEntry, options: tuple[tuple[str, Any], ...]) -> bool:
     try:
-        losses = entry.build({}, num_classes=4, embedding_dim=16, class_counts=np.full(4, 4))
+        losses = entry.build(dict(options), num_classes=4, embedding_dim=16, class_counts=np.full(4, 4))
     except Exception:  # a wrapper that asks for more, say: its own options decide
         return any("num_classes" in spec.needs for spec in entry.specs)
     return any(parameter.requires_grad for _, loss in losses for parameter in loss.parameters())
@@ -99,7 +111,14 @@ def lowest_scale(classes: int) -> float:
 
 
 def fitted(
-    entry: LossEntry, space: Space, training: TrainingConfig, classes: int, rows: int, *, said: Collection[str] = ()
+    entry: LossEntry,
+    space: Space,
+    training: TrainingConfig,
+    classes: int,
+    rows: int,
+    *,
+    said: Collection[str] = (),
+    ranged: Collection[str] = (),
 ) -> Space:
     """Return the space with what the loss needs beside what a study file says.
 
@@ -108,11 +127,13 @@ def fitted(
         training: the study's; what it gives a number to (``head_lr_ratio: 10``) is not searched.
         classes, rows: how many classes and samples are trained on, in the fold with the fewest.
         said: dimensions that the study file itself names; they stay as they are.
+        ranged: those among the loss's own.
     """
     own = {**entry.hyperparameters, **entry.options}
-    found = {key: value for key, value in space.items() if key not in HEAD_KEYS or owns_weights(entry)}
+    learns = owns_weights(entry, space)
+    found = {key: value for key, value in space.items() if key not in HEAD_KEYS or learns}
     extra: Space = {}
-    if owns_weights(entry):
+    if learns:
         for key, usual in (("head_lr_ratio", 1.0), ("head_weight_decay", training.weight_decay)):
             if getattr(training, key) is None and key not in found and key not in own:
                 extra[key] = _around(TRAINING_NUMBERS[key], usual)
@@ -123,7 +144,8 @@ def fitted(
     if len(choices) > 1:
         extra[K] = Choice(choices, training.samples_per_class)
     first = {key: value for key, value in found.items() if key not in own}  # of training, then the loss's own
-    return {**first, **extra, **{key: _scaled(entry, key, found[key], classes) for key in found if key in own}}
+    its = {key: value for key, value in found.items() if key in own}
+    return {**first, **extra, **{k: v if k in ranged else _scaled(entry, k, v, classes) for k, v in its.items()}}
 
 
 def _around(declaration: HyperparameterSpec, usual: float) -> Any:
@@ -140,7 +162,7 @@ def _scaled(entry: LossEntry, key: str, dimension: Any, classes: int) -> Any:
     if not isinstance(dimension, Range) or declaration is None or declaration.symbol != "s":
         return dimension
     if entry.family != "margin" or dimension != registered(declaration):
-        return dimension  # squared distances have a scale too, and a study's own range is its own
+        return dimension  # squared distances have a scale too
     tried = [float(setting[key]) for setting in entry.published if key in setting]
     low = min(float(f"{lowest_scale(classes):.2g}"), dimension.default, *tried)
     return replace(dimension, low=max(dimension.low, low))

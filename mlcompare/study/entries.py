@@ -13,7 +13,7 @@ from mlcompare.search.space import Space, loss_space
 from mlcompare.search.training_space import training_dimensions, training_space
 from mlcompare.training import BASELINES
 
-__all__ = ["parse_entry"]
+__all__ = ["named_in", "parse_entry"]
 
 
 def parse_entry(name: str, given: Any, *, training: Space, base: Mapping[str, float]) -> tuple[LossEntry, Space]:
@@ -42,11 +42,12 @@ def parse_entry(name: str, given: Any, *, training: Space, base: Mapping[str, fl
                 raise InvalidValueError(rule, cure=cure)
         of_training = {key: value for key, value in values.items() if key in searchable and key not in known}
         own = {key: value for key, value in values.items() if key not in of_training}
+        of_loss = loss_space(entry, own, beside=searchable)
         for key in HEAD_KEYS & of_training.keys():
-            if not owns_weights(entry):
+            if not owns_weights(entry, of_loss):
                 rule = "this loss has no weights of its own"
                 raise InvalidValueError(rule, value=key, cure="leave it out", place=key)
-        space = {**training, **training_space(of_training, base), **loss_space(entry, own, beside=searchable)}
+        space = {**training, **training_space(of_training, base), **of_loss}
     except MLCompareError as error:
         place = f"losses.{name}" + (f".{error.place}" if error.place else "")
         raise StudyFileError(error.rule, value=error.value, cure=error.cure, place=place) from None
@@ -55,6 +56,16 @@ def parse_entry(name: str, given: Any, *, training: Space, base: Mapping[str, fl
         cure = f"add it to a sum: {{sum: [{{loss: softmax}}, {{loss: {alone[0]}}}]}}"
         raise StudyFileError("this term means nothing alone", value=alone[0], cure=cure, place=f"losses.{name}")
     return entry, space
+
+
+def named_in(name: str, given: Any) -> frozenset[str]:
+    """Return what a readable entry of a study file says something of, by the names that its space has.
+
+    >>> sorted(named_in("cosface", {"s": {"low": 4, "high": 64}, "lr": 0.01}))
+    ['lr', 'scale']
+    """
+    entry, values, beside = _read(name, _mapping(given))
+    return frozenset(by_name({**beside, **values}, training_dimensions() | entry.hyperparameters | entry.options))
 
 
 def _check_name(name: str) -> None:

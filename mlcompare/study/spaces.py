@@ -21,7 +21,7 @@ from mlcompare.search.proposals import Start
 from mlcompare.search.space import Choice, Range, Space
 from mlcompare.search.training_space import PRETRAINED_LR, training_space
 from mlcompare.study.config import StudyConfig
-from mlcompare.study.entries import parse_entry
+from mlcompare.study.entries import named_in, parse_entry
 from mlcompare.study.places import section
 from mlcompare.training import TrainingConfig, TrainingData
 from mlcompare.training.class_sample import class_sample
@@ -36,11 +36,15 @@ Batch = tuple[int, str, int, int]  # fold, sampler, P, K
 
 @dataclass(frozen=True)
 class LossPlan:
-    """One loss of the study and its search space; ``said`` names the dimensions that the file itself speaks of."""
+    """One loss of the study and its search space.
+
+    ``said`` names the dimensions that the file itself speaks of.
+    """
 
     entry: LossEntry
     space: Space
     said: frozenset[str] = frozenset()
+    ranged: frozenset[str] = frozenset()  # likewise, of the loss's own
     earlier: tuple[Earlier, ...] = ()  # situations that the search learns from
     first: tuple[Start, ...] = ()  # settings to try before any sampling, after the paper's
     prefixes: tuple[int, ...] = ()  # of the embedding, the largest first, that a nested loss trains
@@ -85,9 +89,9 @@ def plan_losses(config: StudyConfig, place: str) -> dict[str, LossPlan]:
             prefixes, teachers = _wrapped(entry, space, config)
             _check_shares(entry, space, config)
         own = {**entry.hyperparameters, **entry.options}
-        of_entry = set(value) if isinstance(value, Mapping) else set()
-        said = frozenset({*config.search.space, *of_entry} - own.keys())
-        losses[name] = LossPlan(entry, space, said, prefixes=prefixes, teachers=teachers)
+        said = frozenset({*config.search.space, *named_in(name, value)})
+        ranged, said = said & own.keys(), said - own.keys()
+        losses[name] = LossPlan(entry, space, said, ranged, prefixes=prefixes, teachers=teachers)
     return losses
 
 
@@ -109,7 +113,7 @@ def fit_losses(
         space = dict(loss.space)
         if pretrained and "lr" in space and "lr" not in loss.said:
             space["lr"] = training_space({"lr": PRETRAINED_LR}, {})["lr"]
-        space = fitted(loss.entry, space, config.training, fewest, rows, said=loss.said)
+        space = fitted(loss.entry, space, config.training, fewest, rows, said=loss.said, ranged=loss.ranged)
         encoder = config.encoder.trained.name
         earlier = earlier_tables(loss.entry, config.dataset.name, encoder) if start == "priors" else ()
         first = first_settings(loss.entry, space, "published" if start == "priors" and not earlier else start)

@@ -43,6 +43,27 @@ def test_a_head_is_searched_exactly_where_there_is_one(loss: str) -> None:
     assert ("head_lr_ratio" in space) == ("head_weight_decay" in space) == has_head == owns_weights(entry(loss))
 
 
+@pytest.mark.parametrize(("learn_beta", "learns"), [(True, True), (False, False), ([True, False], True)])
+def test_a_beta_that_does_not_learn_has_no_rate(learn_beta: bool | list[bool], learns: bool) -> None:
+    plan = plan_of(losses={"margin_based": {"learn_beta": learn_beta}})
+    assert ("head_lr_ratio" in plan.losses["margin_based"].space) == learns
+    given = {"learn_beta": learn_beta, "head_lr_ratio": 10}
+    if learns:
+        assert plan_of(losses={"margin_based": given}).losses["margin_based"].space["head_lr_ratio"] == 10
+    else:
+        with pytest.raises(StudyFileError, match="no weights of its own"):
+            plan_of(losses={"margin_based": given})
+
+
+@pytest.mark.parametrize("key", ["scale", "s"])
+def test_a_range_that_the_file_gives_is_its_own_though_it_is_the_registered_one(key: str) -> None:
+    data = {"name": "glyphs", "classes": 400}
+    given, left = ({key: {"low": 4, "high": 64, "log": True}}, None)
+    wide, fitted_one = (plan_of(dataset=data, losses={"normface": of}).losses["normface"] for of in (given, left))
+    assert (wide.space["scale"].low, wide.space["scale"].high) == (4, 64)
+    assert fitted_one.space["scale"].low > 4, "this many classes ask for more"
+
+
 @pytest.mark.parametrize("loss", NATIVE)
 def test_only_pairs_forbid_one_sample_a_class(loss: str) -> None:
     space = fitted(entry(loss), loss_space(entry(loss), {}), TrainingConfig(), 100, 1000)
