@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from math import log
 from statistics import fmean
+from typing import Any
 
 from mlcompare.errors import StudyFileError
 from mlcompare.execution.devices import cpu_count
 from mlcompare.search.proposals import default_values
+from mlcompare.search.space import Choice, Range
+from mlcompare.study.baseline_costs import baseline_seconds
 from mlcompare.study.engine import choose_engine
 from mlcompare.study.nested import is_nested
 from mlcompare.study.plan import StudyPlan
@@ -31,7 +35,7 @@ class Costs:
     scoring: float
     memory: int
 
-    def of_training(self, steps: int, scorings: float) -> float:
+    def of_training(self, steps: float, scorings: float) -> float:
         """Return the seconds of a training that is scored so many times.
 
         >>> Costs(1.0, 0.1, 0.5, 0).of_training(10, 2)
@@ -115,16 +119,31 @@ def estimate(plan: StudyPlan) -> Estimate:
     for name, costs in measured.items():
         loss = plan.losses[name]
         faster = engine.faster if engine.populations and loss.entry.batched else 1.0
-        alone = costs.of_training(plan.training.steps, 0) / faster  # members of a population are scored one by one
+        steps = _mean(loss.space.get("steps", plan.training.steps))
+        alone = costs.of_training(steps, 0) / faster  # members of a population are scored one by one
         each[name] = alone + costs.scoring * (1 + along)
         search += trials * folds * each[name]
         finals += (1 if trials == 1 else SETTINGS) * folds * seeds * (alone + costs.scoring * (along + test))
-    scoring = fmean(costs.scoring for costs in measured.values())
+    scoring = fmean(costs.scoring for costs in measured.values()) * test
     memory = max(costs.memory for costs in measured.values())
     return Estimate(
-        each, search, finals, plan.count()["baseline"] * scoring * test, _workers(plan), memory,
+        each, search, finals, baseline_seconds(plan, scoring), _workers(plan), memory,
         (config.protocol.outer_folds or 1) if is_nested(config) else 1, engine.why,
     )  # fmt: skip
+
+
+def _mean(dimension: Any) -> float:
+    """The mean of what a search draws at random.
+
+    >>> _mean(40), _mean(Choice((50, 150), 50)), round(_mean(Range(10, 1000, 10, log=True)), 1)
+    (40.0, 100.0, 215.0)
+    """
+    if isinstance(dimension, Choice):
+        return fmean(dimension.values)
+    if isinstance(dimension, Range):
+        low, high = dimension.low, dimension.high
+        return (high - low) / log(high / low) if dimension.log else (low + high) / 2
+    return float(dimension)
 
 
 def _workers(plan: StudyPlan) -> int:

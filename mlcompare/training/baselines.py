@@ -22,7 +22,7 @@ from mlcompare.training.prepare import Standardizer, build_encoder
 from mlcompare.training.record import current_device, failures_recorded, torch_threads
 from mlcompare.training.scoring import EmbedRows, Evaluated, class_scores, embed, evaluate, evaluation_rows, score
 
-__all__ = ["BASELINES", "BaselineSpec", "baselines_of", "is_fitted", "register_baseline", "run_baseline"]
+__all__ = ["BASELINES", "BaselineSpec", "baselines_of", "is_fitted", "register_baseline", "run_baseline", "svm_size"]
 
 CHUNK = 512
 MOST_ROWS = 5000  # training samples that PCA, wide descriptors and SVMs learn from, equally many of each class
@@ -235,9 +235,8 @@ def _linear_svm(job: TrainingJob, data: TrainingData) -> EmbedRows:
     """
     from sklearn.svm import LinearSVC
 
-    describe = _hog(job, data) if _has_descriptors(data.dataset) else _standardized(job, data)
-    fold, seed = data.splits.folds[job.fold], derive_seed("svm", job.random_state)
-    rows, labels = _some(fold.train, fold.labels(data.dataset.labels), np.random.default_rng(seed))
+    seed = derive_seed("svm", job.random_state)
+    describe, rows, labels = _described(job, data, seed)
     train = describe(rows)
     affordable = max(FEWEST_AXES, MOST_WORK // (len(rows) * len(np.unique(labels))))
     reduced = _components(train, affordable, seed) if affordable < train.shape[1] else torch.asarray
@@ -251,6 +250,19 @@ def _linear_svm(job: TrainingJob, data: TrainingData) -> EmbedRows:
         return torch.as_tensor(values if values.ndim == 2 else np.stack([-values, values], 1)).float()
 
     return embed_rows
+
+
+def _described(job: TrainingJob, data: TrainingData, seed: int) -> tuple[EmbedRows, np.ndarray, np.ndarray]:
+    """What a linear SVM sees of a sample, and the rows that it learns from with their labels."""
+    describe = _hog(job, data) if _has_descriptors(data.dataset) else _standardized(job, data)
+    fold = data.splits.folds[job.fold]
+    return describe, *_some(fold.train, fold.labels(data.dataset.labels), np.random.default_rng(seed))
+
+
+def svm_size(job: TrainingJob, data: TrainingData) -> tuple[int, int, int]:
+    """Return the samples, classes and features that the job's linear SVM learns from, before any reduction."""
+    describe, rows, labels = _described(job, data, derive_seed("svm", job.random_state))
+    return len(rows), len(np.unique(labels)), describe(rows[:1]).shape[1]
 
 
 def _standardized(job: TrainingJob, data: TrainingData) -> EmbedRows:

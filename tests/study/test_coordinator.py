@@ -319,6 +319,7 @@ def test_an_estimate_adds_up_every_kind_of_training(tiny: dict, monkeypatch) -> 
     monkeypatch.setattr(estimates, "measure", lambda plan, name: costs[name])
     monkeypatch.setattr(estimates, "choose_engine", lambda plan: Engine(True, "populations", 4.0))
     monkeypatch.setattr(estimates, "cpu_count", lambda: 2)
+    monkeypatch.setattr(estimates, "baseline_seconds", lambda plan, scoring: 7 * scoring)
     tiny["training"] |= {"steps": 10, "evaluations": 0}
     plan = make_plan(validated({**tiny, "final": {"seeds": 3}}, "study"))
     found, fold = estimates.estimate(plan), plan.data.splits.folds[0]
@@ -326,10 +327,13 @@ def test_an_estimate_adds_up_every_kind_of_training(tiny: dict, monkeypatch) -> 
     assert found.search == pytest.approx(3 * 2 * (found.each["contrastive"] + found.each["cosface"]))
     test = 2 * (len(plan.data.splits.test) / len(fold.scored)) ** 1.5
     assert found.finals == pytest.approx(2 * 2 * 3 * ((1 + 1) / 4 + test + (1 + 3) / 4 + test))
-    assert found.baselines == pytest.approx(plan.count()["baseline"] * test)
+    assert found.baselines == pytest.approx(7 * test)
     whole = estimates.CAUTION * (found.search + found.finals + found.baselines) / 2 + estimates.CONSTANT
     assert found.minutes == pytest.approx(whole / 60)
     assert (found.workers, found.memory) == (2, 100)
     assert estimates.estimate(replace(plan, device="cuda:0")).workers == 1, "one training at a time on a GPU"
     nested = estimates.estimate(make_plan(validated({**tiny, "protocol": {"outer_folds": 2, "folds": 2}}, "study")))
     assert nested.parts == 2
+    searched = {**tiny, "search": {**tiny["search"], "space": {"steps": [10, 30]}}}
+    twice = estimates.estimate(make_plan(validated(searched, "study")))
+    assert twice.each == {"contrastive": (1 + 2) / 4 + 2, "cosface": (1 + 6) / 4 + 2}, "20 steps in the mean"
