@@ -10,7 +10,7 @@ from typing import Any
 from mlcompare.errors import StoreError
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.journal import JOURNAL, read_journal
-from mlcompare.study.nested import OUTER, is_nested, part_stores
+from mlcompare.study.nested import OUTER, is_nested, join_parts, part_stores, whole_of
 from mlcompare.study.results_table import write_tables
 from mlcompare.study.store import STUDY, holder_of
 from mlcompare.training.job import job_key
@@ -23,15 +23,22 @@ def bring_up_to_date(store: Path) -> str:
 
     A store that can't be written, or that came without its journal, stays as it is.
     """
-    journal, results = store / JOURNAL, store / "results.parquet"
-    if not (store / STUDY).is_file():
+    journal, results, first = store / JOURNAL, store / "results.parquet", store / OUTER / "0"
+    if (store / STUDY).is_file():
+        known = json.loads((store / STUDY).read_text(encoding="utf-8"))
+        config = validated(known["study"], str(store / STUDY))
+    elif (first / STUDY).is_file():  # a nested study's own tables are joined when its first part is done
+        config = whole_of(first)
+    else:
         return ""
-    known = json.loads((store / STUDY).read_text(encoding="utf-8"))
-    config = validated(known["study"], str(store / STUDY))
     if is_nested(config):
         parts = {part.name: bring_up_to_date(part) if (part / STUDY).is_file() else "not begun"
                  for part in part_stores(store, config)}  # fmt: skip
-        return "; ".join(f"{name}: {told}" for name, told in parts.items() if told)
+        told = "; ".join(f"{name}: {told}" for name, told in parts.items() if told)
+        if told:
+            with suppress(OSError, StoreError):
+                join_parts(store, config)
+        return told
     if not journal.is_file():
         return ""
     records = read_journal(journal)

@@ -18,7 +18,7 @@ from mlcompare.study.results_table import write_parquet
 from mlcompare.study.store import STUDY
 from mlcompare.study.symbols import keep_symbols
 
-__all__ = ["OUTER", "is_nested", "join_parts", "part_of", "part_stores", "refuse_nested", "store_of_runs"]
+__all__ = ["OUTER", "is_nested", "join_parts", "part_of", "part_stores", "refuse_nested", "store_of_runs", "whole_of"]
 
 OUTER = "outer"
 
@@ -34,6 +34,13 @@ def part_of(config: StudyConfig, number: int) -> StudyConfig:
     dump["name"] = f"{config.name[:90]}-outer{number}"
     dump["protocol"]["outer_fold"] = number
     return validated(dump, f"outer fold {number}")
+
+
+def whole_of(part: Path) -> StudyConfig:
+    """Return the nested study that the store of its first part belongs to."""
+    known = json.loads((part / STUDY).read_text(encoding="utf-8"))["study"]
+    protocol = {**known["protocol"], "outer_fold": None}
+    return validated({**known, "name": known["name"].removesuffix("-outer0"), "protocol": protocol}, str(part / STUDY))
 
 
 def part_stores(store: Path, config: StudyConfig) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,6 +131,25 @@ def test_an_interrupted_one_goes_on(study: dict, tmp_path: Path) -> None:
     run_study(study, cut, executor="in-process")
     pd.testing.assert_frame_equal(table(cut), table(whole))
     assert not any("fault" in line or "unfinished" in line for line in check_store(cut))
+
+
+def test_results_in_its_first_part_are_those_of_that_part(study: dict, tmp_path: Path, capsys) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    run_study(study, whole, executor="in-process")
+    journal = (whole / "outer/0/journal.jsonl").read_bytes().splitlines(keepends=True)
+    finals = [at for at, line in enumerate(journal) if b'"kind":"final"' in line]
+    (cut / "outer").mkdir(parents=True)
+    shutil.copytree(whole / "outer/0", cut / "outer/0", ignore=shutil.ignore_patterns("*.parquet"))
+    (cut / "outer/0/journal.jsonl").write_bytes(b"".join(journal[: finals[-1]]))
+    for command in ("results", "report"):
+        with pytest.raises(SystemExit) as ended:
+            main([command, str(cut)])
+        assert not ended.value.code
+        page = (cut / "report.html").read_text(encoding="utf-8") if command == "report" else capsys.readouterr().out
+        assert "final runs; 1: not begun; 2: not begun" in " ".join(page.split())
+    run_study(study, cut, executor="in-process")
+    pd.testing.assert_frame_equal(table(cut), table(whole))
+    assert json.loads((cut / "study.json").read_text()) == json.loads((whole / "study.json").read_text())
 
 
 def test_doctor_makes_the_tables_anew(study: dict, tmp_path: Path) -> None:
