@@ -9,7 +9,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if sys.platform == "win32":
     raise ImportError("mlcompare runs on Linux and macOS: its workers need `forkserver`; on Windows use it inside WSL")
