@@ -123,9 +123,24 @@ def _plain(
         own = place[chosen]
         inside = own >= 0
         similarity[inside.nonzero()[:, 0], own[inside]] = -torch.inf
-        best = similarity.topk(k, dim=1).indices  # (b, K)
         rank = _first_hit(similarity, positive) if first else None
-        yield Ranked(torch.as_tensor(rows[start : start + step], device=device), positive.gather(1, best), rank)
+        hits = _hits(similarity, positive, k)
+        yield Ranked(torch.as_tensor(rows[start : start + step], device=device), hits, rank)
+
+
+def _hits(similarity: torch.Tensor, positive: torch.Tensor, k: int) -> torch.Tensor:
+    """Say whether each of the ``k`` most similar is of the query's class ``(b, K)``; ``similarity`` is not kept.
+
+    On the CPU NumPy sorts the similarities alone, several times as fast as torch finds their places: multiples of the
+    grid that are a nudge too low are those of positives.
+    """
+    if similarity.device.type != "cpu":
+        return positive.gather(1, similarity.topk(k, dim=1).indices)
+    keys = similarity.neg_().numpy()
+    keys.partition(k - 1, axis=1)
+    nearest = keys[:, :k]
+    nearest.sort(axis=1)
+    return torch.from_numpy((nearest / NUDGE).astype(np.int64) % 2 == 1)
 
 
 def _first_hit(similarity: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:

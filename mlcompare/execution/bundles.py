@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from mlcompare.execution.less_memory import with_less_memory
 from mlcompare.execution.ranks import LOST, train_in_ranks
+from mlcompare.execution.thread_limits import native_threads
 from mlcompare.training import TrainingData, TrainingJob, TrainingResult, run_baseline, train
 from mlcompare.training.population import train_population
 
@@ -32,7 +32,7 @@ def versions() -> dict[str, str]:
 
 def run_bundle(bundle: Bundle, data: TrainingData) -> list[TrainingResult]:
     """Run baselines, a training, or a population, with the threads of every library pinned: they change results."""
-    with threadpool_limits(bundle[0].threads):
+    with native_threads(bundle[0].threads):
         if bundle[0].kind == "baseline":
             known: dict = {}
             return [run_baseline(job, data, known) for job in bundle]

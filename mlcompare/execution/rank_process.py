@@ -10,11 +10,10 @@ import sys
 import threading
 from typing import IO
 
-from threadpoolctl import threadpool_limits
-
 from mlcompare.execution.data_file import open_data
 from mlcompare.execution.plugins import unpack
 from mlcompare.execution.ranks import FAILED, READY, Assigned, met
+from mlcompare.execution.thread_limits import native_threads
 from mlcompare.execution.worker import keep_freed_memory
 from mlcompare.training import TrainingResult, train
 from mlcompare.training.ranks import Ranks
@@ -45,7 +44,7 @@ def _trained(assigned: Assigned, told: IO[bytes]) -> str | None:
         unpack(assigned.plugins)
         data = open_data(assigned.data_file)
         told.write(READY)
-        with threadpool_limits(job.threads), met(assigned.rank, assigned.size, assigned.meeting, job.device):
+        with native_threads(job.threads), met(assigned.rank, assigned.size, assigned.meeting, job.device):
             result = train(job, data, ranks=Ranks(assigned.rank, assigned.size))
     return result.reason
 

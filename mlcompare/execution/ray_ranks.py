@@ -9,12 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 from mlcompare.errors import StoreError
 from mlcompare.execution.bundles import versions
 from mlcompare.execution.plugins import unpack
 from mlcompare.execution.ranks import LOST, NO_ANSWER, PATIENCE
+from mlcompare.execution.thread_limits import native_threads
 from mlcompare.training import TrainingData, TrainingJob, TrainingResult, train
 from mlcompare.training.ranks import Ranks
 from mlcompare.training.record import fail, failures_recorded
@@ -111,7 +110,7 @@ def _one_rank(config: dict[str, Any]) -> None:
         check_versions(config["versions"])
         unpack(config["plugins"])
         data: TrainingData = ray.get(config["data"])
-        with threadpool_limits(job.threads):
+        with native_threads(job.threads):
             result = train(job, data, ranks=ranks)
     if ranks.first or result.reason:
         ray.get(config["said"].add.remote(ranks.rank, result))
