@@ -83,7 +83,7 @@ def _columns(spaces: Mapping[str, Mapping[str, Any]], names: Mapping[str, Mappin
 def _state(columns: list[str], search: str, metric: str) -> dict[str, Any]:
     """A state of MLflow's runs page: every field it reads, as its own defaults are where we have no wish.
 
-    MLflow 3.9 draws a view with charts for ever where one is missing.
+    Where one is missing, a view with charts may be drawn for ever.
     """
     leading = {f"params.`{name}`" for name in LEADING}
     widths = {column: LEAD if column in leading else NARROW for column in columns if column.startswith("params.")}
