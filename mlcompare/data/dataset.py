@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -36,6 +36,8 @@ class Dataset:
         cached: the folder that holds decoded images for the next time, where they are kept.
         levels: coarser levels of a hierarchy, from the finest: the name of each → the group of each class ``(C,)``,
             ``{"kind": ("dogs", "dogs", "cats")}``.
+        feature_scale: what features are divided by before a network: ``column``, each by its own deviation, or
+            ``whole``, all by one.
 
     Raises:
         DataError: shapes or types don't fit, a feature is not finite, or levels are no tree.
@@ -54,6 +56,7 @@ class Dataset:
     bits: int | None = field(default=None, repr=False)
     cached: Path | None = field(default=None, repr=False)
     levels: Levels = field(default_factory=dict, repr=False)
+    feature_scale: Literal["column", "whole"] = field(default="column", repr=False)
 
     def __post_init__(self) -> None:
         images = self.samples.ndim == 4 and self.samples.dtype == np.uint8

@@ -29,7 +29,7 @@ def lay_out(data: TrainingData, folder: Path) -> DataFile:
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
             np.save(file, dataset.samples)
-    kept = ("name", "labels", "class_names", "split", "credit", "fingerprint", "levels")
+    kept = ("name", "labels", "class_names", "split", "credit", "fingerprint", "levels", "feature_scale")
     teachers = {name: _laid_out(embeddings, folder) for name, embeddings in data.teachers.items()}
     return str(path), pickle.dumps(({name: getattr(dataset, name) for name in kept}, data.splits, teachers))
 

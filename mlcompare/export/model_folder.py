@@ -26,6 +26,7 @@ from mlcompare.export.threshold import measure_threshold
 from mlcompare.export.winner import Winner, find_winner
 from mlcompare.files import check_folder, publish_folder
 from mlcompare.study.config import StudyConfig, validated
+from mlcompare.study.feature_scale import scaled
 from mlcompare.study.study_data import study_dataset, study_splits
 from mlcompare.training.frozen import frozen_encoder, frozen_features
 from mlcompare.training.prepare import Standardizer
@@ -165,7 +166,8 @@ def _frozen(winner: Winner, dataset: Dataset) -> dict[str, Any]:
 
 def _trained_on(winner: Winner, dataset: Dataset) -> Dataset:
     """The dataset, or its features where the study's encoder is frozen."""
-    return frozen_features(dataset, **_frozen(winner, dataset)) if winner.config.encoder.frozen else dataset
+    section = winner.config.encoder
+    return scaled(frozen_features(dataset, **_frozen(winner, dataset)) if section.frozen else dataset, section)
 
 
 def _state(winner: Winner) -> dict[str, Tensor]:

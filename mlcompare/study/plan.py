@@ -26,6 +26,7 @@ from mlcompare.losses.compose import LossEntry
 from mlcompare.metrics import parse_metric
 from mlcompare.search.space import Space
 from mlcompare.study.config import StudyConfig, as_study
+from mlcompare.study.feature_scale import scaled
 from mlcompare.study.metric_checks import check_measurable, check_metric_names, levels_measured
 from mlcompare.study.moved_paths import PLACES, places_of
 from mlcompare.study.places import section
@@ -288,6 +289,7 @@ def make_plan(
                 weights=config.encoder.weights, statistics=config.encoder.statistics, device=device, threads=threads,
                 embedder=embedder(device, splits),
             )  # fmt: skip
+        dataset = scaled(dataset, config.encoder)
     data = TrainingData(dataset, splits, read_teachers(losses, dataset, place))
     levels = levels_measured(config, dataset, splits)
     plan = StudyPlan(config, data, losses, device, threads, place, metrics_of_levels=levels)

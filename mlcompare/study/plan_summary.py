@@ -12,6 +12,7 @@ from rich.text import Text
 from mlcompare.encoders import create_encoder
 from mlcompare.search.proposals import published_trials
 from mlcompare.study.data_notes import data_notes
+from mlcompare.study.feature_scale import scale_note
 from mlcompare.study.nested import is_nested
 from mlcompare.study.plan import LossPlan, StudyPlan
 from mlcompare.study.spaces import search_start
@@ -29,7 +30,7 @@ def print_outline(plan: StudyPlan, console: Console) -> None:
         soft_wrap=True,
         markup=False,
     )
-    for note in data_notes(plan.data):
+    for note in [*data_notes(plan.data), *scale_note(plan.config, plan.data)]:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
     if plan.corrupted():
         console.print(f"training samples are corrupted: {plan.corrupted()} (fold 0)", soft_wrap=True, markup=False)

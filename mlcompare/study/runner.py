@@ -21,6 +21,7 @@ from mlcompare.study.config import StudyConfig, as_study
 from mlcompare.study.coordinator import Coordinator
 from mlcompare.study.data_notes import keep_data_notes
 from mlcompare.study.engine import settle_engine
+from mlcompare.study.feature_scale import scale_note
 from mlcompare.study.label_suspects import keep_suspects, suspects_sentence
 from mlcompare.study.logged_names import logged_names
 from mlcompare.study.nested import is_nested, join_parts, part_of, part_stores
@@ -187,7 +188,7 @@ def run_study(
             keep_test_samples(path, plan.data)
             keep_contents(path, plan.data)
             keep_symbols(path, config.losses)
-            notes = keep_data_notes(path, plan.data, told)
+            notes = keep_data_notes(path, plan.data, [*scale_note(config, plan.data), *told])
             coordinator = Coordinator(plan, opened, jobs, [], populations=engine.populations, width=engine.width)
             if console is not None:
                 noun = "worker" if jobs.workers == 1 else "workers"

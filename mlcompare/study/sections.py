@@ -102,6 +102,11 @@ class EncoderSection(_WithOptions):
     input_std: Annotated[tuple[PositiveFloat, ...] | None, BeforeValidator(as_tuple)] = Field(
         None, description="its standard deviation; without both what the weights say, else that of the training data"
     )
+    feature_scale: Literal["column", "whole"] = Field(
+        "column",
+        description="what features are divided by: each column by its own deviation (measurements in several units), "
+        "or all by one (embeddings and descriptors, whose angles mean something)",
+    )
     freeze: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = Field(
         (), description="patterns of names of weights, or of parts, that don't learn: `0.layer1`, `*.bias`"
     )

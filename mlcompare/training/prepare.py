@@ -46,7 +46,11 @@ _MEASURED: dict[tuple[str, bytes], tuple[np.ndarray, np.ndarray]] = {}
 
 @dataclass(frozen=True)
 class Standardizer:
-    """``(x − mean) / deviation``, measured on training samples: for each channel of images, each column of features."""
+    """``(x − mean) / deviation``, measured on training samples: for each channel of images, each column of features.
+
+    With the dataset's ``feature_scale: whole`` one deviation divides all columns, the root of their mean variance: the
+    angles between embeddings that somebody else's network made stay as they are about their mean.
+    """
 
     mean: Tensor
     inverse: Tensor
@@ -62,8 +66,12 @@ class Standardizer:
             while len(_MEASURED) >= KEPT:
                 _MEASURED.pop(next(iter(_MEASURED)))
             _MEASURED[key] = cls._statistics(dataset, rows)
-        tensors = (torch.as_tensor(array, dtype=torch.float32, device=device) for array in _MEASURED[key])
-        return cls(*tensors)
+        mean, deviation = _MEASURED[key]
+        if dataset.feature_scale == "whole" and not dataset.is_images:
+            deviation = np.full_like(deviation, np.sqrt((deviation**2).mean()))
+        constant = deviation <= 1e-6 * np.maximum(1, np.abs(mean))
+        arrays = mean, 1 / np.where(constant, 1.0, deviation)
+        return cls(*(torch.as_tensor(array, dtype=torch.float32, device=device) for array in arrays))
 
     @staticmethod
     def _statistics(dataset: Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -78,8 +86,7 @@ class Standardizer:
             total, squares = total + chunk.sum(axes, keepdims=True), squares + (chunk**2).sum(axes, keepdims=True)
             count += chunk.size // total.size
         mean = total / count
-        deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
-        return np.asarray(mean), 1 / np.where(deviation > 1e-6 * np.maximum(1, np.abs(mean)), deviation, 1.0)
+        return np.asarray(mean), np.sqrt(np.maximum(squares / count - mean**2, 0))
 
     @classmethod
     def of(cls, encoder: nn.Module, dataset: Dataset, rows: np.ndarray, device: str) -> Standardizer:

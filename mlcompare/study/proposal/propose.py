@@ -11,6 +11,7 @@ from mlcompare.data.survey import Survey
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError
 from mlcompare.execution.devices import cpu_count, resolve_device
 from mlcompare.study.config import validated
+from mlcompare.study.feature_scale import scale_qualities
 from mlcompare.study.plan import make_plan
 from mlcompare.study.proposal.budget import ENOUGH, PLENTY, TIMED, Budget, Timed, fit_budget, time_plan
 from mlcompare.study.proposal.first_look import outlined, with_encoder
@@ -53,12 +54,27 @@ def propose(found: Survey, path: str, minutes: float, *, device: str = "auto") -
     device = resolve_device(device)
     try:
         study, splits, protocol = outlined(found, path)
+        scale, reason = _scale(found, splits)
         study, shape, budget = _fitted(found, study, splits, minutes, device)
+        study["encoder"] |= scale
         make_plan(validated(study, str(found.path)), dataset=stand_in(found, shape))  # what `check` would refuse
     except MLCompareError as error:
         raise DataError(error.rule, value=error.value, cure=error.cure, place=str(found.path)) from None
     why = {f"protocol.{key}": reason for key, reason in protocol.why.items()} | _reasons(found, study, minutes, budget)
-    return Proposal(study, why, budget.minutes, minutes)
+    return Proposal(study, why | reason, budget.minutes, minutes)
+
+
+def _scale(found: Survey, splits: Splits) -> tuple[dict[str, str], dict[str, str]]:
+    """What features are divided by, where one deviation for all of them serves at least as well, and why."""
+    if found.is_images or found.dataset is None:
+        return {}, {}
+    qualities = scale_qualities(found.dataset, splits.folds[0].train)
+    if not qualities or qualities["whole"] < qualities["column"]:
+        return {}, {}
+    why = (
+        f"all columns by one deviation: MAP@R {qualities['whole']:.2f} before training, else {qualities['column']:.2f}"
+    )
+    return {"feature_scale": "whole"}, {"encoder.feature_scale": why}
 
 
 def _fitted(
