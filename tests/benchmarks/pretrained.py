@@ -61,7 +61,14 @@ def main() -> None:
     statistics = {"input_mean": [123.675, 116.28, 103.53], "input_std": [58.395, 57.12, 57.375]}
     network = {"name": f"timm:{MODEL}", "embedding_dim": 64}
     ways = {
-        "frozen": {**network, "weights": str(weights), "frozen": True, "head": "linear", **statistics},
+        "frozen": {
+            **network,
+            "weights": str(weights),
+            "frozen": True,
+            "head": "linear",
+            "feature_scale": "whole",
+            **statistics,
+        },
         "fine-tuned": {**network, "weights": str(weights), "batch_norm": "eval", **statistics},
         "random weights": network,
     }
