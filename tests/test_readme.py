@@ -143,7 +143,7 @@ def test_what_tuning_is_worth_is_what_the_stored_table_says() -> None:
     """Every figure of that paragraph, and the sentences that count situations."""
     root = Path(__file__).parents[1]
     readme = " ".join((root / "README.md").read_text(encoding="utf-8").split())
-    text = readme.partition("**What tuning is worth.**")[2].partition("These are short trainings")[0]
+    text = readme.partition("### What tuning is worth")[2].partition("These are short trainings")[0]
     table = (root / "tests" / "benchmarks" / "results" / "tuning.txt").read_text(encoding="utf-8")
     figures = re.findall(r"(?<![\d.])\.\d{2,3}", text)
     assert len(figures) >= 14

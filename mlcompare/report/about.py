@@ -76,6 +76,9 @@ def _limits(study: Study) -> Iterator[str]:
     ]
     if widths:
         yield f"Differences to the best loss are known to about ±{number(float(np.median(widths)))}."
+    trials, nested = study.config.get("search", {}).get("trials"), study.config.get("protocol", {}).get("outer_folds")
+    if trials and trials > 1 and not nested:
+        yield f"Intervals are of the settings that one search of {trials} trials found: another search finds others."
     steps = study.config.get("training", {}).get("steps")
     yield f"How other data, other encoders or more than {steps} steps would rank them was not tried"
     yield "(but see the challenges below)." if study.challenges() else "(mlcompare challenge tries some)."

@@ -392,6 +392,7 @@ def test_the_page_says_to_strangers_what_was_compared_on_what_and_what_it_cannot
     assert "digits, tested on 4 classes that no training and no search saw" in told["on"]
     assert "Mean average precision" in told["by"]
     assert "more than 4 steps" in told["can't say"]
+    assert "one search of 3 trials found" in told["can't say"]
     page, text = (write_report([store], format=kind).read_text(encoding="utf-8") for kind in ("html", "markdown"))
     for sentence in told.values():
         assert sentence in unescape(page)
