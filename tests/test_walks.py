@@ -20,7 +20,7 @@ from tests.servers import Server, free_port
 from tests.test_readme import README, blocks
 
 pytestmark = pytest.mark.slow
-WALKS = re.findall(r"```console\n(.*?)```", README.split("## Three walks")[1].split("\n## ")[0], flags=re.DOTALL)
+WALKS = re.findall(r"```console\n(.*?)```", README.split("## Three walkthroughs")[1].split("\n## ")[0], flags=re.DOTALL)
 FOLDER, MODEL, RECEIVED = ([line.removeprefix("$ ") for line in walk.splitlines()] for walk in WALKS)
 
 

@@ -140,6 +140,44 @@ def test_the_readmes_glyphs_are_those_of_the_kept_tables() -> None:
     assert f"({short(means[0])} against {short(means[1])})" in text
 
 
+DATA_OF = {
+    "digits": "digits", "mnist": "MNIST", "fashion": "Fashion-MNIST", "fashion-disjoint": "Fashion-MNIST, new kinds",
+    "faces": "ORL faces, 28", "pretrained-faces": "ORL faces", "persons": "text records of people",
+}  # fmt: skip
+
+
+def test_the_readmes_table_of_data_sets_is_that_of_the_kept_tables() -> None:
+    from mlcompare import compare
+    from mlcompare.comparison import holm
+
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    lines = readme.partition("### Metric or margin losses")[2].partition("![")[0].splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")][1:]
+    assert len(rows) == len(DATA_OF)
+    found, p_values = {}, {}
+    for steps in (75, 150, 300):
+        stores = {d: FOLDER / "results" / f"metric-or-margin-{d}-{steps}" for d in DATA_OF}
+        there = {d: compare(store) for d, store in stores.items() if store.is_dir()}
+        found |= {(d, steps): comparison for d, comparison in there.items()}
+        corrected = holm([comparison.family.p_value for comparison in there.values()])
+        p_values |= {(d, steps): p for d, p in zip(there, corrected)}
+    for (data, name), row in zip(DATA_OF.items(), rows):
+        assert row[0].startswith(name)
+        steps = 150 if "(150 steps)" in row[2] else 300
+        comparison = found[data, steps]
+        best = comparison.family.best
+        ends = [f"{value:+.3f}" for value in (best.difference, best.ci_low, best.ci_high)]
+        ends = ["0.000" if float(end) == 0 else end for end in ends]
+        assert row[3] == f"{ends[0]} ({ends[1]} to {ends[2]})"
+        assert row[4] == f"{p_values[data, steps]:.3f}"
+        told = comparison.records()
+        first = max((r for r in told if r["family"] != "baseline"), key=lambda r: r["mean"])
+        assert row[5] == f"{first['mean']:.3f} {first['loss']}"
+        assert row[6] == f"{next(r['mean'] for r in told if r['loss'] == 'raw_pixels'):.3f}"
+    assert "two data sets no loss is better than the features" in " ".join(readme.split())
+    assert [row[0] for row in rows if float(row[5].split()[0]) < float(row[6])] == [rows[3][0], rows[5][0]]
+
+
 def test_what_the_readme_says_of_each_person_sealed_once() -> None:
     from mlcompare import compare
 
