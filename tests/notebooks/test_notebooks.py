@@ -203,19 +203,21 @@ def test_what_the_readme_says_of_each_person_sealed_once() -> None:
     assert "six of the 45 pairs" in text
 
 
-def as_then(config) -> dict:
+def as_then(config, known: dict) -> dict:
     """A study as version 0.1 would have written it: what it now fixes of the head and the batch was fixed for all."""
     told = config.model_dump(mode="json")
-    if told["search"]["space"].get("samples_per_class") == told["training"]["samples_per_class"]:
+    of_batch = told["search"]["space"].get("samples_per_class")
+    if of_batch == told["training"]["samples_per_class"] and "samples_per_class" not in known["search"]["space"]:
         del told["search"]["space"]["samples_per_class"]
-    if told["training"]["head_weight_decay"] == told["training"]["weight_decay"]:
+    head, same = known["training"].get("head_weight_decay"), told["training"]["weight_decay"]
+    if head is None and told["training"]["head_weight_decay"] == same:
         told["training"]["head_weight_decay"] = None
     return told
 
 
 def differing(config, known: dict) -> list[str]:
     """What a committed study asks otherwise than the stored one did; keys added later must stand at their default."""
-    told = as_then(config)
+    told = as_then(config, known)
     found = [key for key in ("losses", "question", "decision_rule", "dataset") if told[key] != known[key]]
     for section in ("corruption", "encoder", "training", "search", "protocol", "final"):
         fields = type(getattr(config, section)).model_fields
