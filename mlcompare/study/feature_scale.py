@@ -23,7 +23,7 @@ from mlcompare.training.prepare import Standardizer
 
 __all__ = ["scale_note", "scale_qualities", "scaled"]
 
-MOST = 1000  # samples that are looked at
+MOST, MEASURED = 1000, 20_000  # samples that are looked at, and that deviations are measured on
 MUCH = 0.05  # of MAP@R: what a note is worth
 Scale = Literal["column", "whole"]
 SCALES: tuple[Scale, ...] = ("column", "whole")
@@ -47,19 +47,24 @@ def scaled(dataset: Dataset, encoder: EncoderSection) -> Dataset:
 def scale_qualities(dataset: Dataset, rows: np.ndarray) -> dict[str, float]:
     """Return the MAP@R of features themselves with each scale, over at most 1000 of the training ``rows``.
 
-    The deviations are those of every other class, and the MAP@R is of the others. Where no class has two samples among
-    them, it is empty.
+    The deviations are those of every other class, and the MAP@R is of the others. It is empty where those are one
+    class, or none has two samples.
     """
     codes = np.unique(dataset.labels[rows], return_inverse=True)[1]
-    measured, others = rows[codes % 2 == 0], rows[codes % 2 == 1]
-    few = others[np.linspace(0, len(others) - 1, min(MOST, len(others))).astype(int)]
+    measured, few = _some(rows[codes % 2 == 0], MEASURED), _some(rows[codes % 2 == 1], MOST)
     labels = dataset.labels[few]
-    if not len(few) or np.unique(labels, return_counts=True)[1].max() < 2:
+    counts = np.unique(labels, return_counts=True)[1]
+    if len(counts) < 2 or counts.max() < 2:
         return {}
     samples = torch.as_tensor(dataset.samples[few])
     standardizers = [Standardizer.measure(replace(dataset, feature_scale=scale), measured, "cpu") for scale in SCALES]
     found = [evaluate_embeddings(standardize(samples), labels)["map_at_r"] for standardize in standardizers]
     return dict(zip(SCALES, found))
+
+
+def _some(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the rows, evenly spaced."""
+    return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
 
 
 def scale_note(config: StudyConfig, data: TrainingData) -> list[str]:

@@ -77,11 +77,14 @@ def test_init_proposes_the_better_scale(tmp_path: Path, kind: str, better: str) 
     assert ("feature_scale: whole" in out.read_text(encoding="utf-8")) == (better == "whole")
 
 
-def test_classes_of_one_sample_tell_nothing(tiny: dict, tmp_path: Path) -> None:
+def test_classes_of_one_sample_and_few_classes_tell_nothing(tiny: dict, tmp_path: Path) -> None:
     plan = make_plan(validated(study(tiny, written(tmp_path, "network")), "study"))
     dataset = plan.data.dataset
     first = np.array([np.flatnonzero(dataset.labels == label)[0] for label in range(CLASSES)])
     assert scale_qualities(dataset, first) == {}
+    for few in (1, 2, 3):  # classes: the other half is none, or one
+        assert scale_qualities(dataset, np.flatnonzero(dataset.labels < few)) == {}
+    assert scale_qualities(dataset, np.flatnonzero(dataset.labels < 4)).keys() == {"column", "whole"}
 
 
 def test_workers_and_exported_models_divide_alike(tiny: dict, tmp_path: Path) -> None:
