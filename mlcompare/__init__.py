@@ -5,9 +5,10 @@ The public names; each is imported on first use, so that light commands stay lig
 
 from __future__ import annotations
 
-import importlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mlcompare.lazy_names import lazy_names
 
 __version__ = "0.2.0"
 
@@ -93,14 +94,4 @@ if TYPE_CHECKING:
         register_trainer,
     )
 
-
-def __getattr__(name: str) -> Any:
-    if name in _homes:
-        value = getattr(importlib.import_module(f"{__name__}.{_homes[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _homes)

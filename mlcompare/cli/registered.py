@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from mlcompare.cli.app import app
+from mlcompare.cli.kept_records import kept_records
 from mlcompare.cli.options import Family, Format, PluginOption, print_records
 from mlcompare.errors import InvalidValueError
 
@@ -25,26 +26,32 @@ def losses(
     format: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
 ) -> None:
     """List the losses and the wrappers around them, or show one."""
-    from mlcompare.registry import WRAPPERS, list_losses
     from mlcompare.report.listings import loss_page, loss_records, losses_table
 
-    if name is None:
-        wrappers = WRAPPERS.records(provider=provider) if family is None and provider != "pml" else []
-        specs = [*list_losses(family, provider=provider), *wrappers]
-    else:
-        specs = [_spec(name)]
+    specs = _listed(family, provider) if name is None else [_spec(name)]
     if format is Format.table:
         Console().print(losses_table(specs) if name is None else loss_page(specs[0]))
     else:
         print_records(loss_records(specs), format)
 
 
+def _listed(family: str | None, provider: str | None) -> list[LossSpec]:
+    """Return the losses, sorted by name, then the wrappers."""
+    from mlcompare.registry import LOSSES, WRAPPERS, list_losses
+    from mlcompare.registry.registry import NATIVE, PLUGIN
+
+    if provider not in (None, NATIVE, PLUGIN):
+        return list_losses(family, provider=provider)
+    kept = [*kept_records(LOSSES), *(kept_records(WRAPPERS) if family is None else ())]
+    return [spec for spec in kept if family in (None, spec.family) and provider in (None, spec.provider)]
+
+
 def _spec(name: str) -> LossSpec:
     """Return a wrapper or a loss."""
-    from mlcompare.registry import WRAPPERS, get_spec
+    from mlcompare.registry import LOSSES, WRAPPERS, get_spec
 
-    wrapper = WRAPPERS.find(name)
-    return get_spec(name) if wrapper is None else wrapper
+    kept = (spec for registry in (WRAPPERS, LOSSES) for spec in kept_records(registry))
+    return next((spec for spec in kept if name in (spec.name, *spec.aliases)), None) or get_spec(name)
 
 
 @app.command()
@@ -80,10 +87,11 @@ def list_kind(
     from mlcompare.report.listings import record_rows, records_table
 
     registry = registry_of(kind)
+    records = kept_records(registry)
     if format is Format.table:
-        Console().print(records_table(registry.kind, registry.records()))
+        Console().print(records_table(registry.kind, records))
     else:
-        print_records(record_rows(registry.records()), format)
+        print_records(record_rows(records), format)
 
 
 @app.command()
@@ -95,11 +103,10 @@ def show(
 ) -> None:
     """Show everything about one registered thing."""
     from mlcompare.kinds import registry_of
-    from mlcompare.registry import get_spec
     from mlcompare.report.listings import loss_page, record_page, record_rows
 
     registry = registry_of(kind)
-    record = get_spec(name) if registry.kind == "loss" else registry[name]
+    record = _spec(name) if registry.kind == "loss" else registry[name]
     if format is not Format.table:
         print_records(record_rows([record]), format)
     else:

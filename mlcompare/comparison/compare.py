@@ -17,7 +17,7 @@ from mlcompare.comparison.pairwise import indistinguishable, pair, pairs_of, pai
 from mlcompare.comparison.past_best import past_best_notes
 from mlcompare.comparison.power import Separation, runs_to_separate
 from mlcompare.comparison.random_effects import bounded_intervals, means
-from mlcompare.comparison.rows import entry_row
+from mlcompare.comparison.rows import entry_rows
 from mlcompare.comparison.shown import ranking_html, ranking_text
 from mlcompare.comparison.still_rising import curve_fields, learning_curves, rising_notes
 from mlcompare.comparison.stored import load_spaces, load_study, read_store
@@ -187,8 +187,7 @@ def _check(results: pd.DataFrame, confidence: float) -> None:
 
 def _rows(results: pd.DataFrame, scores: Scores, metric: str, spaces: Mapping, confidence: float) -> list[dict]:
     """The rows of the ranking with their means and intervals, in the order of the results table."""
-    names = results["loss"].dropna().unique().tolist()
-    rows = [entry_row(results, name, metric, spaces.get(name, {})) for name in names]
+    rows = entry_rows(results, metric, spaces)
     scored = [row for row in rows if row["mean"] is not None and np.isfinite(scores.of(row["loss"])).any()]
     found = means([scores.of(row["loss"]) for row in scored], scores.folds)
     for row, mean, low, high in zip(scored, found.mean, *bounded_intervals(found, confidence, bounds(metric))):

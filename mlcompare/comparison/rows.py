@@ -11,20 +11,31 @@ import pandas as pd
 from mlcompare.comparison.bounds import at_bound, wider_range
 from mlcompare.comparison.table import NOT_FAILED
 
-__all__ = ["UNFINISHED", "entry_row", "final_scores", "mean_over_folds"]
+__all__ = ["UNFINISHED", "entry_rows", "final_scores"]
 
 UNFINISHED = "no final run of the selected setting"
 
 
-def entry_row(results: pd.DataFrame, name: str, metric: str, space: Mapping[str, Mapping]) -> dict:
+def entry_rows(results: pd.DataFrame, metric: str, spaces: Mapping[str, Mapping[str, Mapping]]) -> list[dict]:
+    """Summarise the rows of each loss and baseline, in the order of the results table."""
+    tuned, untuned = (_means_over_folds(final_scores(results, metric, source)) for source in ("selected", "default"))
+    seconds = _each_run_once(results).groupby("loss")["seconds"].sum(min_count=1)
+    return [
+        _entry_row(mine, str(name), metric, tuned.get(name), untuned.get(name), seconds.get(name), spaces.get(name, {}))
+        for name, mine in results.groupby("loss", sort=False)
+    ]
+
+
+def _entry_row(
+    mine: pd.DataFrame, name: str, metric: str, tuned: float | None, untuned: float | None, seconds: float | None,
+    space: Mapping[str, Mapping],
+) -> dict:  # fmt: skip
     """Summarise the rows of one loss or baseline; None where a field has no meaning."""
-    mine = results[results["loss"] == name]
     family = _first(mine["family"])
     is_loss = family != "baseline"
-    finals = final_scores(mine, metric, "selected")
     setting = _setting(mine) if is_loss else None
     total, failed = _final_runs(mine, is_loss)
-    mean = _number(mean_over_folds(finals))
+    mean = _number(tuned)
     trials = mine[mine["kind"] == "trial"]
     return {
         "loss": name,
@@ -33,7 +44,7 @@ def entry_row(results: pd.DataFrame, name: str, metric: str, space: Mapping[str,
         "mean": mean,
         "ci_low": None,
         "ci_high": None,
-        "default_mean": _number(mean_over_folds(final_scores(mine, metric, "default"))) if is_loss else None,
+        "default_mean": _number(untuned) if is_loss else None,
         "difference_to_best": None,
         "difference_low": None,
         "difference_high": None,
@@ -46,7 +57,7 @@ def entry_row(results: pd.DataFrame, name: str, metric: str, space: Mapping[str,
         "failed_trials": int(trials.loc[~trials["status"].isin(NOT_FAILED), "trial"].nunique()) if is_loss else None,
         "runs": total - failed,
         "failed_runs": failed,
-        "seconds": _number(_each_run_once(mine)["seconds"].sum(min_count=1)),
+        "seconds": _number(seconds),
         "peak_memory": _number(mine["peak_memory"].max()),
         "reason": _reason(mine, mean, total, failed, is_loss),
     }
@@ -60,22 +71,23 @@ def final_scores(rows: pd.DataFrame, metric: str, source: str) -> pd.DataFrame:
     return rows[final & (rows["split"] == "test") & (rows["metric"] == metric) & (rows["status"] == "ok")]
 
 
-def mean_over_folds(finals: pd.DataFrame) -> float:
-    """Mean over folds of the mean over their seeds: a fold with a failed seed counts as much as any other."""
-    return finals.groupby("fold", dropna=False)["value"].mean().mean()
+def _means_over_folds(finals: pd.DataFrame) -> pd.Series:
+    """Loss → mean over folds of the mean over their seeds: a fold with a failed seed counts as much as any other."""
+    return finals.groupby(["loss", "fold"], dropna=False)["value"].mean().groupby("loss").mean()
 
 
 def _final_runs(mine: pd.DataFrame, is_loss: bool) -> tuple[int, int]:
     """How many final runs of the selected setting there are, and how many of them failed."""
     finals = mine[(mine["kind"] == "final") & (mine["source"] == "selected")] if is_loss else mine
-    runs = finals.groupby(["fold", "seed"], dropna=False)["status"].agg(lambda status: (status == "ok").all())
-    return len(runs), int((~runs.astype(bool)).sum())
+    sound = (finals["status"] == "ok").fillna(False).astype(bool)
+    runs = sound.groupby([finals["fold"], finals["seed"]], dropna=False).all()
+    return len(runs), int((~runs).sum())
 
 
-def _each_run_once(mine: pd.DataFrame) -> pd.DataFrame:
+def _each_run_once(results: pd.DataFrame) -> pd.DataFrame:
     """A run has a row for each metric, and for each source when the default was selected; its seconds count once."""
-    setting = mine["trial"].astype(object).where(mine["trial"].notna(), mine["source"].astype(object))
-    return mine.assign(setting=setting).drop_duplicates(["kind", "setting", "fold", "seed"])
+    setting = results["trial"].astype(object).where(results["trial"].notna(), results["source"].astype(object))
+    return results.assign(setting=setting).drop_duplicates(["loss", "kind", "setting", "fold", "seed"])
 
 
 def _setting(mine: pd.DataFrame) -> dict | None:

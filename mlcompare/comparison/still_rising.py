@@ -83,8 +83,9 @@ def learning_curves(results: pd.DataFrame) -> dict[str, LearningCurve]:
     higher, (low, high) = higher_is_better(metric), bounds(metric)
     span = high - low
     found = {}
-    for loss, mine in rows.groupby("loss", sort=False):
-        by_run = mine.pivot_table(index=["fold", "seed"], columns="step", values="value").dropna(axis=1)  # (R, P)
+    every_run = rows.pivot_table(index=["loss", "fold", "seed"], columns="step", values="value")
+    for loss in rows["loss"].unique():
+        by_run = every_run.loc[loss].dropna(axis=1)  # (R, P)
         by_fold = by_run.groupby("fold").mean()  # (F, P)
         if by_fold.shape[1] == 0:
             continue

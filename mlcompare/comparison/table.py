@@ -162,33 +162,40 @@ def _runs(frame: pd.DataFrame) -> tuple[tuple[int, int], ...]:
 
 def _filled(frame: pd.DataFrame, names: tuple, classes: tuple | None, runs: tuple) -> np.ndarray:
     """The values ``(L, C, R)`` of ``frame``, means where there are several, NaN where there is none."""
-    size = len(names), 1 if classes is None else len(classes), len(runs)
     loss = pd.Index(names).get_indexer(frame["loss"])
     label = np.zeros(len(frame), dtype=int) if classes is None else pd.Index(classes).get_indexer(frame["class"])
-    keys = pd.MultiIndex.from_arrays([frame["fold"], frame["seed"]])
-    run = (pd.MultiIndex.from_tuples(runs) if runs else keys[:0]).get_indexer(keys)
+    keys = list(zip(frame["fold"].tolist(), frame["seed"].tolist()))
     values = frame["value"].to_numpy(dtype=float, na_value=np.nan)
+    size = 1 if classes is None else len(classes)
+    array = _cell_means(loss, label, keys, values, (len(names), size, len(runs)), runs)
+    for number in np.unique(loss[(frame["kind"] == "baseline").to_numpy(dtype=bool, na_value=False)]):
+        mine = np.flatnonzero(loss == number)
+        array[number] = _beside(label[mine], [keys[row] for row in mine], values[mine], size, runs)
+    return array
+
+
+def _cell_means(loss, label, keys: list, values: np.ndarray, size: tuple[int, int, int], runs: tuple) -> np.ndarray:
+    """The mean of the values in each cell ``(L, C, R)``."""
+    number = {run: place for place, run in enumerate(runs)}
+    run = np.array([number.get(key, -1) for key in keys], dtype=int)
     known = (run >= 0) & ~np.isnan(values)
     flat = np.ravel_multi_index((loss[known], label[known], run[known]), size) if known.any() else np.zeros(0, int)
     sums = np.bincount(flat, weights=values[known], minlength=math.prod(size))
     counts = np.bincount(flat, minlength=math.prod(size))
     with np.errstate(invalid="ignore"):
-        array = (sums / counts).reshape(size)  # 0 / 0 is NaN
-    for name in frame.loc[frame["kind"] == "baseline", "loss"].unique():
-        array[names.index(name)] = _beside(frame[frame["loss"] == name], classes, runs)
-    return array
+        return (sums / counts).reshape(size)  # 0 / 0 is NaN
 
 
-def _beside(rows: pd.DataFrame, classes: tuple | None, runs: tuple) -> np.ndarray:
+def _beside(label: np.ndarray, keys: list, values: np.ndarray, classes: int, runs: tuple) -> np.ndarray:
     """The scores ``(C, R)`` of a baseline, each beside the runs it stands for."""
-    own = _runs(rows)
-    values = _filled(rows.assign(kind="final"), tuple(rows["loss"].unique()), classes, own)[0]  # (C, R of its own)
-    array = np.full((len(values), len(runs)), np.nan)
+    own = tuple(sorted(set(keys)))
+    of_own = _cell_means(np.zeros(len(label), dtype=int), label, keys, values, (1, classes, len(own)), own)[0]
+    array = np.full((classes, len(runs)), np.nan)
     for r, run in enumerate(runs):
         same_fold = [other for other in own if other[0] == run[0]]
         only = [run] if run in own else same_fold if len(same_fold) == 1 else list(own)
         if len(only) == 1:
-            array[:, r] = values[:, own.index(only[0])]
+            array[:, r] = of_own[:, own.index(only[0])]
     return array
 
 

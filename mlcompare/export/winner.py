@@ -13,7 +13,7 @@ from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.journal import JOURNAL, read_journal
 from mlcompare.study.moved_paths import PLACES, with_places
 from mlcompare.study.nested import refuse_nested
-from mlcompare.study.store import STUDY
+from mlcompare.study.stored_study import STUDY
 from mlcompare.training.job import artifact_path, job_key
 
 __all__ = ["Winner", "find_winner"]

@@ -24,7 +24,8 @@ from mlcompare.study.logged_names import logged_names
 from mlcompare.study.nested import is_nested, join_parts, part_stores
 from mlcompare.study.optuna_view import write_optuna
 from mlcompare.study.results_table import write_tables
-from mlcompare.study.store import STUDY, Store, holder_of
+from mlcompare.study.store import Store, holder_of
+from mlcompare.study.stored_study import STUDY
 from mlcompare.study.symbols import keep_symbols
 from mlcompare.study.tracked import tracker_of
 from mlcompare.tracking import artifacts_address, read_only, registered_models, replace_database, strayed
@@ -67,7 +68,7 @@ def check_store(store: str | Path) -> list[str]:
     lines += [f"fault: {name} is missing: bring it back from a copy" for name in missing_scores(records, store)]
     lines += [f"fault: {twice} trainings stand twice in the journal"] if twice else []
     lines += [f"  failed: {r['key']}: {r['reason']}" for r in failed[:20]]
-    left = unfinished(config, records)
+    left = unfinished(config.model_dump(), records)
     lines += [f"unfinished: {left}; {goes_on(store)}"] if left else []
     if holder_of(store):
         return [*lines, "tables and databases are views that this run is writing: they are checked once it has ended"]

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mlcompare.errors import StoreError
-from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.journal import JOURNAL, read_journal
-from mlcompare.study.nested import OUTER, is_nested, join_parts, part_stores, whole_of
-from mlcompare.study.results_table import write_tables
-from mlcompare.study.store import STUDY, holder_of
-from mlcompare.training.job import job_key
+from mlcompare.study.stored_study import OUTER, STUDY, in_parts, stored_study
 
 __all__ = ["bring_up_to_date", "goes_on", "unfinished"]
 
@@ -23,31 +19,38 @@ def bring_up_to_date(store: Path) -> str:
 
     A store that can't be written, or that came without its journal, stays as it is.
     """
-    journal, results, first = store / JOURNAL, store / "results.parquet", store / OUTER / "0"
-    if (store / STUDY).is_file():
-        known = json.loads((store / STUDY).read_text(encoding="utf-8"))
-        config = validated(known["study"], str(store / STUDY))
-    elif (first / STUDY).is_file():  # a nested study's own tables are joined when its first part is done
-        config = whole_of(first)
-    else:
-        return ""
-    if is_nested(config):
-        parts = {part.name: bring_up_to_date(part) if (part / STUDY).is_file() else "not begun"
-                 for part in part_stores(store, config)}  # fmt: skip
-        told = "; ".join(f"{name}: {told}" for name, told in parts.items() if told)
-        if told:
-            with suppress(OSError, StoreError):
-                join_parts(store, config)
-        return told
-    if not journal.is_file():
+    study = stored_study(store)
+    if in_parts(study) if study else (store / OUTER / "0" / STUDY).is_file():
+        return _parts_up_to_date(store, study)
+    journal, results = store / JOURNAL, store / "results.parquet"
+    if study is None or not journal.is_file():
         return ""
     records = read_journal(journal)
-    left = unfinished(config, records)
+    left = unfinished(study, records)
     behind = left or not results.is_file() or results.stat().st_mtime < journal.stat().st_mtime  # a copy's dates lie
     if behind and any(record["type"] == "job" for record in records):
+        from mlcompare.study.results_table import write_tables
+
         with suppress(OSError, StoreError):
-            write_tables(store, config.name, config.search.objective, records)
+            write_tables(store, study["name"], study["search"]["objective"], records)
     return left
+
+
+def _parts_up_to_date(store: Path, study: dict[str, Any] | None) -> str:
+    """Do so with a nested study: its own tables are joined when its first part is done."""
+    from mlcompare.study.config import validated
+    from mlcompare.study.nested import join_parts, part_stores, whole_of
+
+    config = validated(study, str(store / STUDY)) if study else whole_of(store / OUTER / "0")
+    parts = {
+        part.name: bring_up_to_date(part) if (part / STUDY).is_file() else "not begun"
+        for part in part_stores(store, config)
+    }
+    told = "; ".join(f"{name}: {told}" for name, told in parts.items() if told)
+    if told:
+        with suppress(OSError, StoreError):
+            join_parts(store, config)
+    return told
 
 
 def goes_on(store: Path) -> str:
@@ -55,22 +58,24 @@ def goes_on(store: Path) -> str:
 
     Of a nested study a run holds one part at a time.
     """
+    from mlcompare.study.store import holder_of
+
     holder = next(filter(None, map(holder_of, (store, *sorted((store / OUTER).glob("*"))))), "")
     return f"it is running ({holder})" if holder else "`mlcompare run` with this store finishes it"
 
 
-def unfinished(config: StudyConfig, records: list[dict[str, Any]]) -> str:
+def unfinished(study: Mapping[str, Any], records: list[dict[str, Any]]) -> str:
     """Name the losses whose search or final trainings are not done; empty if none."""
     opened = {r["loss"]: r["settings"] for r in records if r["type"] == "opening"}
-    finals = {r["key"] for r in records if r["type"] == "job" and r["kind"] == "final"}
+    finals = {
+        (r["loss"], r["trial"], r["fold"], r["seed"]) for r in records if r["type"] == "job" and r["kind"] == "final"
+    }
     searched: list[str] = []
     partly: dict[str, list[str]] = {}  # how many final runs there are → the losses
-    for loss in config.losses:
+    for loss in study["losses"]:
         trials = {trial for trial in opened.get(loss, {}).values() if trial is not None}
-        folds, seeds = range(config.protocol.folds), range(config.final.seeds)
-        wanted = {
-            job_key("final", loss, trial=t, fold=fold, seed=seed) for t in trials for fold in folds for seed in seeds
-        }
+        folds, seeds = range(study["protocol"]["folds"]), range(study["final"]["seeds"])
+        wanted = {(loss, trial, fold, seed) for trial in trials for fold in folds for seed in seeds}
         if loss not in opened:
             searched.append(loss)
         elif wanted - finals:

@@ -15,17 +15,15 @@ from mlcompare.errors import StoreError
 from mlcompare.files import make_folder, write_atomically
 from mlcompare.study.config import StudyConfig, validated
 from mlcompare.study.results_table import write_parquet
-from mlcompare.study.store import STUDY
+from mlcompare.study.stored_study import OUTER, STUDY, in_parts
 from mlcompare.study.symbols import keep_symbols
 
 __all__ = ["OUTER", "is_nested", "join_parts", "part_of", "part_stores", "refuse_nested", "store_of_runs", "whole_of"]
 
-OUTER = "outer"
-
 
 def is_nested(config: StudyConfig) -> bool:
     """Whether each part of the classes is to be sealed once."""
-    return config.protocol.outer_folds is not None and config.protocol.outer_fold is None
+    return in_parts({"protocol": config.protocol.model_dump()})
 
 
 def part_of(config: StudyConfig, number: int) -> StudyConfig:

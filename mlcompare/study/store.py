@@ -17,10 +17,11 @@ from mlcompare.files import make_folder, write_atomically
 from mlcompare.study.config import with_defaults
 from mlcompare.study.journal import JOURNAL, Journal
 from mlcompare.study.moved_paths import is_respelled
+from mlcompare.study.stored_study import STUDY
 
-__all__ = ["EDITS", "STORE_CURE", "STORE_RULE", "STUDY", "Store", "holder_of"]
+__all__ = ["EDITS", "STORE_CURE", "STORE_RULE", "Store", "holder_of"]
 
-STUDY, LOCK, HOLDER = "study.json", ".lock", ".holder"
+LOCK, HOLDER = ".lock", ".holder"
 STORE_RULE, STORE_CURE = "the store must be writable", "choose another directory with --store"
 EDITS = "edits"  # in study.json: what was worded anew or extended, and when
 REWORDED = {("study", "name"), ("study", "question"), ("study", "decision_rule")}

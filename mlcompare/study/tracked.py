@@ -9,7 +9,7 @@ from typing import Any
 
 from mlcompare.study.config import with_defaults
 from mlcompare.study.logged_names import logged_names
-from mlcompare.study.store import STUDY
+from mlcompare.study.stored_study import STUDY
 from mlcompare.tracking import Tracker, database_uri, local_uri
 from mlcompare.tracking.dashboard import shared_views
 from mlcompare.tracking.description import describe

@@ -21,7 +21,8 @@ from mlcompare.study.entries import parse_entry
 from mlcompare.study.journal import JOURNAL, read_journal
 from mlcompare.study.plan import StudyPlan
 from mlcompare.study.sealed_samples import CONTENTS
-from mlcompare.study.store import STUDY, Store
+from mlcompare.study.store import Store
+from mlcompare.study.stored_study import STUDY
 
 __all__ = ["read_start", "started_from"]
 

@@ -131,7 +131,7 @@ def killed(finished: Path, tmp_path: Path) -> Path:
 def test_losses_in_one_state_are_named_together(killed: Path) -> None:
     records = read_journal(killed / "journal.jsonl")
     losses = {"contrastive": None, "cosface": {"scale": 16}, "later": {"loss": "triplet"}, "last": {"loss": "arcface"}}
-    told = unfinished(validated({**TINY, "losses": losses}, "study"), records)
+    told = unfinished(validated({**TINY, "losses": losses}, "study").model_dump(), records)
     assert told.startswith("later, last are being searched; ")
     assert told.endswith("cosface has 1 of 2 final runs")
 
