@@ -269,8 +269,7 @@ def _catch_up(coordinator: Coordinator, tracker: Tracker) -> None:
     """Log what an earlier coordinator journaled but may not have logged."""
     store, plan = coordinator.store, coordinator.plan
     names = logged_names(plan.config.losses)
-    for run in runs_of(store.records, len(plan.folds), plan.objective, store.path, names):
-        tracker.log(run)
+    tracker.log_missing(list(runs_of(store.records, len(plan.folds), plan.objective, store.path, names)))
 
 
 def _run(plan: StudyPlan, coordinator: Coordinator, tracker: Tracker, console: Console) -> None:

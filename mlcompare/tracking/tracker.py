@@ -6,13 +6,14 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mlcompare.tracking.client import MLFLOW, ClientWriter
 from mlcompare.tracking.database import local_path
+from mlcompare.tracking.logged_before import logged_before
 from mlcompare.tracking.records import Experiment, Run
 from mlcompare.tracking.template import lay_empty
 
@@ -59,6 +60,14 @@ class Tracker:
     def log(self, run: Run) -> None:
         """Log a run soon; one that is already there and finished is left alone."""
         self._queue.put(run)
+
+    def log_missing(self, runs: Sequence[Run]) -> None:
+        """Log the runs of an earlier process that it may not have logged; MLflow isn't asked where none is missing."""
+        path = local_path(self.uri)
+        known = logged_before(path, self._experiment, runs) if path is not None else None
+        self.experiment_id = known or self.experiment_id
+        for run in runs if known is None else ():
+            self.log(run)
 
     @property
     def versions(self) -> dict[str, str]:
