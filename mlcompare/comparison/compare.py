@@ -18,6 +18,7 @@ from mlcompare.comparison.past_best import past_best_notes
 from mlcompare.comparison.power import Separation, runs_to_separate
 from mlcompare.comparison.random_effects import bounded_intervals, means
 from mlcompare.comparison.rows import entry_rows
+from mlcompare.comparison.search_luck import luck_by_loss, luck_margin, luck_note
 from mlcompare.comparison.shown import ranking_html, ranking_text
 from mlcompare.comparison.still_rising import curve_fields, learning_curves, rising_notes
 from mlcompare.comparison.stored import load_spaces, load_study, read_store
@@ -120,8 +121,10 @@ def compare(
         ``suggested_ranges``; ``trials``; ``seconds`` of training in all; ``runs, failed_trials, failed_runs,
         peak_memory, reason``; the selected setting's learning ``curve`` and whether it was ``still_rising``
         (:func:`~mlcompare.comparison.still_rising.still_rising`), or how far it was ``past_best``
-        (:func:`~mlcompare.comparison.past_best.decline`). A baseline is compared, but never the best. Nor is a
-        loss that failed in more than half of its final runs.
+        (:func:`~mlcompare.comparison.past_best.decline`); ``search_luck``, how far another search of as many trials may
+        leave the loss (:func:`~mlcompare.comparison.search_luck.search_luck`; None of another metric than the tuned
+        one), and in ``pairwise`` the ``search_margin`` that it gives a difference. A baseline is compared, but never
+        the best. Nor is a loss that failed in more than half of its final runs.
 
     Raises:
         DataError: an empty table, a missing column, several studies, a kind that isn't known, or no measured metric.
@@ -156,13 +159,20 @@ def compare(
     untuned = score_array(results, per_class, metric, source="default")
     gains = tunability(scores, untuned, losses, confidence=confidence)
     curves = learning_curves(results)
+    search = _search(results, objective)
+    luck = luck_by_loss(search[1], higher=higher) if search and search[0] == metric else {}
     for row in rows:
-        row |= curve_fields(curves.get(row["loss"]))
+        row |= {**curve_fields(curves.get(row["loss"])), "search_luck": luck.get(row["loss"])}
+    pairs["search_margin"] = [luck_margin(luck.get(a), luck.get(b), confidence) for a, b in zip(pairs["a"], pairs["b"])]
     rows.sort(key=lambda row: _order(row, higher))
-    validation = _ratings_on_validation(results, objective)
+    validation = _ratings_on_validation(*search) if search else {}
     family = family_answer(rows, pairs, scores, validation, best=best, higher=higher, confidence=confidence)
     fell = past_best_notes({loss: curve.past_best for loss, curve in curves.items()})
-    notes = (*notes_of(rows, scores, higher), *rising_notes(curves, best), *fell, *edit_notes(edits))
+    lucky = luck_note(rows, best, confidence)
+    notes = (
+        *notes_of(rows, scores, higher), *([lucky] if lucky else ()), *rising_notes(curves, best), *fell,
+        *edit_notes(edits),
+    )  # fmt: skip
     said = family.sentence if family else ""
     return Comparison(
         study=str(results["study"].iloc[0]), metric=metric, best=best, table=pd.DataFrame(rows, dtype=object),
@@ -224,14 +234,19 @@ def _add_differences(rows: list[dict], pairs: pd.DataFrame, best: str | None, le
             row["p_value"] = float(found["p_holm"])
 
 
-def _ratings_on_validation(results: pd.DataFrame, objective: str | None) -> dict[str, float]:
-    """How good each loss's best trial was on validation, larger is better."""
+def _search(results: pd.DataFrame, objective: str | None) -> tuple[str, pd.DataFrame] | None:
+    """What was tuned and its trials; None where there was no search."""
     if not (results["kind"] == "trial").any():
-        return {}
+        return None
     objective = choose_metric(results, objective)
     if not ((results["kind"] == "trial") & (results["metric"] == objective)).any():
-        return {}
-    values = trial_scores(results, objective).groupby("loss")["value"]
+        return None
+    return objective, trial_scores(results, objective)
+
+
+def _ratings_on_validation(objective: str, trials: pd.DataFrame) -> dict[str, float]:
+    """How good each loss's best trial was on validation, larger is better."""
+    values = trials.groupby("loss")["value"]
     return values.max().to_dict() if higher_is_better(objective) else (-values.min()).to_dict()
 
 

@@ -66,10 +66,10 @@ def pair(table: pd.DataFrame, a: str, b: str) -> dict | None:
     >>> pair(pd.DataFrame([("x", "y", 0.1, 0.0, 0.3)], columns=["a", "b", "difference", "ci_low", "ci_high"]), "y", "x")
     {'a': 'y', 'b': 'x', 'difference': -0.1, 'ci_low': -0.3, 'ci_high': -0.0}
     """
-    found = table[((table["a"] == a) & (table["b"] == b)) | ((table["a"] == b) & (table["b"] == a))]
-    if found.empty:
+    place = next((place for place, names in enumerate(zip(table["a"], table["b"])) if {*names} == {a, b}), None)
+    if place is None:
         return None
-    row = found.iloc[0].to_dict()
+    row = table.iloc[place].to_dict()
     if row["a"] == a:
         return row
     turned = {**row, "a": a, "b": b, "difference": -row["difference"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -18,33 +19,35 @@ UNFINISHED = "no final run of the selected setting"
 
 def entry_rows(results: pd.DataFrame, metric: str, spaces: Mapping[str, Mapping[str, Mapping]]) -> list[dict]:
     """Summarise the rows of each loss and baseline, in the order of the results table."""
-    tuned, untuned = (_means_over_folds(final_scores(results, metric, source)) for source in ("selected", "default"))
-    seconds = _each_run_once(results).groupby("loss")["seconds"].sum(min_count=1)
+    of_all = {
+        "tuned": _means_over_folds(final_scores(results, metric, "selected")),
+        "untuned": _means_over_folds(final_scores(results, metric, "default")),
+        "seconds": _each_run_once(results).groupby("loss")["seconds"].sum(min_count=1).to_dict(),
+        "runs": _final_runs(results),
+        "setting": _settings(results),
+    }
     return [
-        _entry_row(mine, str(name), metric, tuned.get(name), untuned.get(name), seconds.get(name), spaces.get(name, {}))
+        _entry_row(mine, metric, {key: told.get(name) for key, told in of_all.items()}, spaces.get(str(name), {}))
         for name, mine in results.groupby("loss", sort=False)
     ]
 
 
-def _entry_row(
-    mine: pd.DataFrame, name: str, metric: str, tuned: float | None, untuned: float | None, seconds: float | None,
-    space: Mapping[str, Mapping],
-) -> dict:  # fmt: skip
+def _entry_row(mine: pd.DataFrame, metric: str, known: Mapping[str, Any], space: Mapping[str, Mapping]) -> dict:
     """Summarise the rows of one loss or baseline; None where a field has no meaning."""
     family = _first(mine["family"])
     is_loss = family != "baseline"
-    setting = _setting(mine) if is_loss else None
-    total, failed = _final_runs(mine, is_loss)
-    mean = _number(tuned)
+    setting = known["setting"] if is_loss else None
+    total, failed = known["runs"] or (0, 0)
+    mean = _number(known["tuned"])
     trials = mine[mine["kind"] == "trial"]
     return {
-        "loss": name,
+        "loss": str(mine["loss"].iloc[0]),
         "family": family,
         "metric": metric,
         "mean": mean,
         "ci_low": None,
         "ci_high": None,
-        "default_mean": _number(untuned) if is_loss else None,
+        "default_mean": _number(known["untuned"]) if is_loss else None,
         "difference_to_best": None,
         "difference_low": None,
         "difference_high": None,
@@ -57,7 +60,7 @@ def _entry_row(
         "failed_trials": int(trials.loc[~trials["status"].isin(NOT_FAILED), "trial"].nunique()) if is_loss else None,
         "runs": total - failed,
         "failed_runs": failed,
-        "seconds": _number(seconds),
+        "seconds": _number(known["seconds"]),
         "peak_memory": _number(mine["peak_memory"].max()),
         "reason": _reason(mine, mean, total, failed, is_loss),
     }
@@ -71,17 +74,18 @@ def final_scores(rows: pd.DataFrame, metric: str, source: str) -> pd.DataFrame:
     return rows[final & (rows["split"] == "test") & (rows["metric"] == metric) & (rows["status"] == "ok")]
 
 
-def _means_over_folds(finals: pd.DataFrame) -> pd.Series:
+def _means_over_folds(finals: pd.DataFrame) -> dict[str, float]:
     """Loss → mean over folds of the mean over their seeds: a fold with a failed seed counts as much as any other."""
-    return finals.groupby(["loss", "fold"], dropna=False)["value"].mean().groupby("loss").mean()
+    return finals.groupby(["loss", "fold"], dropna=False)["value"].mean().groupby("loss").mean().to_dict()
 
 
-def _final_runs(mine: pd.DataFrame, is_loss: bool) -> tuple[int, int]:
-    """How many final runs of the selected setting there are, and how many of them failed."""
-    finals = mine[(mine["kind"] == "final") & (mine["source"] == "selected")] if is_loss else mine
+def _final_runs(results: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    """Loss → how many final runs of the selected setting there are, and how many of them failed."""
+    selected = (results["kind"] == "final") & (results["source"] == "selected")
+    finals = results[(selected | (results["kind"] == "baseline")).fillna(False)]
     sound = (finals["status"] == "ok").fillna(False).astype(bool)
-    runs = sound.groupby([finals["fold"], finals["seed"]], dropna=False).all()
-    return len(runs), int((~runs).sum())
+    runs = sound.groupby([finals["loss"], finals["fold"], finals["seed"]], dropna=False).all().groupby("loss")
+    return {name: (len(whole), int((~whole).sum())) for name, whole in runs}
 
 
 def _each_run_once(results: pd.DataFrame) -> pd.DataFrame:
@@ -90,12 +94,12 @@ def _each_run_once(results: pd.DataFrame) -> pd.DataFrame:
     return results.assign(setting=setting).drop_duplicates(["loss", "kind", "setting", "fold", "seed"])
 
 
-def _setting(mine: pd.DataFrame) -> dict | None:
-    chosen = mine[(mine["source"] == "selected") & (mine["kind"] == "final") & mine["hyperparameters"].notna()]
-    if chosen.empty:
-        return None
-    value = chosen["hyperparameters"].iloc[0]
-    return json.loads(value) if isinstance(value, str) else dict(value)
+def _settings(results: pd.DataFrame) -> dict[str, dict]:
+    """Loss → the hyperparameters of its selected setting."""
+    finals = (results["source"] == "selected") & (results["kind"] == "final") & results["hyperparameters"].notna()
+    chosen = results[finals.fillna(False)].drop_duplicates("loss")
+    values = zip(chosen["loss"], chosen["hyperparameters"])
+    return {name: json.loads(value) if isinstance(value, str) else dict(value) for name, value in values}
 
 
 def _reason(mine: pd.DataFrame, mean: float | None, total: int, failed: int, is_loss: bool) -> str | None:

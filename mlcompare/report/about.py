@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from mlcompare.comparison.search_luck import luck_margin
 from mlcompare.comparison.sentences import listed
 from mlcompare.errors import MLCompareError
 from mlcompare.metrics import METRICS, parse_metric
@@ -78,7 +79,10 @@ def _limits(study: Study) -> Iterator[str]:
         yield f"Differences to the best loss are known to about ±{number(float(np.median(widths)))}."
     trials, nested = study.config.get("search", {}).get("trials"), study.config.get("protocol", {}).get("outer_folds")
     if trials and trials > 1 and not nested:
-        yield f"Intervals are of the settings that one search of {trials} trials found: another search finds others."
+        luck = [row["search_luck"] for row in rows if row["search_luck"] is not None]
+        margin = luck_margin(float(np.median(luck)), 0.0, study.comparison.confidence) if luck else None
+        far = f", and a loss may end about ±{number(margin)} from here" if margin else ""
+        yield f"Intervals are of the settings that one search of {trials} trials found: another finds others{far}."
     steps = study.config.get("training", {}).get("steps")
     yield f"How other data, other encoders or more than {steps} steps would rank them was not tried"
     yield "(but see the challenges below)." if study.challenges() else "(mlcompare challenge tries some)."

@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from mlcompare.comparison.search_luck import luck_note
 from mlcompare.comparison.table import NOT_FAILED
 from mlcompare.report.about import about
 from mlcompare.report.formats import number, p_value, seconds, span
@@ -20,11 +21,13 @@ __all__ = ["answer_box", "cost_part", "failures_part", "leaderboard_part", "pair
 
 def answer_box(study: Study) -> Markup:
     """Return the question, its answer, the decision rule with its outcome, and whether the study goes on."""
-    finished, in_tables = study.progress.jobs, len(study.trainings())
+    found, finished, in_tables = study.comparison, study.progress.jobs, len(study.trainings())
+    luck = luck_note(found.records(), found.best, found.confidence)
     unfinished = {"finished": finished, "in_tables": in_tables} if finished > in_tables else None
     return render(
-        "answer", question=study.config.get("question"), verdict=judge(study), rising=caution(study),
-        leader=leader_sentence(study.comparison), unfinished=unfinished, left=study.unfinished, about=about(study),
+        "answer", question=study.config.get("question"), verdict=judge(study),
+        cautions=[told for told in (caution(study), luck) if told], leader=leader_sentence(found),
+        unfinished=unfinished, left=study.unfinished, about=about(study),
     )  # fmt: skip
 
 
@@ -50,8 +53,10 @@ def _cells(study: Study, names: list[str]) -> dict[tuple[str, str], dict[str, fl
     known: dict[tuple[str, str], dict[str, float]] = {}
     for row in study.comparison.pairwise.dropna(subset=["difference"]).itertuples():
         p, beats, low, high = row.p_holm, row.probability_a_beats_b, row.simultaneous_low, row.simultaneous_high
-        known[row.a, row.b] = {"difference": row.difference, "p": p, "beats": beats, "low": low, "high": high}
-        known[row.b, row.a] = {"difference": -row.difference, "p": p, "beats": 1 - beats, "low": -high, "high": -low}
+        lucky = abs(row.difference) <= (row.search_margin or 0.0)  # NaN is never as large
+        both = {"p": p, "lucky": lucky}
+        known[row.a, row.b] = {**both, "difference": row.difference, "beats": beats, "low": low, "high": high}
+        known[row.b, row.a] = {**both, "difference": -row.difference, "beats": 1 - beats, "low": -high, "high": -low}
     largest = max((abs(cell["difference"]) for cell in known.values()), default=0.0) or 1.0
     for cell in known.values():
         cell["tint"] = round(32 * abs(cell["difference"]) / largest)

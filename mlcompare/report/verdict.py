@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlcompare.comparison import Comparison, compare, leader_sentence
-from mlcompare.report.formats import p_value, span
+from mlcompare.comparison.pairwise import pair
+from mlcompare.report.formats import number, p_value, span
 from mlcompare.report.study import Study
 
 __all__ = ["Verdict", "judge", "leader_sentence", "rule_confidence"]
@@ -142,9 +143,21 @@ def _judged(rule: str, comparison: Comparison) -> tuple[str, str]:
     else:
         met = level is not None and best.p_value <= float(level.group(1))
         why = f"p = {p_value(best.p_value)} of {which}."
+    if met:
+        why += _luck_of_search(comparison)
     if met and BEYOND_THE_STUDY.search(text):
         return "not judged", f"{why} The rule also asks for a correction that this study alone can't tell."
     return ("met" if met else "not met"), why
+
+
+def _luck_of_search(comparison: Comparison) -> str:
+    """What no interval counts: another search may change the difference of the families' best losses by as much."""
+    assert comparison.family is not None
+    row = pair(comparison.pairwise, comparison.family.best_margin, comparison.family.best_metric)
+    margin = row["search_margin"] if row else None
+    if not margin or not abs(comparison.family.best.difference) <= margin:
+        return ""
+    return f" Another search of as many trials may change it by ±{number(margin)}: it may be that search's luck."
 
 
 def asked(edits: Iterable[Mapping[str, Any]]) -> str:

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from mlcompare.comparison import compare, load_per_class, load_results
+from mlcompare.report.about import about
 from mlcompare.report.formats import span
 from mlcompare.report.study import open_study
 from mlcompare.report.verdict import judge, leader_sentence
@@ -111,3 +112,21 @@ def test_leader_sentence_counts_the_others(store) -> None:
     assert study.comparison.best in leader_sentence(study.comparison)
     change_results(store, lambda frame: frame[frame["loss"] == "cosface"])
     assert leader_sentence(open_study(store).comparison).endswith("with no other loss to compare.")
+
+
+@pytest.mark.parametrize(("spread", "said"), [(0.2, True), (0.001, False)])
+def test_a_rule_met_within_the_luck_of_the_search_says_so(store, spread, said) -> None:
+    """One trial stands out by ``spread`` from the others, and the families by 0.05."""
+    change_study(store, decision_rule=RULE)
+    (store / "per_class.parquet").unlink()
+
+    def change(frame):
+        frame = ahead(frame.assign(value=frame["value"].where(frame["kind"] != "final", 0.3)), by=0.05)
+        searched = (frame["kind"] == "trial").to_numpy()
+        return frame.assign(value=frame["value"].where(~searched, 0.5 - spread * frame["trial"].astype(float)))
+
+    change_results(store, change)
+    study = open_study(store)
+    assert judge(study).state == "met"
+    assert ("may change it by ±" in judge(study).because) == said
+    assert ("another finds others, and a loss may end about ±" in about(study)["can't say"]) is True
