@@ -19,30 +19,34 @@ UNFINISHED = "no final run of the selected setting"
 
 def entry_rows(results: pd.DataFrame, metric: str, spaces: Mapping[str, Mapping[str, Mapping]]) -> list[dict]:
     """Summarise the rows of each loss and baseline, in the order of the results table."""
+    trials = results[results["kind"] == "trial"]
     of_all = {
+        "family": results.dropna(subset=["family"]).drop_duplicates("loss").set_index("loss")["family"].to_dict(),
         "tuned": _means_over_folds(final_scores(results, metric, "selected")),
         "untuned": _means_over_folds(final_scores(results, metric, "default")),
-        "seconds": _each_run_once(results).groupby("loss")["seconds"].sum(min_count=1).to_dict(),
-        "runs": _final_runs(results),
         "setting": _settings(results),
+        "trials": trials.groupby("loss")["trial"].nunique().to_dict(),
+        "failed_trials": trials[~trials["status"].isin(NOT_FAILED)].groupby("loss")["trial"].nunique().to_dict(),
+        "runs": _final_runs(results),
+        "seconds": _each_run_once(results).groupby("loss")["seconds"].sum(min_count=1).to_dict(),
+        "peak_memory": results.groupby("loss")["peak_memory"].max().to_dict(),
+        "reason": _reasons(results),
     }
     return [
-        _entry_row(mine, metric, {key: told.get(name) for key, told in of_all.items()}, spaces.get(str(name), {}))
-        for name, mine in results.groupby("loss", sort=False)
+        _entry_row(str(name), metric, {key: told.get(name) for key, told in of_all.items()}, spaces.get(str(name), {}))
+        for name in results["loss"].dropna().unique()
     ]
 
 
-def _entry_row(mine: pd.DataFrame, metric: str, known: Mapping[str, Any], space: Mapping[str, Mapping]) -> dict:
-    """Summarise the rows of one loss or baseline; None where a field has no meaning."""
-    family = _first(mine["family"])
-    is_loss = family != "baseline"
+def _entry_row(name: str, metric: str, known: Mapping[str, Any], space: Mapping[str, Mapping]) -> dict:
+    """Summarise what is known of one loss or baseline; None where a field has no meaning."""
+    is_loss = known["family"] != "baseline"
     setting = known["setting"] if is_loss else None
     total, failed = known["runs"] or (0, 0)
     mean = _number(known["tuned"])
-    trials = mine[mine["kind"] == "trial"]
     return {
-        "loss": str(mine["loss"].iloc[0]),
-        "family": family,
+        "loss": name,
+        "family": known["family"],
         "metric": metric,
         "mean": mean,
         "ci_low": None,
@@ -56,13 +60,13 @@ def _entry_row(mine: pd.DataFrame, metric: str, known: Mapping[str, Any], space:
         "hyperparameters": setting,
         "at_bound": at_bound(setting or {}, space),
         "suggested_ranges": wider_range(setting or {}, space),
-        "trials": int(trials["trial"].nunique()) if is_loss else None,
-        "failed_trials": int(trials.loc[~trials["status"].isin(NOT_FAILED), "trial"].nunique()) if is_loss else None,
+        "trials": int(known["trials"] or 0) if is_loss else None,
+        "failed_trials": int(known["failed_trials"] or 0) if is_loss else None,
         "runs": total - failed,
         "failed_runs": failed,
         "seconds": _number(known["seconds"]),
-        "peak_memory": _number(mine["peak_memory"].max()),
-        "reason": _reason(mine, mean, total, failed, is_loss),
+        "peak_memory": _number(known["peak_memory"]),
+        "reason": _reason(known["reason"], mean, total, failed, is_loss),
     }
 
 
@@ -102,17 +106,16 @@ def _settings(results: pd.DataFrame) -> dict[str, dict]:
     return {name: json.loads(value) if isinstance(value, str) else dict(value) for name, value in values}
 
 
-def _reason(mine: pd.DataFrame, mean: float | None, total: int, failed: int, is_loss: bool) -> str | None:
-    reasons = mine.loc[(mine["status"] != "ok") & mine["reason"].notna(), "reason"]
-    told = str(reasons.mode().iloc[0]) if len(reasons) else None
+def _reasons(results: pd.DataFrame) -> dict[str, str]:
+    """Loss → why most of what failed of it did."""
+    failed = results[((results["status"] != "ok") & results["reason"].notna()).fillna(False)]
+    return {name: str(reasons.mode().iloc[0]) for name, reasons in failed.groupby("loss")["reason"]}
+
+
+def _reason(told: str | None, mean: float | None, total: int, failed: int, is_loss: bool) -> str | None:
     if mean is None:
         return told or (UNFINISHED if is_loss else "no score")
     return f"{failed} of {total} final runs failed: {told or 'no reason given'}" if failed else None
-
-
-def _first(values: pd.Series) -> str | None:
-    known = values.dropna()
-    return known.iloc[0] if len(known) else None
 
 
 def _number(value) -> float | None:
