@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mlcompare.comparison.compare import Comparison
+from mlcompare.comparison.search_luck import within_luck
 from mlcompare.comparison.trials import best_so_far
 from mlcompare.metrics import higher_is_better
 
@@ -25,12 +26,14 @@ def next_steps(comparison: Comparison, results: pd.DataFrame, objective: str) ->
         results: its results table; ``objective`` is what its search went by.
     """
     rows = [row for row in comparison.records() if row["family"] != "baseline" and row["mean"] is not None]
+    lucky = list(within_luck(rows, comparison.best, comparison.confidence))
     return [
         *_longer(rows),
         *_shorter(rows),
         *_wider(rows),
         *_more_trials(results, objective),
-        *_fewer(rows),
+        *_less_luck(lucky),
+        *_fewer(rows, lucky),
         *_more_runs(comparison),
     ]
 
@@ -74,11 +77,20 @@ def _more_trials(results: pd.DataFrame, objective: str) -> Iterator[str]:
         yield f"More trials: the last third still found better settings for {', '.join(found)}; add some with --extend."
 
 
-def _fewer(rows: list[dict[str, Any]]) -> Iterator[str]:
+def _less_luck(lucky: list[str]) -> Iterator[str]:
+    if lucky:
+        yield (
+            f"Another search: the lead over {', '.join(lucky)} is within what one may change; more trials (--extend), "
+            "or search.seed: 1 in a store of its own, show whether it stays."
+        )
+
+
+def _fewer(rows: list[dict[str, Any]], lucky: list[str]) -> Iterator[str]:
     behind = [
         row["loss"]
         for row in rows
         if row["indistinguishable_from_best"] is False
+        and row["loss"] not in lucky
         and not row["at_bound"]
         and not (row.get("still_rising") or row.get("past_best"))
     ]

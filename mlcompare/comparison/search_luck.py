@@ -12,7 +12,7 @@ import pandas as pd
 
 from mlcompare.comparison.sentences import listed
 
-__all__ = ["luck_by_loss", "luck_margin", "luck_note", "search_luck"]
+__all__ = ["luck_by_loss", "luck_margin", "luck_note", "search_luck", "within_luck"]
 
 STRETCH = 2.0  # by simulation: resampled trials never hold what the search didn't find
 
@@ -77,23 +77,30 @@ def luck_margin(a: float | None, b: float | None, confidence: float = 0.95) -> f
     return NormalDist().inv_cdf(0.5 + confidence / 2) * math.hypot(a, b)
 
 
-def luck_note(rows: Sequence[Mapping[str, Any]], best: str | None, confidence: float) -> str | None:
-    """Name the losses told apart from the best by less than another search may change; None where there are none."""
+def within_luck(rows: Sequence[Mapping[str, Any]], best: str | None, confidence: float) -> dict[str, float]:
+    """Return the losses that are told apart from the best by less than other searches may change, each with how far."""
     leader = next((row for row in rows if row["loss"] == best), None)
     if leader is None:
-        return None
-    within = {}
+        return {}
+    found = {}
     for row in rows:
         margin = luck_margin(leader["search_luck"], row["search_luck"], confidence)
         if row["indistinguishable_from_best"] is False and margin and abs(row["difference_to_best"]) <= margin:
-            within[row["loss"]] = margin
+            found[row["loss"]] = margin
+    return found
+
+
+def luck_note(rows: Sequence[Mapping[str, Any]], best: str | None, confidence: float) -> str | None:
+    """Name the losses of :func:`within_luck`; None where there are none."""
+    within = within_luck(rows, best, confidence)
     if not within:
         return None
     low, high = (f"{value:.3f}" for value in (min(within.values()), max(within.values())))
     spread = f"±{low}" if low == high else f"±{low} to ±{high}"
     which = "that difference" if len(within) == 1 else "those differences"
     verb = "is" if len(within) == 1 else "are"
+    trials = next(row["trials"] for row in rows if row["loss"] == best)
     return (
-        f"Luck of the search: {listed(list(within))} {verb} told apart from {best}, but another search of "
-        f"{leader['trials']} trials may change {which} by {spread}, which no interval counts."
+        f"Luck of the search: {listed(list(within))} {verb} told apart from {best}, but another search of {trials} "
+        f"trials may change {which} by {spread}, which no interval counts."
     )

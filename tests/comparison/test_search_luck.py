@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlcompare.comparison import compare
+from mlcompare.comparison import compare, next_steps
 from mlcompare.comparison.given import complete_tables
 from mlcompare.comparison.search_luck import STRETCH, luck_by_loss, luck_margin, luck_note, search_luck
 from mlcompare.comparison.trials import trial_scores
@@ -76,6 +76,15 @@ def test_what_is_told_apart_within_the_luck_of_the_search_is_said() -> None:
     pairs = found.pairwise.set_index(["a", "b"])["search_margin"]
     assert pairs["a", "b"] == pytest.approx(margin)
     assert pairs["a", "c"] < 0.01
+
+
+def test_what_may_be_luck_is_searched_again_and_not_left_out() -> None:
+    results = table({"a": SURE, "b": LUCKY, "c": SURE}, {"a": 0.70, "b": 0.66, "c": 0.64})
+    steps = next_steps(compare(results), results, "map_at_r")
+    (again,) = [step for step in steps if step.startswith("Another search")]
+    assert "the lead over b is within" in again
+    (fewer,) = [step for step in steps if step.startswith("Fewer losses")]
+    assert fewer.startswith("Fewer losses: c is told apart")
 
 
 def test_nothing_is_said_where_differences_are_larger_or_not_told_apart() -> None:
