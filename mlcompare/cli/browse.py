@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mlcompare.cli.app import app
+from mlcompare.cli.app import app, uncollected
 from mlcompare.cli.options import Format, PluginOption, ReportFormat, StoreArgument, at_home
 from mlcompare.cli.ranking import any_result, compared, leave_report, print_ranking, what_is_left, what_is_there
 from mlcompare.errors import InvalidValueError, StoreError
@@ -27,13 +27,14 @@ def results(
     plugin: PluginOption = None,
 ) -> None:
     """Print the ranking of a store: table, JSON or CSV."""
-    from mlcompare.report.tables import ranking_csv, ranking_json
+    with uncollected():
+        from mlcompare.report.tables import ranking_csv, ranking_json
 
-    if format is Format.table:
-        print_ranking(store, Console())
-    else:
-        _tell(what_is_there(store))
-        print({Format.json: ranking_json, Format.csv: ranking_csv}[format](compared(store)).rstrip("\n"))
+        if format is Format.table:
+            print_ranking(store, Console())
+        else:
+            _tell(what_is_there(store))
+            print({Format.json: ranking_json, Format.csv: ranking_csv}[format](compared(store)).rstrip("\n"))
 
 
 def _tell(sentence: str) -> None:
