@@ -18,6 +18,7 @@ __all__ = [
     "replace_database",
     "revision",
     "share",
+    "watch_connections",
 ]
 
 
@@ -67,13 +68,22 @@ def share(path: Path) -> None:
 def lighten_commits(path: Path) -> None:
     """Have SQLAlchemy's connections to a database not wait for the disk at every commit.
 
-    The last commits may be lost where the power fails, as the journal has them; the database stays whole.
+    The last commits may be lost where the power fails, as the journal has them; the database stays whole. It is for
+    connections that are made after :func:`watch_connections`.
+    """
+    _light.add(str(path.resolve()))
+
+
+def watch_connections() -> None:
+    """Have SQLAlchemy show each new connection to what :func:`lighten_commits` needs; once in a process.
+
+    To be called where no other thread connects: SQLAlchemy walks through its listeners as they are added.
     """
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
-    _light.add(str(path.resolve()))
-    event.listen(Engine, "connect", _lighten)  # once, however often it is asked for
+    if not event.contains(Engine, "connect", _lighten):  # it would listen twice
+        event.listen(Engine, "connect", _lighten)
 
 
 _light: set[str] = set()

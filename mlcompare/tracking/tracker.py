@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlcompare.tracking.client import MLFLOW, ClientWriter
-from mlcompare.tracking.database import local_path
+from mlcompare.tracking.database import local_path, watch_connections
 from mlcompare.tracking.logged_before import logged_before
 from mlcompare.tracking.records import Experiment, Run
 from mlcompare.tracking.template import lay_empty
@@ -54,6 +54,7 @@ class Tracker:
         self._writer: ClientWriter | None = None
         self.experiment_id: str | None = None
         self.seconds = 0.0
+        watch_connections()  # here, and not in the thread: others may be connecting to other databases by then
         self._thread = threading.Thread(target=self._write_all, name="tracking", daemon=True)
         self._thread.start()
 

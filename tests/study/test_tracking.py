@@ -15,7 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from mlcompare.study import run_study
-from mlcompare.tracking import Run, Tracker, database_uri, lay_empty, local_uri, template
+from mlcompare.tracking import Run, Tracker, database, database_uri, lay_empty, local_uri, template
 from mlcompare.tracking.client import MLFLOW
 from mlcompare.tracking.database import revision
 
@@ -103,6 +103,24 @@ def test_commits_wait_for_the_disk_only_in_other_databases(laid: Path, tmp_path:
     assert levels == {"ours": {1}, "another": {2}}
     with sqlite3.connect(tmp_path / "ours.db") as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_connections_are_watched_once_and_not_from_the_trackers_thread(laid, tmp_path: Path, monkeypatch) -> None:
+    """Another thread that connects meanwhile (Optuna's view) fails where listeners are added under it."""
+    if event.contains(Engine, "connect", database._lighten):
+        event.remove(Engine, "connect", database._lighten)
+    listened, really = [], event.listen
+
+    def listen(target: object, name: str, function: Callable, **options: object) -> None:
+        listened.append((function, threading.current_thread()))
+        really(target, name, function, **options)
+
+    monkeypatch.setattr(event, "listen", listen)
+    for _ in range(3):
+        tracker = Tracker(local_uri(tmp_path), "study", artifacts=tmp_path / "artifacts")
+        tracker.log(TRIAL)
+        assert tracker.close() is None
+    assert [thread for function, thread in listened if function is database._lighten] == [threading.main_thread()]
 
 
 def test_a_deleted_experiment_is_told(laid: Path, tmp_path: Path) -> None:
