@@ -31,7 +31,7 @@ def kept_records(registry: Registry[Any]) -> list[Any]:
     with suppress(Exception):  # none is kept, or what is kept can't be read: it is made anew
         return list(pickle.loads(path.read_bytes()))
     records = registry.records()
-    with suppress(OSError, pickle.PicklingError):
+    with suppress(Exception):  # what can't be pickled (a function inside another) or written isn't kept
         data = pickle.dumps([replace(record, factory=_left_out) for record in records])
         make_folder(path.parent)
         for old in path.parent.glob(f"{registry.plural}-*.pickle"):

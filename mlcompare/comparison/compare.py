@@ -123,8 +123,9 @@ def compare(
         (:func:`~mlcompare.comparison.still_rising.still_rising`), or how far it was ``past_best``
         (:func:`~mlcompare.comparison.past_best.decline`); ``search_luck``, how far another search of as many trials may
         leave the loss (:func:`~mlcompare.comparison.search_luck.search_luck`; None of another metric than the tuned
-        one), and in ``pairwise`` the ``search_margin`` that it gives a difference. A baseline is compared, but never
-        the best. Nor is a loss that failed in more than half of its final runs.
+        one, and in nested studies, whose intervals count it), and in ``pairwise`` the ``search_margin`` that it gives a
+        difference. A baseline is compared, but never the best. Nor is a loss that failed in more than half of its final
+        runs.
 
     Raises:
         DataError: an empty table, a missing column, several studies, a kind that isn't known, or no measured metric.
@@ -160,7 +161,8 @@ def compare(
     gains = tunability(scores, untuned, losses, confidence=confidence)
     curves = learning_curves(results)
     search = _search(results, objective)
-    luck = luck_by_loss(search[1], higher=higher) if search and search[0] == metric else {}
+    told = search is not None and search[0] == metric and not _searched_in_parts(results)
+    luck = luck_by_loss(search[1], higher=higher) if search and told else {}
     for row in rows:
         row |= {**curve_fields(curves.get(row["loss"])), "search_luck": luck.get(row["loss"])}
     pairs["search_margin"] = [luck_margin(luck.get(a), luck.get(b), confidence) for a, b in zip(pairs["a"], pairs["b"])]
@@ -242,6 +244,13 @@ def _search(results: pd.DataFrame, objective: str | None) -> tuple[str, pd.DataF
     if not ((results["kind"] == "trial") & (results["metric"] == objective)).any():
         return None
     return objective, trial_scores(results, objective)
+
+
+def _searched_in_parts(results: pd.DataFrame) -> bool:
+    """Whether trials differ in their folds: each part of a nested study has its search, whose luck intervals count."""
+    trials = results[results["kind"] == "trial"]
+    of_each = trials.groupby(["loss", "trial"])["fold"].nunique().max()
+    return bool(trials.groupby("loss")["fold"].nunique().max() > of_each)
 
 
 def _ratings_on_validation(objective: str, trials: pd.DataFrame) -> dict[str, float]:

@@ -20,7 +20,7 @@ def bring_up_to_date(store: Path) -> str:
     A store that can't be written, or that came without its journal, stays as it is.
     """
     study = stored_study(store)
-    if in_parts(study) if study else (store / OUTER / "0" / STUDY).is_file():
+    if in_parts(study["protocol"]) if study else (store / OUTER / "0" / STUDY).is_file():
         return _parts_up_to_date(store, study)
     journal, results = store / JOURNAL, store / "results.parquet"
     if study is None or not journal.is_file():

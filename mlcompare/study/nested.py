@@ -23,7 +23,7 @@ __all__ = ["OUTER", "is_nested", "join_parts", "part_of", "part_stores", "refuse
 
 def is_nested(config: StudyConfig) -> bool:
     """Whether each part of the classes is to be sealed once."""
-    return in_parts({"protocol": config.protocol.model_dump()})
+    return in_parts(config.protocol.model_dump())
 
 
 def part_of(config: StudyConfig, number: int) -> StudyConfig:

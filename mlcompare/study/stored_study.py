@@ -13,6 +13,7 @@ __all__ = ["OUTER", "STUDY", "in_parts", "stored_study"]
 
 STUDY = "study.json"
 OUTER = "outer"  # a nested study's parts
+NEEDED = (("protocol", "folds"), ("search", "objective"), ("final", "seeds"))  # every version has stored these
 
 
 def stored_study(store: Path) -> dict[str, Any] | None:
@@ -25,14 +26,16 @@ def stored_study(store: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["study"])
+        study = dict(json.loads(path.read_text(encoding="utf-8"))["study"])
+        for section, key in NEEDED:
+            study[section][key]
+        return {**study, "name": str(study["name"]), "losses": dict(study["losses"])}
     except (ValueError, TypeError, KeyError):
         cure = "restore it from a copy of the store"
-        rule = "study.json must be a JSON object with a study"
+        rule = "study.json must be a JSON object with a whole study"
         raise StoreError(rule, value="something else", cure=cure, place=str(path)) from None
 
 
-def in_parts(study: Mapping[str, Any]) -> bool:
+def in_parts(protocol: Mapping[str, Any]) -> bool:
     """Whether each part of the classes is to be sealed once, with a search of its own."""
-    protocol = study["protocol"]
     return protocol.get("outer_folds") is not None and protocol.get("outer_fold") is None

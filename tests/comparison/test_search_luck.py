@@ -108,6 +108,17 @@ def test_another_metric_than_the_tuned_one_has_none() -> None:
     assert found.pairwise["search_margin"].isna().all()
 
 
+def test_a_nested_study_has_none_as_its_intervals_count_it() -> None:
+    results = table({"a": SURE, "b": LUCKY, "c": SURE}, {"a": 0.70, "b": 0.66, "c": 0.64})
+    parts = []
+    for number in range(3):
+        part = results.assign(fold=results["fold"] + 4 * number)
+        parts.append(part.assign(trial=part["trial"] + 4 * number))
+    found = compare(pd.concat(parts, ignore_index=True))
+    assert {row["search_luck"] for row in found.records()} == {None}
+    assert not [note for note in found.notes if note.startswith("Luck of the search")]
+
+
 def test_failed_and_stopped_trials_count_as_trials_that_cannot_win() -> None:
     results = table({"a": LUCKY}, {"a": 0.7})
     gone = (results["trial"] == 3) & (results["kind"] == "trial")

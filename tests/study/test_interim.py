@@ -201,3 +201,12 @@ def test_a_report_that_somebody_wrote_meanwhile_is_still_logged(finished: Path, 
     written = (store / "ranking.csv").stat().st_mtime_ns
     leave_report(store, None, Console(quiet=True))
     assert (store / "ranking.csv").stat().st_mtime_ns == written, "once"
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "no JSON", '{"study": {}}', '{"study": {"name": "x", "losses": {}}}'])
+def test_a_broken_study_is_told_in_one_line(killed: Path, content: str, capsys) -> None:
+    (killed / "study.json").write_text(content, encoding="utf-8")
+    code, _, err = call(capsys, "results", killed)
+    assert code == 2
+    assert "study.json must be a JSON object" in err
+    assert "restore it" in err
