@@ -21,15 +21,15 @@ def search_luck(values: np.ndarray | Sequence[float], trials: int | None = None)
     """Return the standard deviation of the score that another search of the same budget ends with.
 
     ``values`` are the validation scores of the trials that ran whole, larger is better; ``trials`` are all of them
-    (those that failed, or were stopped because they were clearly behind, can't win). If the n trials are drawn again
+    (those that failed, or were stopped because they were behind, can't win). If the n trials are drawn again
     from themselves, with replacement, the k-th best of them wins with probability::
 
         p(k) = (1 − (k − 1)/n)ⁿ − (1 − k/n)ⁿ
 
     so the winner's score has the variance ``Σ p(k) v(k)² − (Σ p(k) v(k))²``. Its root is doubled: no resampling finds a
-    setting that the search has missed. In simulation (``tests/benchmarks/search_luck.py``: 84 tables of measured
-    settings, two searches that saw other folds, 6 to 20 trials) intervals of that width hold 92 to 98 % of the
-    differences between the two searches where 95 % are wanted; without the doubling, 73 to 94 %.
+    setting that the search has missed. In simulation (``tests/benchmarks/search_luck.py``: 96 tables of measured
+    settings, two searches that saw other folds, 6 to 20 trials, raced or not) intervals of that width hold 92 to 99 %
+    of the differences between the two searches where 95 % are wanted; without the doubling, 75 to 94 %.
 
     None with fewer than two trials in all, or none that ran whole.
 

@@ -26,7 +26,7 @@ __all__ = [
 
 ROUNDING, CLOSE, VISIBLE = 1e-12, 1e-6, 5e-4  # of a metric: as good as equal; equal but for float32; seen in 3 digits
 RESULT_COLUMNS: tuple[str, ...] = ("study", "loss", "family", "kind", "source", "trial", "fold", "seed", "split")
-NOT_FAILED = ("ok", "stopped")  # a race stops what is clearly behind
+NOT_FAILED = ("ok", "stopped")  # a race stops what is behind
 RESULT_COLUMNS += ("metric", "value", "status", "reason", "seconds", "peak_memory", "device", "hyperparameters")
 CLASS_COLUMNS = ("study", "loss", "family", "kind", "source", "fold", "seed", "class", "metric", "value")
 

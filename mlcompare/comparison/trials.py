@@ -16,7 +16,7 @@ def trial_scores(results: pd.DataFrame, metric: str | None = None) -> pd.DataFra
     """Return one row for each trial: ``loss, trial, value, source, hyperparameters``, in trial order.
 
     ``value`` is the mean over the trial's validation folds (and seeds); NaN when a fold of it failed, or was never run
-    because the trial was clearly behind.
+    because the trial was behind.
     """
     metric = choose_metric(results, metric)
     trials = results[results["kind"] == "trial"]

@@ -1,6 +1,6 @@
-"""Racing: a setting that is clearly behind does not see further folds, and does not train on.
+"""Racing: a setting that is behind does not see further folds, or does not train on.
 
-Both decisions compare with the best setting that was trained whole, on the same folds and at the same steps, and take
+Each decision compares with the best setting that was trained whole, on the same folds and at the same steps, and takes
 the noise from how the other whole settings fared against it. Nothing else enters, so the journal alone decides.
 """
 
@@ -12,9 +12,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.special import stdtrit
 
-__all__ = ["Curve", "Race", "Scores", "Z", "clearly_behind", "least_means", "mean_curve", "paired_spread"]
+__all__ = [
+    "Curve",
+    "Race",
+    "Scores",
+    "clearly_behind",
+    "least_means",
+    "likely_behind",
+    "mean_curve",
+    "paired_spread",
+]
 
 Z = 2.0  # standard errors of the paired deficit: about one in forty equally good settings is stopped wrongly
+EARLY = 1.0  # standard errors of the deficit over all folds: one look stops at most one in six that would lead
 ENOUGH = 4  # paired differences that the spread is estimated from, at least
 
 EARLIEST = 0.2  # of a training's steps: before, slow starters can't be told from those who are behind
@@ -50,8 +60,27 @@ def clearly_behind(scores: Scores, best: Scores, spread: float | None) -> bool:
     """
     if spread is None or not scores:
         return False
-    deficit = float(np.mean([best[fold] - value for fold, value in scores.items()]))
-    return deficit > Z * spread / math.sqrt(len(scores))
+    return _deficit(scores, best) > Z * spread / math.sqrt(len(scores))
+
+
+def likely_behind(scores: Scores, best: Scores, spread: float | None) -> bool:
+    """Whether a setting's deficit to ``best`` over all folds is expected to exceed :data:`EARLY` standard errors.
+
+    After k of F folds it is expected to stay the mean deficit so far, with the standard error ``σ √(1/k − 1/F)``: only
+    the folds that are left can still change it.
+
+    >>> likely_behind({0: .47}, {0: .50, 1: .60, 2: .7}, spread=.04)
+    False
+    >>> likely_behind({0: .47, 1: .57}, {0: .50, 1: .60, 2: .7}, spread=.04)
+    True
+    """
+    if spread is None or not scores:
+        return False
+    return _deficit(scores, best) > EARLY * spread * math.sqrt(1 / len(scores) - 1 / len(best))
+
+
+def _deficit(scores: Scores, best: Scores) -> float:
+    return float(np.mean([best[fold] - value for fold, value in scores.items()]))
 
 
 def least_means(best: Curve, others: Sequence[Curve]) -> tuple[tuple[int, float], ...]:
@@ -88,6 +117,7 @@ class Race:
 
     Args:
         whole: their objectives by fold and their curves by fold, larger is better, in the order of their numbers.
+        early: whether :func:`likely_behind` stops a setting, instead of :func:`clearly_behind`.
 
     Attributes:
         least: :func:`least_means` of the curves' means over folds.
@@ -98,8 +128,9 @@ class Race:
     (True, False, ())
     """
 
-    def __init__(self, whole: Sequence[tuple[Scores, Mapping[int, Curve]]]) -> None:
+    def __init__(self, whole: Sequence[tuple[Scores, Mapping[int, Curve]]], *, early: bool = False) -> None:
         ranked = sorted(whole, key=lambda trial: -sum(trial[0].values()))  # the first of equals stays the first
+        self._rule = likely_behind if early else clearly_behind
         self._best: Scores = ranked[0][0] if ranked else {}
         self._spread = paired_spread(self._best, [scores for scores, _ in ranked[1:]]) if ranked else None
         best, *others = [mean_curve(curves) for _, curves in ranked] or [{}]
@@ -107,7 +138,7 @@ class Race:
 
     def behind(self, scores: Scores) -> bool:
         """Whether a setting with these scores sees no further folds."""
-        return clearly_behind(scores, self._best, self._spread)
+        return self._rule(scores, self._best, self._spread)
 
     def expected(self, scores: Scores) -> float:
         """Return what a setting's mean over all folds would be: the best's own, less its deficit on the folds seen.
@@ -115,8 +146,7 @@ class Race:
         >>> round(Race([({0: 0.5, 1: 0.7}, {})]).expected({0: 0.4}), 3)
         0.5
         """
-        deficit = float(np.mean([self._best[fold] - value for fold, value in scores.items()]))
-        return float(np.mean(list(self._best.values()))) - deficit
+        return float(np.mean(list(self._best.values()))) - _deficit(scores, self._best)
 
 
 def mean_curve(curves: Mapping[int, Curve]) -> Curve:

@@ -141,14 +141,14 @@ class Coordinator:
         yield from self._wait_for(loss, self._open(loss))
 
     def _race(self, loss: str, jobs: list[TrainingJob], first: int) -> Iterator[list[TrainingJob]]:
-        """Yield a round's jobs: all at once, or fold by fold without those of trials that are clearly behind.
+        """Yield a round's jobs: all at once, or fold by fold without those of trials that are behind.
 
         Whoever stops is decided by the journal alone, when a step is done for the whole round: a resume decides alike.
         Along the steps, populations decide by a bound from the rounds before; single trainings, which know nothing of
         each other, race over folds instead.
         """
         racing = self.plan.config.search.racing
-        race = Race(self.trials.whole(loss, first) if racing else [])
+        race = Race(self.trials.whole(loss, first) if racing else [], early=racing == "early")
         along = racing == "steps" and self._populations
         if along and "steps" not in self.plan.losses[loss].dimensions:  # else equal steps aren't equally far
             least = tuple((step, self.trials.sign * value) for step, value in race.least)

@@ -79,8 +79,8 @@ def _resolved(plan: StudyPlan) -> Iterator[str]:
         f"points, weights of the {training.select} step"
     )
     search, final = config.search, config.final
-    over = "folds" if search.racing is True else search.racing
-    racing = f"racing over {over}" if over else "no racing"
+    over = {False: "no racing", "early": "racing over folds, early", "steps": "racing over steps"}
+    racing = over.get(search.racing, "racing over folds")
     learns = any(loss.earlier for loss in plan.losses.values())  # else published settings stand in for priors
     start = "published" if search_start(config) == "priors" and not learns else search_start(config)
     starts = {"priors": "what situations of other data tell", "published": "published settings"}

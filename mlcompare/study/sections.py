@@ -259,10 +259,11 @@ class SearchConfig(Section):
         "`priors`, trainings in situations of other data, as far as its own trials agree; `cold`, its own trials "
         "alone; left out: `priors` for a linear or mlp encoder or head, `published` for others",
     )
-    racing: Literal[False, True, "folds", "steps"] = Field(
-        "folds",
-        description="stop settings that are clearly behind: before further `folds` (or true), or along the `steps` of "
-        "a population's trainings (single trainings race over folds)",
+    racing: Literal[False, True, "early", "folds", "steps"] = Field(
+        "early",
+        description="stop settings that are behind: before further folds once they are unlikely to lead (`early`) or "
+        "clearly behind (`folds`, or true), or along the `steps` of a population's trainings (single trainings race "
+        "over folds)",
     )
     validation_samples: int = Field(
         5000,

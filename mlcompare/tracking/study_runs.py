@@ -96,7 +96,7 @@ def trial_run(
     seconds = sum(record["seconds"] for record in records)
     metrics += [("seconds", seconds, 0), *_history(records), *_curve(records, objective)]
     inside = next((record["reason"] for record in records if record["status"] == "stopped"), None)
-    early = {"stopped": inside or f"clearly behind after {stopped} folds"} if stopped else {}
+    early = {"stopped": inside or f"behind after {stopped} folds"} if stopped else {}
     return Run(
         key=f"trial/{first['loss']}/{first['trial']}",
         name=f"{first['loss']} trial {first['trial']}",

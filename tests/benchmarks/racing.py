@@ -106,11 +106,11 @@ def trained_steps(trial: Trial, race: Race) -> tuple[int, bool]:
     return len(trial.curves) * (stop or max(curve)), stop is not None
 
 
-def replay(trials: list[Trial], order: np.ndarray, trained: Callable) -> tuple[float, bool, float]:
+def replay(trials: list[Trial], order: np.ndarray, trained: Callable, early: bool) -> tuple[float, bool, float]:
     """Return the share of steps saved, whether the best was stopped, and the regret of what was chosen."""
     whole, spent = [], 0
     for first in range(0, len(order), ROUND):
-        race, standing = Race(whole), []
+        race, standing = Race(whole, early=early), []
         for number in order[first : first + ROUND]:
             steps, stopped = trained(trials[number], race)
             spent += steps
@@ -124,7 +124,7 @@ def replay(trials: list[Trial], order: np.ndarray, trained: Callable) -> tuple[f
 def lines(table: pd.DataFrame) -> Iterator[str]:
     """Yield the report line by line."""
     yield f"{'':9}{'race over':12}{'saved':>8}{'lost':>8}{'regret':>9}"
-    modes = {"folds": trained_folds, "steps": trained_steps}
+    modes = {"early": trained_folds, "folds": trained_folds, "steps": trained_steps}
     for situation, rows in table.groupby("situation", sort=False):
         for mode, trained in modes.items():
             rng = np.random.default_rng(0)
@@ -133,7 +133,7 @@ def lines(table: pd.DataFrame) -> Iterator[str]:
                 trials = trials_of(mine)
                 for _ in range(ORDERS):
                     order = np.concatenate([[0], 1 + rng.permutation(len(trials) - 1)])
-                    found.append(replay(trials, order, trained))
+                    found.append(replay(trials, order, trained, mode == "early"))
             saved, lost, regret = np.mean(np.array(found, dtype=float), axis=0)
             yield f"{situation:9}{mode:12}{saved:8.1%}{lost:8.1%}{regret:9.2%}"
 

@@ -5,7 +5,8 @@
 
 The tables (see `search_table.py`) hold what each of a loss's settings scores in each situation. A replay lets a
 strategy propose points of the unit cube; what it proposes is answered by the nearest setting not tried before. What
-learns from other situations never sees one of the dataset that it is judged on.
+learns from other situations never sees one of the dataset that it is judged on; of the situations that priors leave out
+(`HELD_OUT`) nobody has learnt anything.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pandas as pd
-from search_table import LOSSES, SITUATIONS
+from search_table import HELD_OUT, LOSSES, SITUATIONS
 from sklearn.ensemble import RandomForestRegressor
 
 import mlcompare.search
@@ -112,6 +113,11 @@ def tables() -> dict[tuple[str, str], Table]:
     return found
 
 
+def shipped() -> list[Table]:
+    """Return the tables that priors are made of."""
+    return [table for table in tables().values() if table.situation not in HELD_OUT]
+
+
 class Replay:
     """Tries settings of a table, one at a time, and remembers them.
 
@@ -131,9 +137,10 @@ class Replay:
         """Try a setting of the table by its number; as far as the race lets it go."""
         self.tried.append(number)
         table, score = self.table, float(self.table.mean[number])
-        race = Race([(self._scores(n), self._curves(n)) for n in self.whole] if self.racing else [])
+        whole = [(self._scores(n), self._curves(n)) for n in self.whole] if self.racing else []
+        race = Race(whole, early=self.racing == "early")
         cost = float(FOLDS)
-        if self.racing == "folds":
+        if self.racing in ("early", "folds"):
             for seen in range(1, FOLDS):
                 scores = dict(list(self._scores(number).items())[:seen])
                 if race.behind(scores):
@@ -255,8 +262,9 @@ def by_optuna(replay: Replay, sampler: optuna.samplers.BaseSampler) -> None:
 
     study.add_trials([told(number) for number in replay.tried])
     while not replay.over:
-        asked = position(table.space, study.ask(kinds).params)
-        study.add_trial(told(replay.near(asked)[0]))
+        asked = study.ask(kinds)
+        study.tell(asked, state=optuna.trial.TrialState.FAIL)  # what is nearest to it is told instead
+        study.add_trial(told(replay.near(position(table.space, asked.params))[0]))
 
 
 def seed(replay: Replay) -> int:
@@ -286,22 +294,29 @@ STRATEGIES: dict[str, tuple[Callable[[Replay], None], ...]] = {
     "transfer (search.start: priors)": (transferred,),
     "published, then TPE, race over folds": (known, tpe),
     "published, then TPE, race over steps": (known, tpe),
+    "published, then TPE, early race": (known, tpe),
     "transfer, race over folds": (transferred,),
     "transfer, race over steps": (transferred,),
+    "transfer, early race": (transferred,),
 }
 if importlib.util.find_spec("cmaes") is None:  # an extra of Optuna's
     del STRATEGIES["published, then CMA-ES"]
-BASE, OURS = "published, then TPE (version 0.1)", "transfer, race over folds"
+BASE, OURS = "published, then TPE (version 0.1)", "transfer, early race"
+
+
+def race_of(name: str) -> str | None:
+    """Return what the race of a strategy is: over folds, over steps, early or none."""
+    return next((kind for kind in ("folds", "steps", "early") if kind in name.partition(", ")[2]), None)
 
 
 def replayed(case: tuple[str, str, str]) -> list[dict]:
     """Return, for each repetition, how many trainings it took until a good one, and what five settings reached."""
     situation, loss, name = case
     table, found = tables()[situation, loss], []
-    certain = name.startswith("transfer") and elsewhere(situation, loss)  # nothing is random
-    for repetition in range(1 if certain else REPEATS):
+    once = name.endswith("GP") or (name.startswith("transfer") and elsewhere(situation, loss))  # slow, or not random
+    for repetition in range(1 if once else REPEATS):
         rng = np.random.default_rng([repetition, zlib.crc32(f"{situation}{loss}".encode())])
-        replay = Replay(table, rng, next((kind for kind in ("folds", "steps") if name.endswith(f"over {kind}")), None))
+        replay = Replay(table, rng, race_of(name))
         for part in STRATEGIES[name]:
             part(replay)
         reached = table.mean[[number for number in replay.tried[:QUICK] if number in replay.whole]].max()
@@ -325,11 +340,13 @@ def lines(found: pd.DataFrame) -> Iterator[str]:
             f"{name:36}{tried[name].median():10.0f}{fewer.median():14.2f}×{worst:11.2f}×"
             f"{five[name].mean():11.4f}{above:>14}"
         )
-    ratio = (tried[BASE] / tried[OURS]).median()
-    of_heads = tried[tried.index.get_level_values("situation") != "faces"]  # the one network that learns from pixels
-    heads = (of_heads[BASE] / of_heads[OURS]).median()
+    fewer = tried[BASE] / tried[OURS]
+    situation = fewer.index.get_level_values("situation")
+    heads = fewer[situation != "faces"].median()  # the one network that learns from pixels
+    for name in HELD_OUT:
+        yield f"{name}, on which nothing was settled: {fewer[situation == name].median():.2f} times fewer in the median"
     count = f"{len(tried)} of {len(SITUATIONS) * len(LOSSES)} tables"
-    yield f"{count}; {OURS}, against {BASE}: of linear and mlp encoders {heads:.2f}, of all ratio {ratio:.2f}"
+    yield f"{count}; {OURS}, against {BASE}: of linear and mlp encoders {heads:.2f}, of all ratio {fewer.median():.2f}"
 
 
 def earlier(loss: str, names: Sequence[str] | None = None) -> list[Earlier]:
@@ -337,14 +354,14 @@ def earlier(loss: str, names: Sequence[str] | None = None) -> list[Earlier]:
     return [
         Earlier(table.situation, tuple({k: v for k, v in values.items() if names is None or k in names}
                                        for values in table.settings), table.mean)
-        for table in tables().values() if table.loss == loss
+        for table in shipped() if table.loss == loss
     ]  # fmt: skip
 
 
 def widest(loss: str) -> Space:
     """Return the space of a loss that holds those of all situations."""
     found: Space = {}
-    for table in tables().values():
+    for table in shipped():
         if table.loss == loss:
             for name, dimension in table.space.items():
                 known = found.get(name)
@@ -361,7 +378,7 @@ def widest(loss: str) -> Space:
 def flats(loss: str) -> dict[str, dict[str, dict]]:
     """Return :func:`flat` over all situations, and over those of other data than each dataset's (``without``)."""
     known = json.loads(SPACES.read_text(encoding="utf-8"))
-    datasets = {name: said["situation"]["dataset"] for name, said in known.items()}
+    datasets = {name: said["situation"]["dataset"] for name, said in known.items() if name not in HELD_OUT}
     smoothed = smoothed_shares(loss)
     without = {
         dataset: flat(loss, {s: shares for s, shares in smoothed.items() if datasets[s] != dataset})
@@ -379,7 +396,7 @@ def smoothed_shares(loss: str) -> dict[str, dict[str, np.ndarray]]:
     space, found = widest(loss), {}
     searched = [name for name, dimension in space.items() if isinstance(dimension, Range | Choice)]
     cube = np.random.default_rng(0).random((DRAWN, len(searched)))
-    for table in (table for table in tables().values() if table.loss == loss):
+    for table in (table for table in shipped() if table.loss == loss):
         forest = RandomForestRegressor(100, min_samples_leaf=3, random_state=0)
         forest.fit(np.array([position(space, values) for values in table.settings]), table.mean)
         predicted, found[table.situation] = forest.predict(cube), {}
@@ -449,7 +466,7 @@ def short(values: dict) -> dict:
 def write_priors() -> None:
     """Write the priors that come with the package from all tables."""
     spaces, losses = json.loads(SPACES.read_text(encoding="utf-8")), {}
-    for loss in dict.fromkeys(table.loss for table in tables().values()):
+    for loss in dict.fromkeys(table.loss for table in shipped()):
         losses[loss] = {"settings": best_for_any(widest(loss), earlier(loss)), **flats(loss)}
     groups: dict[str, list[str]] = {}
     for loss in losses:
@@ -458,12 +475,12 @@ def write_priors() -> None:
     for group, members in groups.items():
         space = {name: d for loss in members for name, d in widest(loss).items() if name in TRAINED}
         shared[group] = {"settings": best_for_any(space, together(members)), "losses": members}
-    situations = {name: said["situation"] for name, said in spaces.items()}
+    situations = {name: said["situation"] for name, said in spaces.items() if name not in HELD_OUT}
     text = json.dumps({"situations": situations, "groups": shared, "losses": losses}, indent=1)
     PRIORS_FILE.write_text(text + "\n", encoding="utf-8")
     rows = [
         (table.loss, table.situation, json.dumps(short(values)), score)
-        for table in tables().values()
+        for table in shipped()
         for values, score in zip(table.settings, table.mean)
     ]
     frame = pd.DataFrame(rows, columns=["loss", "situation", "values", "score"])

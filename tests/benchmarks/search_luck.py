@@ -28,6 +28,8 @@ STRATEGIES = {
     "random": (search.at_random,),
     "published, then TPE": (search.known, search.tpe),
     "transfer (search.start: priors)": (search.transferred,),
+    "published, then TPE, early race": (search.known, search.tpe),
+    "transfer, early race": (search.transferred,),
 }
 HALVES = [(half, tuple(set(range(4)) - set(half))) for half in combinations(range(4), 2)][:3]
 
@@ -46,12 +48,13 @@ def searched(table: search.Table, folds: tuple[int, int], name: str, trials: int
     """Search on two folds; return what the selected setting scores on all four, and the luck that is told."""
     half = replace(table, curves=table.curves[:, list(folds)])
     text = f"{table.situation}{table.loss}{name}{folds}"
-    replay = Fixed(half, np.random.default_rng([repeat, trials, zlib.crc32(text.encode())]))
+    rng = np.random.default_rng([repeat, trials, zlib.crc32(text.encode())])
+    replay = Fixed(half, rng, search.race_of(name))
     replay.trials, search.BUDGET, search.FOLDS = trials, trials, 2
     for part in STRATEGIES[name]:
         part(replay)
-    selected = replay.tried[int(half.mean[replay.tried].argmax())]
-    return float(table.mean[selected]), search_luck(half.mean[replay.tried]) or 0.0
+    selected = replay.whole[int(half.mean[replay.whole].argmax())]
+    return float(table.mean[selected]), search_luck(half.mean[replay.whole], len(replay.tried)) or 0.0
 
 
 def compared(key: tuple[str, str]) -> list[dict]:
@@ -69,13 +72,13 @@ def compared(key: tuple[str, str]) -> list[dict]:
 
 def lines(found: pd.DataFrame) -> Iterator[str]:
     """Yield the report line by line."""
-    yield f"{'':34}{'trials':>7}{'apart (rms)':>13}{'held':>8}{'held, not stretched':>21}"
+    yield f"{'':37}{'trials':>7}{'apart (rms)':>13}{'held':>8}{'held, not stretched':>21}"
     held = []
     for (name, trials), mine in found.groupby(["strategy", "trials"], sort=False):
         apart, margin = mine["apart"].to_numpy(), mine["margin"].to_numpy()
         inside, plain = (apart <= margin).mean(), (apart <= margin / STRETCH).mean()
         held.append(inside)
-        yield f"{name:34}{trials:7}{np.sqrt((apart**2).mean()):13.4f}{inside:8.3f}{plain:21.3f}"
+        yield f"{name:37}{trials:7}{np.sqrt((apart**2).mean()):13.4f}{inside:8.3f}{plain:21.3f}"
     yield f"{len(found)} pairs of searches; intervals of 95 % held {min(held):.2f} to {max(held):.2f}"
 
 

@@ -108,7 +108,7 @@ def _with_budget(study: dict[str, Any], budget: Budget) -> dict[str, Any]:
         **study,
         "training": {"steps": budget.steps, **study["training"]},
         "search": {
-            "trials": budget.trials, "parallel": parallel, **study["search"], "racing": True, "space": {"lr": LR},
+            "trials": budget.trials, "parallel": parallel, **study["search"], "racing": "early", "space": {"lr": LR},
         },
         "final": {"seeds": budget.seeds},
         "losses": dict.fromkeys(budget.losses),
@@ -138,7 +138,7 @@ def _reasons(found: Survey, study: dict[str, Any], minutes: float, budget: Budge
     why["search.objective"] = (
         "the share of right classes" if search["objective"] == "accuracy" else "mean average precision at R"
     )
-    why["search.racing"] = "a setting clearly behind on some folds does not see the others"
+    why["search.racing"] = "a setting that some folds make unlikely to lead does not see the others"
     why["search.space"] = "searched beside each loss's own numbers"
     why["final.seeds"] = "repetitions of the selected and the default setting on each fold"
     fits = f"about {budget.minutes:.0f} of {minutes:g} minutes" if budget.minutes <= minutes else (
