@@ -100,9 +100,9 @@ def test_a_store_from_before_a_key_was_added_resumes(tiny: dict, tmp_path: Path)
         assert "racing" not in json.loads((tmp_path / "study.json").read_text())["study"]["search"]
         assert store.claim(now) is True
         now["study"]["search"]["racing"] = True
-        with pytest.raises(StoreError, match=r"got study.search.racing: 'folds' → True; use another --store"):
+        with pytest.raises(StoreError, match=r"got study.search.racing: 'early' → True; use another --store"):
             store.claim(now)
-        now["study"]["search"] |= {"racing": "folds", "later": 1}
+        now["study"]["search"] |= {"racing": "early", "later": 1}
         with pytest.raises(StoreError, match=r"got study.search.later: 'nothing' → 1; use another --store"):
             store.claim(now)
 
