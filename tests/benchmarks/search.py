@@ -283,12 +283,21 @@ def gp(replay: Replay) -> None:
     by_optuna(replay, optuna.samplers.GPSampler(seed=seed(replay), n_startup_trials=max(1, BUDGET // 3 - 1)))
 
 
+def auto(replay: Replay) -> None:
+    """Go on with what OptunaHub's AutoSampler takes: multivariate TPE where a dimension is a choice, else GP."""
+    if any(isinstance(dimension, Choice) for dimension in replay.table.space.values()):
+        by_optuna(replay, optuna.samplers.TPESampler(seed=seed(replay), multivariate=True, constant_liar=True))
+    else:
+        by_optuna(replay, optuna.samplers.GPSampler(seed=seed(replay)))
+
+
 STRATEGIES: dict[str, tuple[Callable[[Replay], None], ...]] = {
     "random": (at_random,),
     "TPE": (tpe,),
     "published, then TPE (version 0.1)": (known, tpe),
     "published, then CMA-ES": (known, cmaes),
     "published, then GP": (known, gp),
+    "published, then AutoSampler": (known, auto),
     "priors, then TPE": (priors, tpe),
     "priors, then GP": (priors, gp),
     "transfer (search.start: priors)": (transferred,),
@@ -313,7 +322,9 @@ def replayed(case: tuple[str, str, str]) -> list[dict]:
     """Return, for each repetition, how many trainings it took until a good one, and what five settings reached."""
     situation, loss, name = case
     table, found = tables()[situation, loss], []
-    once = name.endswith("GP") or (name.startswith("transfer") and elsewhere(situation, loss))  # slow, or not random
+    once = name.endswith(("GP", "AutoSampler")) or (
+        name.startswith("transfer") and elsewhere(situation, loss)
+    )  # slow, or not random
     for repetition in range(1 if once else REPEATS):
         rng = np.random.default_rng([repetition, zlib.crc32(f"{situation}{loss}".encode())])
         replay = Replay(table, rng, race_of(name))
