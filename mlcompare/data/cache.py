@@ -22,26 +22,18 @@ from typing import BinaryIO
 
 import numpy as np
 
+from mlcompare.data.image_files import ImageFiles
 from mlcompare.data.image_reader import ImageReader
 from mlcompare.data.images import measured_bits
 from mlcompare.errors import DataError, InvalidValueError, MLCompareError
 from mlcompare.files import user_cache
 
-__all__ = ["CachedImages", "ImageFile", "cache_folders", "cached_images", "checked_cache"]
+__all__ = ["CachedImages", "cache_folders", "cached_images", "checked_cache"]
 
 FORMAT = 2  # raise it when the decoding changes
 IN_MEMORY = 1 << 30  # bytes; larger arrays are memory-mapped
 PROGRESS_FROM = 5000  # files
 ABANDONED = 24 * 3600  # seconds after which a half-built entry is nobody's
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """One line of the manifest: ``path`` is relative to the root of the dataset."""
-
-    path: str
-    size: int
-    modified: int
 
 
 @dataclass(frozen=True)
@@ -80,7 +72,7 @@ def cache_folders(data: Path, cache: str | None) -> list[Path]:
 
 def cached_images(
     root: Path,
-    files: Sequence[ImageFile],
+    files: ImageFiles,
     *,
     size: tuple[int, int],
     channels: int,
@@ -127,11 +119,10 @@ def cached_images(
         raise DataError("the decoded images must fit on disk", value=reason, cure=cure, place=place) from None
 
 
-def _key(root: Path, files: Sequence[ImageFile], how: dict) -> str:
+def _key(root: Path, files: ImageFiles, how: dict) -> str:
     digest = hashlib.sha256(json.dumps(how, sort_keys=True).encode())
     digest.update(os.fsencode(root.resolve()))  # archives give many files one date: another folder is another entry
-    for file in files:
-        digest.update(os.fsencode(f"{file.path}\0{file.size}\0{file.modified}\0"))
+    digest.update(files.content())
     return digest.hexdigest()[:32]
 
 
@@ -159,18 +150,20 @@ def _writable(folders: Sequence[Path], place: str) -> Path:
 
 
 def _build(
-    folder: Path, root: Path, files: Sequence[ImageFile], how: tuple[tuple[int, int], int, bool, int | None], place: str
+    folder: Path, root: Path, files: ImageFiles, how: tuple[tuple[int, int], int, bool, int | None], place: str
 ) -> None:
     """Write ``pixels.npy`` and ``entry.json``: one image in memory at a time, hashed on the way."""
     size, channels, skip_corrupt, max_pixels = how
     rows: list[int] = []
     digest = hashlib.sha256()
-    deep = partial(measured_bits, [root / file.path for file in files], max_pixels)  # so that all keep their brightness
+    deep = partial(
+        measured_bits, [root / path for path in files.paths], max_pixels
+    )  # so that all keep their brightness
     reader = ImageReader(root, size, channels, bits=deep, max_pixels=max_pixels)
     with (folder / "pixels.npy").open("w+b") as out:
         start = _write_header(out, (len(files), channels, *size))
-        for row, file in enumerate(_with_progress(files, place)):
-            pixels = reader.read(file.path)
+        for row, path in enumerate(_with_progress(files.paths, place)):
+            pixels = reader.read(path)
             if pixels is None:
                 continue
             encoded = np.ascontiguousarray(pixels).tobytes()
@@ -198,13 +191,13 @@ def _write_header(out: BinaryIO, shape: tuple[int, ...]) -> int:
     return out.tell()
 
 
-def _with_progress(files: Sequence[ImageFile], place: str) -> Iterator[ImageFile]:
-    if len(files) <= PROGRESS_FROM:
-        return iter(files)
+def _with_progress(paths: Sequence[str], place: str) -> Iterator[str]:
+    if len(paths) <= PROGRESS_FROM:
+        return iter(paths)
     from rich.console import Console
     from rich.progress import track
 
-    return iter(track(files, f"decoding {place}", console=Console(stderr=True), transient=True))
+    return iter(track(paths, f"decoding {place}", console=Console(stderr=True), transient=True))
 
 
 def _publish(temporary: Path, target: Path, count: int, shape: tuple[int, ...]) -> CachedImages:
@@ -229,14 +222,14 @@ def _open(entry: Path, count: int, shape: tuple[int, ...]) -> CachedImages | Non
     """Return an entry, or None where there is none or it is damaged."""
     try:
         about = json.loads((entry / "entry.json").read_text(encoding="utf-8"))
-        rows = np.setdiff1d(np.arange(count), np.array(about["skipped"], dtype=np.int64))
+        rows = np.delete(np.arange(count), np.array(about["skipped"], dtype=np.int64))
         pixels = entry / "pixels.npy"
         if pixels.stat().st_size != about["bytes"]:
             return None
         samples = np.load(pixels, mmap_mode="c" if about["bytes"] > IN_MEMORY else None, allow_pickle=False)
         content, notes = str(about["content"]), tuple(str(note) for note in about["notes"])
         bits = None if about["bits"] is None else int(about["bits"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
     whole = samples.dtype == np.uint8 and samples.shape == (len(rows), *shape) and len(content) == 64
     return CachedImages(samples, rows, content, notes, bits, entry) if whole else None

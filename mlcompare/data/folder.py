@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from mlcompare.data.cache import ImageFile, cache_folders, cached_images, checked_cache
+from mlcompare.data.cache import cache_folders, cached_images, checked_cache
 from mlcompare.data.counted import shown_name
 from mlcompare.data.dataset import Dataset, register_dataset
 from mlcompare.data.hints import nothing_there
+from mlcompare.data.image_files import ImageFiles
 from mlcompare.data.images import checked_channels, checked_max_pixels, checked_size, readable_endings
 from mlcompare.data.labels import encode_labels
 from mlcompare.data.levels import fingerprint_with, groups_of_classes, levels_above
+from mlcompare.data.listing import Listing, listings
 from mlcompare.data.options import checked_flag, checked_names, checked_path
 from mlcompare.data.skipped import SPLIT_FOLDERS, LeftOut, is_systems_own
 from mlcompare.errors import DataError, InvalidValueError
@@ -82,7 +84,7 @@ def image_folder(
         root, files, size=size, channels=channels, folders=folders, skip_corrupt=skip_corrupt, max_pixels=max_pixels,
         place=place,
     )  # fmt: skip
-    paths = tuple(files[row].path for row in images.rows)
+    paths = tuple(map(files.paths.__getitem__, images.rows.tolist()))
     classes, split = classes_of(paths, class_of, place=place)
     labels, names = encode_labels(classes, place=place)
     groups = groups_of_classes(levels_above(classes, above, place=place), labels, names, place=place)
@@ -99,27 +101,30 @@ def classes_of(paths: Sequence[str], class_of: str, *, place: str) -> tuple[list
     Raises:
         DataError: images lie in no class folder, or other folders lie beside those of a split.
     """
-    split = _official_split(paths, place)
-    inner = paths if split is None else tuple(path.partition("/")[2] for path in paths)
-    loose = [path for path, within in zip(paths, inner) if "/" not in within]
-    if loose:
+    folders = [path.rpartition("/")[0] for path in paths]
+    split = _official_split(folders, place)
+    inner = folders if split is None else [folder.partition("/")[2] for folder in folders]
+    if "" in inner:
+        loose = [path for path, folder in zip(paths, inner) if not folder]
         cure = "move them into class folders, or rename the folder if `train` and `test` are classes"
         raise DataError(
             "each image of a split must lie in a class folder", value=_listed(loose), cure=cure, place=place
         )
-    return [_class(path, class_of) for path in inner], split
+    names = {folder: shown_name(folder if class_of == "folder" else folder.partition("/")[0]) for folder in set(inner)}
+    return [names[folder] for folder in inner], split
 
 
-def _official_split(paths: Sequence[str], place: str) -> np.ndarray | None:
+def _official_split(folders: Sequence[str], place: str) -> np.ndarray | None:
     """Return the split that the top folders name, where all of them do and training and test are among them."""
-    tops = [path.partition("/")[0].lower() for path in paths]
-    if not {SPLIT_FOLDERS.get(top, "") for top in tops} >= {"train", "test"}:
+    top_of = {folder: folder.partition("/")[0].lower() for folder in set(folders)}
+    if not {SPLIT_FOLDERS.get(top, "") for top in top_of.values()} >= {"train", "test"}:
         return None
+    tops = [top_of[folder] for folder in folders]
     others = sorted(set(tops) - set(SPLIT_FOLDERS))
     if others:
         inner: dict[str, set[str]] = {}
-        for path, top in zip(paths, tops):
-            inner.setdefault(top, set()).add(os.path.dirname(path).partition("/")[2])
+        for folder, top in top_of.items():
+            inner.setdefault(top, set()).add(folder.partition("/")[2])
         repeated = {name for a, b in itertools.combinations(inner.values(), 2) for name in a & b} - {""}
         if repeated:
             rule = "folders train and test are an official split only where nothing else lies beside them"
@@ -136,12 +141,7 @@ def _told(split: np.ndarray | None) -> str:
     return f"the top folders ({parts}) are read as the official split (protocol.test_classes: official)"
 
 
-def _class(path: str, class_of: str) -> str:
-    name = path.rpartition("/")[0] if class_of == "folder" else path.partition("/")[0]
-    return shown_name(name)
-
-
-def check_layout(files: list[ImageFile], empty: list[str], *, allow_empty: bool, place: str) -> None:
+def check_layout(files: ImageFiles, empty: list[str], *, allow_empty: bool, place: str) -> None:
     """Refuse a folder without images, with images in no class, or, unless they are allowed, with empty classes.
 
     Raises:
@@ -153,7 +153,7 @@ def check_layout(files: list[ImageFile], empty: list[str], *, allow_empty: bool,
     if not files:
         cure = "put the images of each class in a folder of its own"
         raise DataError("the folder must hold class folders with images", value="none", cure=cure, place=place)
-    loose = [file.path for file in files if "/" not in file.path]
+    loose = [path for path in files.paths if "/" not in path]
     if loose:
         cure = "move them into class folders"
         raise DataError("each image must lie in a class folder", value=_listed(loose), cure=cure, place=place)
@@ -163,7 +163,7 @@ def _listed(names: list[str]) -> str:
     return ", ".join(map(shown_name, names[:20])) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
-def scan(root: Path, *, place: str, left_out: LeftOut | None = None) -> tuple[list[ImageFile], list[str]]:
+def scan(root: Path, *, place: str, left_out: LeftOut | None = None) -> tuple[ImageFiles, list[str]]:
     """Return the image files below ``root``, sorted by relative path, and the folders with no image below them.
 
     Links are followed, but a folder that contains itself through a link is refused. What is no sample is counted in
@@ -173,43 +173,37 @@ def scan(root: Path, *, place: str, left_out: LeftOut | None = None) -> tuple[li
         DataError: a folder can't be listed, or contains itself.
     """
     endings, left_out = readable_endings(), left_out or LeftOut()
-    files: list[ImageFile] = []
+    files = ImageFiles()
     empty: list[str] = []
 
-    def visit(folder: str, relative: str, above: frozenset[tuple[int, int]]) -> bool:
-        about = os.stat(folder)
-        here = (about.st_dev, about.st_ino)
+    def visit(folder: str, relative: str, found: Listing, above: frozenset[tuple[int, int]]) -> bool:
+        itself = os.stat(folder)
+        here = (itself.st_dev, itself.st_ino)
         if here in above:
             raise DataError("a folder must not contain itself through a link", value=relative, place=place)
-        before, filled = len(files), False
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = f"{relative}/{entry.name}" if relative else entry.name
-                if is_systems_own(entry.name):
-                    left_out.add(name)
-                    continue
-                if entry.is_dir():
-                    filled |= visit(entry.path, name, above | {here})
-                elif os.path.splitext(entry.name)[1].lower() in endings:
-                    files.append(_described(entry, name))
-                else:
-                    left_out.add(name)
-        filled |= len(files) > before
+        start, inner, taken = f"{relative}/" if relative else "", [], []
+        for row, (name, is_folder) in enumerate(zip(found.names, found.folders)):
+            if is_systems_own(name):
+                left_out.add(start + name)
+            elif is_folder:
+                inner.append(name)
+            elif name[name.rfind(".") :].lower() in endings:
+                taken.append(row)
+            else:
+                left_out.add(start + name)
+        files.paths += [start + found.names[row] for row in taken]
+        files.sizes += [found.sizes[row] for row in taken]
+        files.modified += [found.modified[row] for row in taken]
+        filled, paths = bool(taken), [os.path.join(folder, name) for name in inner]
+        for name, path, listing in zip(inner, paths, listings(paths)):
+            filled |= visit(path, start + name, listing, above | {here})
         if not filled and relative:
             empty.append(relative)
         return filled
 
     try:
-        visit(str(root), "", frozenset())
+        visit(str(root), "", next(listings([str(root)])), frozenset())
     except OSError as error:
         got = f"{error.strerror}: {error.filename}"
         raise DataError("the folder must be readable", value=got, place=place) from None
-    return sorted(files, key=lambda file: file.path), sorted(empty)
-
-
-def _described(entry: os.DirEntry, name: str) -> ImageFile:
-    try:
-        about = entry.stat()
-    except FileNotFoundError:  # a link to nothing: named among the files that can't be read
-        return ImageFile(name, -1, 0)
-    return ImageFile(name, about.st_size, about.st_mtime_ns)
+    return files.sorted(), sorted(empty)

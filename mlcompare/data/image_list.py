@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from mlcompare.data.cache import ImageFile, cache_folders, cached_images, checked_cache
+from mlcompare.data.cache import cache_folders, cached_images, checked_cache
 from mlcompare.data.dataset import Dataset, register_dataset
+from mlcompare.data.image_files import ImageFiles
 from mlcompare.data.images import checked_channels, checked_max_pixels, checked_size
 from mlcompare.data.labels import encode_labels
 from mlcompare.data.levels import fingerprint_with, groups_of_classes
@@ -33,7 +34,7 @@ class Listed:
     ``groups`` holds a column for each level of a hierarchy.
     """
 
-    files: list[ImageFile]
+    files: ImageFiles
     labels: list[Any]
     split: np.ndarray | None
     notes: tuple[str, ...]
@@ -85,7 +86,7 @@ def image_list(
     kept = None if listed.split is None else listed.split[images.rows]
     columns = {name: [values[row] for row in images.rows] for name, values in listed.groups.items()}
     groups = groups_of_classes(columns, labels, names, place=place)
-    paths = tuple(listed.files[row].path for row in images.rows)
+    paths = tuple(map(listed.files.paths.__getitem__, images.rows.tolist()))
     fingerprint = fingerprint_with(groups, images.fingerprint(labels))
     return Dataset(
         "image_list", images.samples, labels, names, split=kept, fingerprint=fingerprint, paths=paths,
@@ -111,13 +112,14 @@ def read_list(file: Path, *, place: str, levels: Sequence[str] = ()) -> Listed:
     return Listed(located(file.resolve().parent, table["path"], place), list(table["label"]), split, notes, groups)
 
 
-def located(root: Path, paths: list[str], place: str) -> list[ImageFile]:
+def located(root: Path, paths: list[str], place: str) -> ImageFiles:
     """Return the manifest. What leads out of ``root`` is refused, and so is what is listed twice.
 
     Raises:
         DataError: with the first offenders.
     """
-    inside, files = str(root), []
+    inside = str(root)
+    described: list[os.stat_result | None] = []
     parents: dict[str, str] = {}
     seen: dict[str, int] = {}
     for row, name in enumerate(paths):
@@ -141,7 +143,9 @@ def located(root: Path, paths: list[str], place: str) -> list[ImageFile]:
             got = f"{name!r} in rows {seen[real]} and {row}"
             raise DataError("each image must be listed once", value=got, cure="drop one of the rows", place=place)
         seen[real] = row
-        files.append(ImageFile(name, about.st_size if about else -1, about.st_mtime_ns if about else 0))
+        described.append(about)
+    files = ImageFiles()
+    files.extend(paths, described)
     return files
 
 

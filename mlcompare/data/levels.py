@@ -90,6 +90,8 @@ def levels_above(classes: Sequence[str], names: Sequence[str], *, place: str) ->
     >>> levels_above(["mammals/dogs/poodle"], ["kind", "realm"], place="pets")
     {'kind': ['mammals/dogs'], 'realm': ['mammals']}
     """
+    if not names:
+        return {}
     shallow = next((one for one in classes if one.count("/") < len(names)), None)
     if shallow is not None:
         rule = f"each class must lie in {len(names)} folder{'s' if len(names) > 1 else ''}, one for each level"

@@ -43,12 +43,12 @@ def omniglot(
     paths, classes, test = [], [], []
     for part in ARCHIVES:
         files, _ = scan(root / part, place=place)
-        for file in files:
-            if file.path.count("/") != 2:
+        for name in files.paths:
+            if name.count("/") != 2:
                 rule = f"images must lie in {part}/alphabet/character"
-                raise DataError(rule, value=f"{part}/{file.path}", cure="unpack it again", place=place)
-            paths.append(f"{part}/{file.path}")
-            classes.append(file.path.rpartition("/")[0])
+                raise DataError(rule, value=f"{part}/{name}", cure="unpack it again", place=place)
+            paths.append(f"{part}/{name}")
+            classes.append(name.rpartition("/")[0])
             test.append(part == "images_evaluation")
         if not files:
             raise DataError(f"{part} must hold alphabet/character/*.png", value="no image", place=place)

@@ -15,6 +15,7 @@ from mlcompare.data.duplicates import find_duplicates
 from mlcompare.data.folder import check_layout, classes_of, scan
 from mlcompare.data.hints import nothing_there
 from mlcompare.data.idx import PARTS, found_parts
+from mlcompare.data.image_files import ImageFiles
 from mlcompare.data.image_list import NEEDED, read_list
 from mlcompare.data.images import readable_endings
 from mlcompare.data.labels import encode_labels
@@ -111,15 +112,15 @@ def _folder(folder: Path) -> Survey:
         return _arrays("idx", folder)
     left_out = LeftOut()
     files, empty = scan(folder, place=place, left_out=left_out)
-    _point_to_tables(folder, loose=not any("/" in file.path for file in files))
+    _point_to_tables(folder, loose=not any("/" in name for name in files.paths))
     if not files:
         value = left_out.sentence() or "an empty folder"
         cure = "put the images of each class in a folder of its own, or give the file of a table"
         raise DataError("the folder must hold class folders with images", value=value, cure=cure, place=place)
     check_layout(files, empty, allow_empty=True, place=place)
-    _refuse_half_a_split([file.path for file in files], place)
-    _refuse_unlabelled_test([file.path for file in files], place)
-    classes, split = classes_of([file.path for file in files], "folder", place=place)
+    _refuse_half_a_split(files.paths, place)
+    _refuse_unlabelled_test(files.paths, place)
+    classes, split = classes_of(files.paths, "folder", place=place)
     options, reasons = (
         ({"allow_empty": True}, {"allow_empty": _counted(len(empty), "folder holds", "folders hold") + " no image"})
         if empty
@@ -205,8 +206,8 @@ def _arrays(
 
 
 def _image_files(
-    reader: str, path: Path, root: Path, files: list, classes: list, split: np.ndarray | None, notes: tuple[str, ...],
-    options: dict[str, Any], reasons: dict[str, str],
+    reader: str, path: Path, root: Path, files: ImageFiles, classes: list, split: np.ndarray | None,
+    notes: tuple[str, ...], options: dict[str, Any], reasons: dict[str, str],
 ) -> Survey:  # fmt: skip
     labels, names = encode_labels(classes, place=str(path))
     sample = sample_images(root, files)
@@ -223,7 +224,7 @@ def _image_files(
     several = [rows for rows in copies if len({int(labels[row]) for row in rows}) > 1]
     told = [
         *notes,
-        *([_told_of_copies(copies, several, [file.path for file in files], all_seen)] if copies else []),
+        *([_told_of_copies(copies, several, files.paths, all_seen)] if copies else []),
     ]
     return Survey(reader, path, labels, names, options, split, images=sample, notes=tuple(told), reasons=reasons)
 

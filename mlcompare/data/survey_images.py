@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mlcompare.data.cache import ImageFile
 from mlcompare.data.counted import shown_name
+from mlcompare.data.image_files import ImageFiles
 from mlcompare.data.images import Unreadable, decode
 
 __all__ = ["ImageSample", "file_copies", "sample_images"]
@@ -49,7 +48,7 @@ class ImageSample:
         return int(height), int(width)
 
 
-def sample_images(root: Path, files: Sequence[ImageFile]) -> ImageSample:
+def sample_images(root: Path, files: ImageFiles) -> ImageSample:
     """Open some files drawn by chance (always the same), each whole, and none beyond some 200 MB in all.
 
     Args:
@@ -68,7 +67,7 @@ def sample_images(root: Path, files: Sequence[ImageFile]) -> ImageSample:
             coloured = coloured or bool(np.ptp(pixels.astype(np.int16), axis=0).max() >= COLOURED)
         except Unreadable as error:
             broken.append((shown_name(file.path), error.reason))
-    empty = sum(file.size == 0 for file in files)
+    empty = files.sizes.count(0)
     return ImageSample(opened, np.array(sizes).reshape(-1, 2), coloured, tuple(broken), empty, opened == len(files))
 
 
@@ -82,14 +81,14 @@ def _size(path: Path) -> tuple[int, int]:
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def file_copies(root: Path, files: Sequence[ImageFile]) -> tuple[list[list[int]], bool]:
+def file_copies(root: Path, files: ImageFiles) -> tuple[list[list[int]], bool]:
     """Return groups of rows whose files are the same to the byte, and whether all that may be were looked at.
 
     Only files of one size are read, and no more than some 200 MB of them.
     """
     by_size: dict[int, list[int]] = defaultdict(list)
-    for row, file in enumerate(files):
-        by_size[file.size].append(row)
+    for row, size in enumerate(files.sizes):
+        by_size[size].append(row)
     groups: dict[bytes, list[int]] = defaultdict(list)
     left = MOST_BYTES
     for size, rows in sorted(by_size.items()):
@@ -99,7 +98,7 @@ def file_copies(root: Path, files: Sequence[ImageFile]) -> tuple[list[list[int]]
             return [rows for rows in groups.values() if len(rows) > 1], False
         for row in rows:
             try:
-                content = (root / files[row].path).read_bytes()
+                content = (root / files.paths[row]).read_bytes()
             except OSError:  # it is named when it is decoded
                 continue
             groups[hashlib.blake2b(content, digest_size=16).digest()].append(row)

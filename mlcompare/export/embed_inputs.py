@@ -53,7 +53,7 @@ def read_images(path: Path, given: Mapping[str, Any]) -> Inputs:
     reading, left_out = given.get("reading", {}), LeftOut()
     root, names = path.parent, [path.name]
     if path.is_dir():
-        root, names = path, [file.path for file in scan(path, place=place, left_out=left_out)[0]]
+        root, names = path, scan(path, place=place, left_out=left_out)[0].paths
     if not names:
         raise DataError("the folder must hold images", value=left_out.sentence() or "none", place=place)
     reader = ImageReader(

@@ -1,0 +1,86 @@
+"""What Arrow lists against what Python does, whatever lies in a folder."""
+
+import os
+import socket
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlcompare.data import listing
+from mlcompare.data.listing import listings
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="names as bytes, sockets and links")
+
+
+def plain(folder):
+    return listing._plain_listing(str(folder))
+
+
+def test_files_folders_and_links_are_told_apart(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.png").write_bytes(b"123")
+    (tmp_path / "nothing.png").write_bytes(b"")
+    (tmp_path / "link").symlink_to("empty")
+    (tmp_path / "linked.png").symlink_to("file.png")
+    os.utime(tmp_path / "file.png", ns=(0, -1_234_567_891))
+    (found,) = listings([str(tmp_path)])
+    assert found == plain(tmp_path)
+    assert found.names == ["empty", "file.png", "link", "linked.png", "nothing.png"]
+    assert found.folders == [True, False, True, False, False]
+    assert [found.sizes[row] for row in (1, 3, 4)] == [3, 3, 0]
+    assert found.modified[1] == -1_234_567_891
+
+
+def test_a_link_to_nothing_is_listed(tmp_path):
+    (tmp_path / "gone.png").symlink_to("nowhere.png")
+    (tmp_path / "here.png").write_bytes(b"1")
+    (found,) = listings([str(tmp_path)])
+    assert (found.names, found.sizes, found.folders) == (["gone.png", "here.png"], [-1, 1], [False, False])
+
+
+@linux
+@settings(max_examples=25, deadline=None)
+@given(names=st.sets(st.binary(min_size=1, max_size=12).filter(lambda n: b"/" not in n and b"\0" not in n), max_size=6))
+def test_names_are_what_the_system_has(tmp_path_factory, names):
+    folder = tmp_path_factory.mktemp("names")
+    made = names - {b".", b".."}
+    for name in made:
+        with open(os.path.join(os.fsencode(folder), name), "wb") as out:
+            out.write(name)
+    (found,) = listings([str(folder)])
+    assert found == plain(folder)
+    assert sorted(map(os.fsencode, found.names)) == sorted(made)
+
+
+@linux
+def test_a_socket_is_no_folder(tmp_path):
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind(str(tmp_path / "s.png"))
+        (found,) = listings([str(tmp_path)])
+    assert found.folders == [False]
+
+
+def test_a_path_that_looks_like_an_address_is_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rel:x").mkdir()
+    (tmp_path / "rel:x" / "a.png").write_bytes(b"1")
+    (found,) = listings(["rel:x"])
+    assert found.names == ["a.png"]
+
+
+def test_what_cannot_be_listed_is_an_error_of_the_system(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for name, error in (("nowhere", FileNotFoundError), ("file", NotADirectoryError)):
+        with pytest.raises(error) as caught:
+            list(listings([str(tmp_path / name)]))
+        assert caught.value.filename == str(tmp_path / name)
+
+
+def test_folders_come_in_the_order_asked_for(tmp_path):
+    for number in range(40):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / f"{number}.png").write_bytes(b"1")
+    found = listings([str(tmp_path / str(number)) for number in range(40)])
+    assert [one.names for one in found] == [[f"{number}.png"] for number in range(40)]
