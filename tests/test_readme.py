@@ -151,4 +151,4 @@ def test_what_tuning_is_worth_is_what_the_stored_table_says() -> None:
     leads = [int(n) for n in re.findall(r"ahead of the best metric loss in (\d) of 7 situations", table)]
     assert f"in all {7 - leads[0]} situations" in text
     assert f"ahead in {7 - leads[1]}, by" in text
-    assert f"margin losses lead in {leads[2]} of 7" in text
+    assert f"margin losses are ahead in {leads[2]} of 7" in text

@@ -6,11 +6,12 @@ from mlcompare.comparison.correction import holm, simultaneous_intervals
 from mlcompare.comparison.critical_difference import CriticalDifference, critical_difference, scores_by_study
 from mlcompare.comparison.family import Contrast, FamilyAnswer, contrast, family_answer
 from mlcompare.comparison.importance import importance, trial_settings
+from mlcompare.comparison.mean_squares import mean_squares
 from mlcompare.comparison.next_steps import next_steps
 from mlcompare.comparison.pairwise import pairwise, probability_of_beating
 from mlcompare.comparison.past_best import Decline, decline
 from mlcompare.comparison.power import Separation, runs_to_separate, smallest_difference, variances_of
-from mlcompare.comparison.random_effects import Means, bounded_intervals, mean_squares, means
+from mlcompare.comparison.random_effects import Means, Spread, bounded_intervals, means
 from mlcompare.comparison.sentences import leader_sentence
 from mlcompare.comparison.still_rising import LearningCurve, learning_curves, still_rising
 from mlcompare.comparison.stored import load_spaces
@@ -30,6 +31,7 @@ __all__ = [
     "Means",
     "Scores",
     "Separation",
+    "Spread",
     "at_bound",
     "best_so_far",
     "bounded_intervals",

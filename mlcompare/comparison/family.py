@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mlcompare.comparison.mean_squares import Folds
 from mlcompare.comparison.pairwise import pair
-from mlcompare.comparison.random_effects import Folds, means
+from mlcompare.comparison.random_effects import means
 from mlcompare.comparison.sentences import left_out_sentences, listed
 from mlcompare.comparison.table import Scores
 

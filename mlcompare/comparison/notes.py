@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlcompare.comparison.random_effects import mean_squares
+from mlcompare.comparison.mean_squares import mean_squares
 from mlcompare.comparison.rows import UNFINISHED
 from mlcompare.comparison.sentences import left_out_sentences
 from mlcompare.comparison.table import Scores
@@ -73,14 +73,14 @@ def _on_the_design(scores: Scores) -> Iterator[str]:
     elif folds == 2:
         yield (
             "Two folds: how much folds differ is hardly known, so intervals are long and tests careful (in simulation "
-            "95 % intervals cover 93 to 98 %); use 3 folds or more."
+            "95 % intervals cover 92 % or more); use 3 folds or more."
         )
     if scores.unit == "class" and _nested(scores):
         yield "Each fold has test classes of its own, so intervals and p-values count folds."
     elif scores.unit == "class" and mean_squares(scores.values[0], scores.folds).parts == 2:
         yield (
             "Two outer folds: what one part's search found by luck is hardly known (in simulation 95 % intervals cover "
-            "87 to 99 %); use 3 outer folds or more."
+            "86 % or more); use 3 outer folds or more."
         )
     elif 1 < classes < FEW_CLASSES:
         yield (

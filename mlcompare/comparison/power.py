@@ -9,9 +9,11 @@ from statistics import NormalDist
 
 import numpy as np
 
-from mlcompare.comparison.random_effects import Folds, MeanSquares, critical_value, mean_squares
+from mlcompare.comparison.between_seeds import between_seeds
+from mlcompare.comparison.mean_squares import Folds, MeanSquares, mean_squares
+from mlcompare.comparison.random_effects import critical_value
 
-__all__ = ["Separation", "between_seeds", "runs_to_separate", "smallest_difference", "variances_of"]
+__all__ = ["Separation", "runs_to_separate", "smallest_difference", "variances_of"]
 
 MOST_FOLDS, MOST_SEEDS, MOST_CLASSES = 1_000, 1_000, 1_000_000
 
@@ -87,7 +89,7 @@ def variances_of(differences: np.ndarray, folds: Folds) -> tuple[float, float, f
     found = mean_squares(differences, folds)
     if found.by_seeds or found.folds < 2:
         return (math.nan,) * 5
-    parts = _variances(found, *between_seeds(differences, folds))
+    parts = _variances(found, *between_seeds(differences, folds)[:2])
     return parts.of_class, parts.of_fold, parts.of_seed, parts.of_cell, parts.rest
 
 
@@ -106,7 +108,7 @@ def runs_to_separate(differences: np.ndarray, folds: Folds, *, power: float = 0.
     found = mean_squares(differences, folds)
     if found.by_seeds or found.folds < 2 or not abs(found.mean) > 0:
         return Separation(None, None, None, None, "Two folds and a difference are needed to estimate this.")
-    variances, size = _variances(found, *between_seeds(differences, folds)), abs(found.mean)
+    variances, size = _variances(found, *between_seeds(differences, folds)[:2]), abs(found.mean)
     c, f, s = found.classes, found.folds, found.seeds
 
     def told(classes: float, folds: float, seeds: float) -> bool:
@@ -121,25 +123,6 @@ def runs_to_separate(differences: np.ndarray, folds: Folds, *, power: float = 0.
         together = (growth, math.ceil(c * growth / f)) if growth else None
     sentence = _sentence(found, variances, more_folds, more_seeds, more_classes, together, power)
     return Separation(more_folds, more_seeds, more_classes, together, sentence)
-
-
-def between_seeds(scores: np.ndarray, folds: Folds) -> tuple[float, float]:
-    """Variances between the seeds of a fold: of a run's mean over classes, and of the single scores around it.
-
-    NaN where no fold has two seeds.
-    """
-    scores, of_run = np.asarray(scores, dtype=float), np.asarray(folds)
-    of_means = of_cells = degrees = 0.0
-    for fold in dict.fromkeys(of_run.tolist()):
-        mine = scores[:, (of_run == fold) & ~np.isnan(scores).all(axis=0)]  # (C, S)
-        mine = mine[~np.isnan(mine).any(axis=1)]
-        if mine.shape[1] > 1 and len(mine):
-            deviations = mine - mine.mean(axis=1, keepdims=True)
-            shifts = deviations.mean(axis=0)  # (S,), what moves all classes at once
-            of_means += shifts @ shifts
-            of_cells += ((deviations - shifts) ** 2).sum() / max(len(mine) - 1, 1)
-            degrees += mine.shape[1] - 1
-    return (float(of_means / degrees), float(of_cells / degrees)) if degrees else (float("nan"), float("nan"))
 
 
 def _variances(found: MeanSquares, of_runs: float, of_scores: float) -> _Variances:

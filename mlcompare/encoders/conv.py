@@ -1,4 +1,4 @@
-"""Small convolutional encoders: blocks of 3×3 convolution, batch norm, ReLU and 2×2 max pooling.
+"""Small convolutional encoders: blocks of convolution (3×3), batch norm, ReLU and 2×2 max pooling.
 
 The pooling comes before the ReLU, which then has a quarter of the work: both orders give the same numbers and
 gradients, as ReLU never falls.
@@ -15,8 +15,15 @@ __all__ = ["conv", "conv4"]
 
 
 @register_encoder("conv", takes="images")
-def conv(input_shape: tuple[int, ...], embedding_dim: int, channels: tuple[int, ...] = (16, 32)) -> nn.Module:
-    """One block for each number of ``channels``, then a linear layer; pooling stops when one pixel is left."""
+def conv(
+    input_shape: tuple[int, ...], embedding_dim: int, channels: tuple[int, ...] = (16, 32), kernel: int = 3
+) -> nn.Module:
+    """One block for each number of ``channels``, then a linear layer; pooling stops when one pixel is left.
+
+    ``kernel`` is the side of the convolutions in pixels, an odd number.
+    """
+    if type(kernel) is not int or kernel < 1 or kernel % 2 == 0:
+        raise InvalidValueError("`kernel` must be an odd whole number", value=f"kernel={kernel!r}", place="conv")
     whole = isinstance(channels, list | tuple) and channels and all(type(c) is int and c >= 1 for c in channels)
     if not whole or len(channels) > 20:
         rule = "`channels` must list 1 to 20 whole numbers, one for each block"
@@ -24,7 +31,7 @@ def conv(input_shape: tuple[int, ...], embedding_dim: int, channels: tuple[int, 
     before, height, width = input_shape
     layers: list[nn.Module] = []
     for after in channels:
-        layers += [nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after)]
+        layers += [nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(after)]
         if min(height, width) >= 2:
             layers.append(nn.MaxPool2d(2))
             height, width = height // 2, width // 2

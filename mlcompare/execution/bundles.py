@@ -12,7 +12,17 @@ from mlcompare.execution.thread_limits import native_threads
 from mlcompare.training import TrainingData, TrainingJob, TrainingResult, run_baseline, train
 from mlcompare.training.population import train_population
 
-__all__ = ["ATTEMPTS", "Bundle", "Finished", "broken_context", "failed_bundle", "lost_rank", "run_bundle", "versions"]
+__all__ = [
+    "ATTEMPTS",
+    "Bundle",
+    "Finished",
+    "broken_context",
+    "failed_bundle",
+    "lost_rank",
+    "run_bundle",
+    "tried_again",
+    "versions",
+]
 
 ATTEMPTS = 3  # how often a bundle whose worker died is tried
 BROKEN_CONTEXT = ("AcceleratorError: CUDA error", "RuntimeError: CUDA error", "RuntimeError: cuDNN error")
@@ -59,6 +69,14 @@ def broken_context(results: list[TrainingResult]) -> bool:
 def lost_rank(results: list[TrainingResult]) -> bool:
     """Whether it is another process of the same training that has failed one of them, and not the training."""
     return any((result.reason or "").startswith(LOST) for result in results)
+
+
+def tried_again(results: list[TrainingResult], reason: str | None) -> list[TrainingResult]:
+    """Note on results why they came of another attempt, where they did."""
+    for result in results:
+        if reason is not None:
+            result.retried = "; ".join(filter(None, (f"{reason}: tried again", result.retried)))
+    return results
 
 
 def failed_bundle(bundle: Bundle, reason: str, seconds: float = 0.0) -> list[Finished]:

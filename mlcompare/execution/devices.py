@@ -60,7 +60,9 @@ def resolve_devices(devices: str | Sequence[str] | None, device: str = "auto") -
     for name in names:
         if name not in ("cpu", *there):
             found = ", ".join(("cpu", *there))
-            raise InvalidValueError("`--devices` must be there", value=name or "nothing", cure=f"there is {found}")
+            raise InvalidValueError(
+                "`--devices` must name devices of this machine", value=name or "nothing", cure=f"here: {found}"
+            )
     if len(set(names)) < len(names):
         cure = "name it once; --workers says how many trainings run at a time on all together"
         raise InvalidValueError("each of `--devices` is named once", value=",".join(names), cure=cure)

@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from mlcompare.execution.bundles import ATTEMPTS, Bundle, Finished, failed_bundle
+from mlcompare.execution.bundles import ATTEMPTS, Bundle, Finished, failed_bundle, tried_again
 from mlcompare.execution.data_file import DataFile, lay_out
 from mlcompare.execution.plugins import pack
 from mlcompare.execution.starting import (
@@ -38,10 +38,11 @@ class _Worker:
     devices: tuple[str, ...]
     bundle: Bundle = ()
     attempt: int = 0
+    retried: str | None = None  # why the attempt before ended
     started: float = 0.0
 
-    def take(self, bundle: Bundle, attempt: int) -> None:
-        self.attempt, self.started = attempt, time.monotonic()
+    def take(self, bundle: Bundle, attempt: int, retried: str | None) -> None:
+        self.attempt, self.retried, self.started = attempt, retried, time.monotonic()
         self.bundle = bundle if not self.devices else tuple(_placed(job, self.devices) for job in bundle)
         self.pipe.send(self.bundle)
 
@@ -91,11 +92,11 @@ class ProcessExecutor:
     def submit(self, bundle: Bundle) -> None:
         self._hand_in(bundle, attempt=1)
 
-    def _hand_in(self, bundle: Bundle, attempt: int) -> None:
+    def _hand_in(self, bundle: Bundle, attempt: int, retried: str | None = None) -> None:
         while self._idle:
             worker = self._idle.pop()
             try:
-                worker.take(bundle, attempt)
+                worker.take(bundle, attempt, retried)
                 self._running[worker.pipe] = worker
                 return
             except OSError:  # it died while it had nothing to do
@@ -103,7 +104,7 @@ class ProcessExecutor:
         worker = self._start(bundle[0].threads)
         self._running[worker.pipe] = worker
         with suppress(OSError):  # dead before it got its work: to be received like any other death
-            worker.take(bundle, attempt)
+            worker.take(bundle, attempt, retried)
 
     def _start(self, threads: int) -> _Worker:
         if self._data_file is None:
@@ -140,12 +141,12 @@ class ProcessExecutor:
             worker.process.join()
             return self._again(worker, f"the worker died ({exit_reason(worker.process.exitcode)})")
         self._idle.append(worker)
-        return list(zip(worker.bundle, results))
+        return list(zip(worker.bundle, tried_again(results, worker.retried)))
 
     def _again(self, worker: _Worker, reason: str) -> list[Finished]:
         worker.pipe.close()
         if worker.attempt < ATTEMPTS:
-            self._hand_in(worker.bundle, worker.attempt + 1)
+            self._hand_in(worker.bundle, worker.attempt + 1, reason)
             return []
         return failed_bundle(worker.bundle, f"{reason}, {worker.attempt} times")
 

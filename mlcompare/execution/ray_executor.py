@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlcompare.errors import InvalidValueError, StoreError
-from mlcompare.execution.bundles import ATTEMPTS, Bundle, Finished, failed_bundle, run_bundle, versions
+from mlcompare.execution.bundles import ATTEMPTS, Bundle, Finished, failed_bundle, run_bundle, tried_again, versions
 from mlcompare.execution.less_memory import with_less_memory
 from mlcompare.execution.plugins import pack, unpack
 from mlcompare.execution.ray_ranks import check_versions, train_with_ray_train
@@ -26,6 +26,7 @@ __all__ = ["RayExecutor"]
 class _Task:
     bundle: Bundle
     attempt: int
+    retried: str | None = None  # why the attempt before ended
     started: float = field(default_factory=time.monotonic)
 
 
@@ -85,13 +86,13 @@ class RayExecutor:
     def submit(self, bundle: Bundle) -> None:
         self._start(bundle, attempt=1)
 
-    def _start(self, bundle: Bundle, attempt: int) -> None:
+    def _start(self, bundle: Bundle, attempt: int, retried: str | None = None) -> None:
         if bundle[0].kind != "baseline" and bundle[0].training.ranks > 1:
             # in a list the data stay a reference, which each rank follows
             reference = self._run_ranks.remote(bundle, [self._data], versions(), self._plugins, self._gpus)
         else:
             reference = self._run.remote(bundle, self._data, versions(), self._plugins)
-        self._running[reference] = _Task(bundle, attempt)
+        self._running[reference] = _Task(bundle, attempt, retried)
 
     def wait(self) -> list[Finished]:
         finished: list[Finished] = []
@@ -105,7 +106,7 @@ class RayExecutor:
     def _receive(self, reference: Any, task: _Task) -> list[Finished]:
         errors = self._ray.exceptions
         try:
-            return list(zip(task.bundle, self._ray.get(reference)))
+            return list(zip(task.bundle, tried_again(self._ray.get(reference), task.retried)))
         except errors.RayTaskError as error:
             cause = error.cause
             raise (cause if isinstance(cause, StoreError) else error) from None
@@ -114,7 +115,7 @@ class RayExecutor:
         except errors.RayError as error:
             reason = f"the Ray worker died ({type(error).__name__})"
         if task.attempt < ATTEMPTS:
-            self._start(task.bundle, task.attempt + 1)
+            self._start(task.bundle, task.attempt + 1, reason)
             return []
         return failed_bundle(task.bundle, f"{reason}, {task.attempt} times")
 

@@ -142,6 +142,13 @@ def with_defaults(study: Mapping[str, Any]) -> dict[str, Any]:
     return filled
 
 
+ELSEWHERE = {  # what other tools call something that stands under another name here
+    "memory_bank": "wrap the loss: {memory: {loss: triplet}, size: 1024}",
+    "gradient_accumulation": "give training.microbatch, the size of the pieces in which a batch is trained",
+    "accumulate_grad_batches": "give training.microbatch, the size of the pieces in which a batch is trained",
+}
+
+
 def _study_error(error: ValidationError, place: str) -> StudyFileError:
     first, count = error.errors()[0], error.error_count()
     where = ".".join(str(part) for part in first["loc"])
@@ -149,6 +156,8 @@ def _study_error(error: ValidationError, place: str) -> StudyFileError:
     if first["type"] == "extra_forbidden":
         known = _keys_at(first["loc"][:-1])
         name = str(first["loc"][-1])
+        if name in ELSEWHERE:
+            return StudyFileError(f"unknown key {name!r}", cure=ELSEWHERE[name] + more, place=f"{place}: {where}")
         return StudyFileError(f"unknown key {name!r}", cure=did_you_mean(name, known) + more, place=f"{place}: {where}")
     if first["type"] == "missing":
         cure = f"add `{first['loc'][-1]}: …`{more}"

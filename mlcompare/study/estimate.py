@@ -17,6 +17,7 @@ from mlcompare.study.engine import choose_engine
 from mlcompare.study.nested import is_nested
 from mlcompare.study.plan import StudyPlan
 from mlcompare.training import TrainingResult, train
+from mlcompare.training.job import OUT_OF_MEMORY
 
 __all__ = ["CAUTION", "CONSTANT", "SETTINGS", "Costs", "Estimate", "estimate", "measure"]
 
@@ -60,8 +61,11 @@ def measure(plan: StudyPlan, name: str) -> Costs:
     short, long = (probe(1), probe(1 + PROBE_STEPS)) if first.status == "ok" else (first, first)
     whole = probe(1, scored=True) if first.status == "ok" else first
     if any(result.status != "ok" for result in (whole, short, long)):
-        cure = "fix the loss or its setting: its trainings would fail"
         reason = whole.reason or long.reason or short.reason
+        cure = "fix the loss or its setting: its trainings would fail"
+        if reason == OUT_OF_MEMORY:
+            size = job.training.microbatch or job.training.classes_per_batch * job.training.samples_per_class
+            cure = f"a narrower encoder, smaller samples, or training.microbatch below {size}"
         raise StudyFileError("a short training must run", value=reason, cure=cure, place=f"{plan.place}: losses.{name}")
     step = max((long.seconds - short.seconds) / PROBE_STEPS, 1e-5)
     return Costs(short.seconds, step, max(whole.seconds - short.seconds, 0.0), long.peak_memory)

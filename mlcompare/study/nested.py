@@ -66,6 +66,8 @@ def refuse_nested(store: Path, config: StudyConfig, what: str) -> None:
 def join_parts(store: Path, config: StudyConfig) -> None:
     """Write the tables of all parts that have some as those of the store. Each part refuses another study itself."""
     parts = [part for part in part_stores(store, config) if (part / "results.parquet").is_file()]
+    if not parts and (store / STUDY).is_file():
+        return  # a copy of the joined tables alone: there is nothing to make them anew from
     known = [json.loads((part / STUDY).read_text(encoding="utf-8")) for part in parts]
     study = config.model_dump(mode="json")
     make_folder(store)

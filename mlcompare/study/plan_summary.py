@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,9 +16,17 @@ from mlcompare.study.data_notes import data_notes
 from mlcompare.study.feature_scale import scale_note
 from mlcompare.study.nested import is_nested
 from mlcompare.study.plan import LossPlan, StudyPlan
-from mlcompare.study.spaces import search_start
+from mlcompare.study.spaces import samples_classes, search_start
+from mlcompare.training import TrainingConfig
+from mlcompare.training.freeze import freeze
+from mlcompare.training.pretrained import used_weights
 
 __all__ = ["print_outline"]
+
+SAID = frozenset({  # of the training's keys, those that the plan always says
+    "steps", "classes_per_batch", "samples_per_class", "sampler", "optimizer", "schedule", "augment", "evaluations",
+    "select", "lr", "weight_decay", "head_lr_ratio", "head_weight_decay",
+})  # fmt: skip
 
 
 def print_outline(plan: StudyPlan, console: Console) -> None:
@@ -67,10 +76,17 @@ def _resolved(plan: StudyPlan) -> Iterator[str]:
     built = create_encoder(
         encoder.name, input_shape=plan.data.dataset.sample_shape, embedding_dim=encoder.embedding_dim, **encoder.options
     )
+    freeze(built, encoder.freeze)
     weights = sum(parameter.numel() for parameter in built.parameters())
+    learning = sum(parameter.numel() for parameter in built.parameters() if parameter.requires_grad)
+    learn = "" if learning == weights else f", {learning:,} of which learn" if learning else ", none of which learn"
     options = "".join(f", {key} {value}" for key, value in encoder.options.items())
     frozen = f" on a frozen {config.encoder.name}" if config.encoder.frozen else ""
-    yield f"encoder: {encoder.name}{frozen}{options}, {encoder.embedding_dim} dimensions, {weights:,} weights"
+    yield f"encoder: {encoder.name}{frozen}{options}, {encoder.embedding_dim} dimensions, {weights:,} weights{learn}"
+    if encoder.weights is not None:
+        yield f"weights: {used_weights(built, encoder.weights)}"
+    if encoder.batch_norm != "train":
+        yield f"batch norm: {encoder.batch_norm}"
     places, samples = training.classes_per_batch, training.samples_per_class
     augment = ", ".join(f"{name} {value:g}" for name, value in training.augment.items()) or "none"
     yield (
@@ -78,6 +94,11 @@ def _resolved(plan: StudyPlan) -> Iterator[str]:
         f"{training.optimizer}, schedule {training.schedule}, augmentation {augment}; curve at {training.evaluations} "
         f"points, weights of the {training.select} step"
     )
+    usual = TrainingConfig()
+    own = [name for name in TrainingConfig.model_fields if name not in SAID and _differs(training, usual, name)]
+    if own:
+        yield "also: " + ", ".join(f"{name} {getattr(training, name)}" for name in own)
+    yield from _of_no_use(plan, learning)
     search, final = config.search, config.final
     over = {False: "no racing", "early": "racing over folds, early", "steps": "racing over steps"}
     racing = over.get(search.racing, "racing over folds")
@@ -90,6 +111,29 @@ def _resolved(plan: StudyPlan) -> Iterator[str]:
         f"setting by {told}, {racing}; "
         f"then {len(plan.folds)} folds × {final.seeds} seeds of the best and the default setting"
     )
+
+
+def _differs(training: TrainingConfig, usual: TrainingConfig, name: str) -> bool:
+    return bool(getattr(training, name) != getattr(usual, name))
+
+
+def _of_no_use(plan: StudyPlan, learning: int) -> Iterator[str]:
+    """Say what is allowed and does nothing, or not what it says."""
+    training = plan.training
+    if not learning:
+        yield "note: `freeze` matches all weights: the encoder learns nothing, and only class weights and proxies do"
+    if training.class_sample == 1:
+        return
+    classes = min(len(np.unique(plan.data.dataset.labels[fold.train])) for fold in plan.data.splits.folds)
+    most = training.classes_per_batch
+    if training.class_sample * classes < most:
+        yield (
+            f"note: `class_sample: {training.class_sample:g}` of {classes} training classes is fewer than the {most} "
+            "of a batch: a step sees those of its batch, and no others"
+        )
+    without = [n for n, loss in plan.losses.items() if not samples_classes(loss.entry, loss.space, plan.config)]
+    if without:
+        yield f"note: `class_sample` changes nothing for losses without class weights: {', '.join(without)}"
 
 
 def _searched(loss: LossPlan) -> str:

@@ -93,7 +93,9 @@ class ProgressObserver:
             self._counted = now
 
     def _left(self) -> str:
-        return "" if self._ends is None else f"about {clock(self._ends - time.monotonic())} left"
+        if self._ends is None or self._count >= self._total:
+            return ""
+        return f"about {clock(self._ends - time.monotonic())} left"
 
     def trial_done(self, loss: str, trial: int, objective: float | None, records: list[dict[str, Any]]) -> None:
         if objective is not None and (loss not in self._best or self._better(objective, self._best[loss])):

@@ -147,6 +147,14 @@ def _wrapped(entry: LossEntry, space: Space, config: StudyConfig) -> tuple[tuple
     return tuple(sorted(found, reverse=True)), tuple(teachers)
 
 
+def samples_classes(entry: LossEntry, space: Space, config: StudyConfig) -> bool:
+    """Whether `training.class_sample` changes a loss: whether it has class weights."""
+    options = {name: _ends(space[name])[0] for name in entry.options}
+    size = _ends(space.get(EMBEDDING_DIM, config.encoder.embedding_dim))[0]
+    built = entry.build(options, num_classes=2, embedding_dim=size, class_counts=np.full(2, 2))
+    return any(class_sample(loss, 0.5, 2, torch.Generator()) is not None for _, loss in built)
+
+
 def _check_shares(entry: LossEntry, space: Space, config: StudyConfig) -> None:
     """Check that the class weights of a loss can lie apart, where ranks are to hold shares of them.
 

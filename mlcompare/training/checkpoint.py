@@ -92,14 +92,16 @@ class Checkpoint:
     def save(self, state: State) -> None:
         """Put a state in the place of the last one, whole and on the disk, or leave that as it is."""
         assert self._path is not None
+        hashed = None
         try:
             self._path.parent.mkdir(exist_ok=True)
             with whole_file(self._path) as file:
                 hashed = _Hashed(file)
                 torch.save({**state, "identity": self._identity}, cast(IO[bytes], hashed))
                 file.write(hashed.digest.digest())
-        except Exception as error:  # a full disk raises what torch makes of it
-            _say(f"no checkpoint of {self._name} can be written ({_short(error)}): its training goes on without")
+        except Exception as error:
+            why = (hashed and hashed.error) or error  # torch has an error of its own for a file that can't be written
+            _say(f"no checkpoint of {self._name} can be written ({_short(why)}): its training goes on without")
         self._last = time.monotonic()
 
 
@@ -138,13 +140,22 @@ class _Hashed:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self.digest = file, hashlib.sha256()
+        self.error: OSError | None = None  # what the disk said first
 
     def write(self, data: bytes) -> int:
         self.digest.update(data)
-        return self._file.write(data)
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
 
     def flush(self) -> None:
-        self._file.flush()
+        try:
+            self._file.flush()
+        except OSError as error:
+            self.error = self.error or error
+            raise
 
 
 def _verify(file: IO[bytes]) -> None:

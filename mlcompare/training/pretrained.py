@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from mlcompare.data.hints import nothing_there
 from mlcompare.errors import DataError
 
-__all__ = ["Statistics", "load_weights", "read_weights"]
+__all__ = ["Statistics", "load_weights", "read_weights", "used_weights"]
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "ema")  # under which training scripts keep a state dict
 COUNTER = "num_batches_tracked"  # of batch norms; files from before it was counted have none
@@ -40,12 +41,40 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], Statistics | None
             raise TypeError("a state dict maps names to tensors")
     except FileNotFoundError:
         cure = "give a state dict (.pt), or a folder that `mlcompare export` wrote"
-        raise DataError("the weights must exist", place=str(file), **nothing_there(path, cure)) from None
+        raise DataError("the weights must exist", place=f"weights: {file}", **nothing_there(path, cure)) from None
     except Exception as error:  # torch, pickle, zipfile and a broken card each have errors of their own
-        value = f"{type(error).__name__}: {error}".splitlines()[0]
         cure = "save it with torch.save(module.state_dict(), file)"
-        raise DataError("the weights must be a readable state dict", value=value, cure=cure, place=str(path)) from None
+        rule = "the weights must be a readable state dict"
+        raise DataError(rule, value=_unreadable(error), cure=cure, place=f"weights: {path}") from None
+    odd = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if odd:
+        value = f"NaN or infinity in {', '.join(odd[:3])}" + (f" and {len(odd) - 3} more" if len(odd) > 3 else "")
+        cure = "take a checkpoint from before its training diverged"
+        raise DataError("the weights must be finite", value=value, cure=cure, place=f"weights: {path}")
     return state, statistics
+
+
+def _unreadable(error: Exception) -> str:
+    """Say in a line why a file can't be read, for torch's own message is a page."""
+    if isinstance(error, pickle.UnpicklingError) and "weights only" in str(error).lower():
+        return "a pickle of Python objects, such as a whole module, which would run code"
+    if isinstance(error, TypeError | json.JSONDecodeError | OSError):
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return "a file that torch can't read"
+
+
+def used_weights(encoder: nn.Module, path: str | Path) -> str:
+    """Say what of a file's weights an encoder takes, and what begins anew or is left out."""
+    state, own = read_weights(path)[0], encoder.state_dict()
+    aligned = _aligned(state, own)
+    taken = [key for key in own if key in aligned and aligned[key].shape == own[key].shape]
+    parts = [f"{len(taken)} of {len(own)} tensors from {path}"]
+    anew = [key for key in own if key not in taken and not key.endswith(COUNTER)]
+    left = [key for key in aligned if key not in taken]
+    for keys, what in ((anew, "begins anew" if len(anew) == 1 else "begin anew"), (left, "of the file not used")):
+        if keys:
+            parts.append(", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "") + f" {what}")
+    return "; ".join(parts)
 
 
 def load_weights(encoder: nn.Module, path: str | Path | None, statistics: Statistics | None = None) -> None:
@@ -83,8 +112,11 @@ def _load(encoder: nn.Module, path: str | Path) -> Statistics | None:
     if missing:
         shown = ", ".join(f"{key} {_shape(own[key])} (file: {_shape(state.get(key))})" for key in missing[:3])
         value = f"{len(missing)} of {len(own)} don't: {shown}"
+        others = [key for key in state if key not in own]
+        if others and not any(key in state for key in missing[:3]):
+            value += f"; the file has {', '.join(f'{key} {_shape(state[key])}' for key in others[:3])}"
         cure = "name the encoder and options that they were trained with"
-        raise DataError("the weights must fit the encoder", value=value, cure=cure, place=str(path))
+        raise DataError("the weights must fit the encoder", value=value, cure=cure, place=f"weights: {path}")
     encoder.load_state_dict({**own, **fits})
     return statistics
 

@@ -3,7 +3,9 @@
 Scores are drawn from the model of ``tests/comparison/simulate.py`` (classes × folds crossed, seeds nested in folds, a
 true mean of 0) and analysed as every comparison is. The designs: 2 to 5 folds, 1 to 5 seeds, 10 to 200 classes, a
 fold's share of 0 to 1 in the variance between runs, and that variance from a trifle to nearly all of it; some with
-skewed classes. The last column counts every run as a fold of its own. About ten minutes on one core.
+skewed classes. ``by_seeds`` is the share of studies in which the seeds within the folds set the length of the
+interval, ``by_folds_there`` and ``coverage_there`` how often the folds' own interval and the one given cover in those
+alone. The last column counts every run as a fold of its own. Some ten minutes on two cores.
 
     python tests/benchmarks/calibration.py            # writes results/calibration.csv and prints a summary
     python tests/benchmarks/calibration.py --nested   # results/calibration_nested.csv: each class sealed once
@@ -12,8 +14,12 @@ skewed classes. The last column counts every run as a fold of its own. About ten
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 import zlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +31,10 @@ from mlcompare.comparison import means
 from tests.comparison.simulate import nested, nested_study
 
 OUT = Path(__file__).parent / "results" / "calibration.csv"
-REPETITIONS = 2000
+REPETITIONS = 1000
 FOLDS, SEEDS, CLASSES, SHARES = (2, 3, 4, 5), (1, 2, 5), (10, 20, 50, 200), (0.0, 0.3, 0.7, 1.0)
 RUNS = (0.01, 0.03, 0.1)  # standard deviation of a run; of a class .05, a class in a fold .03, a class in a run .06
-NESTED, NESTED_REPETITIONS = ["parts", "classes", "seeds", "fold_share", "run", "search"], 1000
+NESTED, NESTED_REPETITIONS = ["parts", "classes", "seeds", "fold_share", "run", "search"], 500
 DESIGN = ["classes", "folds", "seeds", "fold_share", "run", "skewed"]
 
 
@@ -38,17 +44,19 @@ def measure(classes: int, folds: int, seeds: int, share: float, run: float, skew
     rng = np.random.default_rng(zlib.crc32(repr(design).encode()))
     scores, labels = nested(rng, REPETITIONS, classes, folds, seeds, run=run, fold_share=share, skewed=skewed)
     found, naive = means(list(scores), labels), means(list(scores), range(folds * seeds))
-    low, high = found.intervals(0.95)
-    width = float((high - low).mean())
-    p_values = found.p_values()
-    low_naive, high_naive = naive.intervals(0.95)
+    reach, by_folds, size = found.reach(0.05), found.between_folds.reach(0.05), np.abs(found.mean)
+    there, covered = reach > by_folds, size <= reach  # a test at a level rejects where its interval doesn't cover
     return {
         **dict(zip(DESIGN, design)),
-        "coverage": float(((low <= 0) & (high >= 0)).mean()),
-        "rejection": float((p_values <= 0.05).mean()),
-        "rejection_at_1_percent": float((p_values <= 0.01).mean()),
-        "width": width,
-        "runs_as_independent": float(((low_naive <= 0) & (high_naive >= 0)).mean()),
+        "coverage": float(covered.mean()),
+        "rejection": float((~covered).mean()),
+        "rejection_at_1_percent": float((size > found.reach(0.01)).mean()),
+        "width": float(2 * reach.mean()),
+        "longer_by_seeds": float(reach.mean() / by_folds.mean()),
+        "by_seeds": float(there.mean()),
+        "by_folds_there": float((size <= by_folds)[there].mean()) if there.any() else math.nan,
+        "coverage_there": float(covered[there].mean()) if there.any() else math.nan,
+        "runs_as_independent": float((size <= naive.reach(0.05)).mean()),
     }
 
 
@@ -59,18 +67,20 @@ def measure_nested(parts: int, classes: int, seeds: int, share: float, run: floa
     layout = {"run": run, "fold_share": share, "search": search}
     scores, labels = nested_study(rng, NESTED_REPETITIONS, classes, parts, 3, seeds, **layout)
     found = means(list(scores), labels)
-    low, high = found.intervals(0.95)
-    return {
-        **dict(zip(NESTED, design)),
-        "coverage": float(((low <= 0) & (high >= 0)).mean()),
-        "rejection": float((found.p_values() <= 0.05).mean()),
-    }
+    covered = float((np.abs(found.mean) <= found.reach(0.05)).mean())
+    return {**dict(zip(NESTED, design)), "coverage": covered, "rejection": 1.0 - covered}
+
+
+def measured(measure: Callable[..., dict[str, float]], designs: Iterable[tuple]) -> pd.DataFrame:
+    """Return a row for each design, measured on all cores."""
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:
+        return pd.DataFrame(workers.map(measure, *zip(*designs)))
 
 
 def nested_table() -> None:
     """Measure the nested designs, write their table and print a summary."""
     designs = itertools.product((2, 3, 5), (20, 40, 100), (1, 2), (0.0, 0.7, 1.0), RUNS, (0.0, 0.02, 0.05))
-    table = pd.DataFrame([measure_nested(*design) for design in designs])
+    table = measured(measure_nested, designs)
     table.round(4).to_csv(OUT.with_name("calibration_nested.csv"), index=False)
     print(f"{len(table)} nested designs, {NESTED_REPETITIONS} studies each")
     summary = table.groupby(["parts", "search"])[["coverage", "rejection"]].agg(["min", "mean", "max"])
@@ -83,7 +93,7 @@ def main() -> None:
         return
     designs = [*itertools.product(CLASSES, FOLDS, SEEDS, SHARES, RUNS, [False])]
     designs += [*itertools.product((10, 20, 50), FOLDS, (2,), (0.7,), (0.01, 0.03), [True])]
-    table = pd.DataFrame([measure(*design) for design in designs])
+    table = measured(measure, designs)
     table.round(4).to_csv(OUT, index=False)
     error = np.sqrt(0.95 * 0.05 / REPETITIONS)
     print(f"{len(table)} designs, {REPETITIONS} studies each (standard error of a coverage {error:.4f})")
@@ -94,6 +104,10 @@ def main() -> None:
         runs_as_independent_least=("runs_as_independent", "min"),
     )  # fmt: skip
     print(summary.round(3).to_string())
+    print("\nWhere the seeds within the folds set the length of the interval:")
+    seeded = table[(table["seeds"] > 1) & ~table["skewed"]].groupby(["folds", "fold_share"])
+    columns = ["coverage", "longer_by_seeds", "by_seeds", "by_folds_there", "coverage_there"]
+    print(seeded[columns].mean().round(3).to_string())
 
 
 if __name__ == "__main__":

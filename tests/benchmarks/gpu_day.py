@@ -4,7 +4,7 @@
 
 Each part writes what it printed to a file of its own, under the device's name, by default in `results/`. A part that
 fails, or for which no time is left, says so in its file and does not stop the others; the exit code counts failures.
-``--cpu`` runs the same parts at their smallest on the CPU: whether all of it works.
+``--cpu`` runs the same parts, but the studies' benchmark, at their smallest on the CPU: whether all of it works.
 """
 
 from __future__ import annotations

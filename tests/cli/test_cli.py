@@ -190,6 +190,25 @@ def test_check_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_check_says_what_a_training_has_beside_the_usual_and_what_does_nothing(tmp_path: Path, capsys) -> None:
+    path = tmp_path / "tiny.yaml"
+    training = {**TINY["training"], "class_sample": 0.1, "ema": 0.9, "clip_norm": 1.0}
+    encoder = {"name": "conv", "embedding_dim": 8, "channels": [4], "freeze": ["0.*", "1.*"], "batch_norm": "eval"}
+    path.write_text(yaml.safe_dump({**TINY, "training": training, "encoder": encoder}), encoding="utf-8")
+    code, out, _ = call(capsys, "check", path)
+    assert code == 0
+    assert "also: class_sample 0.1, clip_norm 1.0, ema 0.9\n" in out
+    assert "564 weights, 520 of which learn" in out
+    assert "batch norm: eval" in out
+    assert "`class_sample: 0.1` of 3 training classes is fewer than the 3 of a batch" in out
+    assert "`class_sample` changes nothing for losses without class weights: contrastive\n" in out
+    assert "`freeze` matches all" not in out
+    path.write_text(yaml.safe_dump({**TINY, "encoder": {**encoder, "freeze": ["*"]}, "losses": {"cosface": None}}))
+    assert "`freeze` matches all weights: the encoder learns nothing" in call(capsys, "check", path)[1]
+    path.write_text(yaml.safe_dump(TINY), encoding="utf-8")
+    assert "also:" not in call(capsys, "check", path)[1]
+
+
 def test_wrappers_have_pages(capsys) -> None:
     _, out, _ = call(capsys, "losses", "matryoshka")
     assert "nested prefixes" in out

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mlcompare.comparison import Means, holm, means, simultaneous_intervals
+from mlcompare.comparison import Means, Spread, holm, means, simultaneous_intervals
 
 from .simulate import nested
 
@@ -35,7 +35,8 @@ def test_intervals_of_all_pairs_exclude_zero_exactly_where_holm_rejects(rng, shi
 
 
 def test_where_holm_is_sharper_than_bonferroni_the_interval_ends_at_zero():
-    found = Means(*(np.array(part) for part in ([5.0, 2.1], [1.0, 1.0], [1.0, 1.0], [1e6, 1e6], [1e6, 1e6])))
+    spread = Spread(*(np.array(part) for part in ([1.0, 1.0], [1.0, 1.0], [1e6, 1e6], [1e6, 1e6])))
+    found = Means(np.array([5.0, 2.1]), spread, spread)
     p_holm = holm(found.p_values())
     assert p_holm[1] == pytest.approx(0.0357, abs=1e-3)
     low, high = simultaneous_intervals(found, p_holm, 0.95)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlcompare.comparison import compare, means, runs_to_separate
-from mlcompare.comparison.power import between_seeds
+from mlcompare.comparison.between_seeds import between_seeds
 
 from .simulate import nested, study
 
@@ -58,10 +58,13 @@ def test_what_cannot_be_said_is_said(rng):
 
 def test_variances_between_seeds(rng):
     scores, folds = nested(rng, 400, 10, 3, 4, run=0.05, fold_share=0.0, rest=0.06)
-    of_runs, of_scores = np.mean([between_seeds(matrix, folds) for matrix in scores], axis=0)
+    of_runs, of_scores, degrees = np.mean([between_seeds(matrix, folds) for matrix in scores], axis=0)
     assert of_runs == pytest.approx(0.05**2 + 0.06**2 / 10, rel=0.05)
     assert of_scores == pytest.approx(0.06**2, rel=0.05)
-    assert np.isnan(between_seeds(scores[0][:, ::4], [0, 1, 2])).all()
+    assert degrees == 3 * (4 - 1)
+    assert np.isnan(between_seeds(scores[0][:, ::4], [0, 1, 2])[:2]).all()
+    with_a_gap = np.vstack([scores[0], np.full((1, 12), np.nan)])
+    assert between_seeds(with_a_gap, folds) == pytest.approx(between_seeds(scores[0], folds))
 
 
 @pytest.mark.parametrize("more", ["folds", "classes"])

@@ -48,7 +48,7 @@ def test_a_textbook_layout():
 def test_the_variance_is_unbiased_where_nothing_is_floored(rng):
     scores, folds = nested(rng, 1500, 20, 4, 2, run=0.05, fold_share=0.7, of_class=0.1)
     expected = 0.1**2 / 20 + 0.05**2 * (0.7 / 4 + 0.3 / 8) + 0.03**2 / 80 + 0.06**2 / 160
-    assert means(list(scores), folds).variance.mean() == pytest.approx(expected, rel=0.05)
+    assert means(list(scores), folds).between_folds.variance.mean() == pytest.approx(expected, rel=0.05)
     assert scores.mean(axis=(1, 2)).var() == pytest.approx(expected, rel=0.1)
 
 
@@ -70,11 +70,39 @@ def test_classes_that_make_all_the_difference_are_students_t(rng):
     assert found.p_values()[0] == pytest.approx(ttest_1samp(by_class[:, 0], 0.0).pvalue)
 
 
+def test_folds_that_agree_by_chance_are_no_surer_than_their_seeds():
+    """Two folds' means lie .001 apart, the six runs 13 points: the interval is that of the seeds."""
+    runs = np.array([-8.6, 0.1, 4.65, -6.2, -2.4, 4.753])
+    found = means([runs[None]], [0, 0, 0, 1, 1, 1])
+    low, high = found.intervals(0.95)
+    pooled = np.sqrt((runs[:3].var(ddof=1) + runs[3:].var(ddof=1)) / 2 / 6)
+    assert (high - low)[0] == pytest.approx(2 * t.isf(0.025, 4) * pooled)
+    assert found.p_values()[0] == pytest.approx(2 * t.sf(abs(runs.mean()) / pooled, 4))
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+def test_intervals_shorter_than_the_seeds_show_are_not_told(rng, folds):
+    """Where the seeds' spread sets the length, it covers as told; the folds' own intervals there don't."""
+    scores, of_run = nested(rng, 3000, 20, folds, 3, run=0.1, fold_share=0.0)
+    found = means(list(scores), of_run)
+    by_folds, by_seeds = found.between_folds.reach(0.05), found.between_seeds.reach(0.05)
+    assert (found.reach(0.05) == np.maximum(by_folds, by_seeds)).all()
+    lucky = by_folds < by_seeds
+    assert lucky.sum() > 400
+    assert (np.abs(found.mean) <= by_folds)[lucky].mean() < 0.93 < (np.abs(found.mean) <= by_seeds)[lucky].mean()
+
+
+def test_the_seeds_spread_of_a_nested_study_is_that_of_its_mean(rng):
+    scores, folds = nested_study(rng, 1500, 40, 2, 3, 4, run=0.05, fold_share=0.0, of_class=0.0, of_cell=0.0)
+    variance = means(list(scores), folds).between_seeds.variance.mean()
+    assert variance == pytest.approx(0.05**2 / 24 + 0.06**2 / (40 * 12), rel=0.1)
+
+
 def test_seeds_of_a_fold_are_one_observation(rng):
     """Repeating a fold's only seed adds nothing; nor does it matter how many seeds average to the same scores."""
     (scores,), folds = nested(rng, 1, 10, 4, 1, **DESIGN)
     once, thrice = means([scores], folds), means([np.repeat(scores, 3, axis=1)], np.repeat(folds, 3))
-    assert thrice.variance[0] == pytest.approx(once.variance[0])
+    assert thrice.between_folds.variance[0] == pytest.approx(once.between_folds.variance[0])
     assert thrice.p_values()[0] == pytest.approx(once.p_values()[0])
 
 
@@ -173,7 +201,8 @@ def test_order_unit_and_sign_do_not_matter(scores, shift, factor):
     plain = means([scores], folds)
     moved = means([(factor * scores[::-1] + shift)[:, order]], folds[order])
     assert moved.mean[0] == pytest.approx(factor * plain.mean[0] + shift, abs=1e-9)
-    assert moved.variance[0] == pytest.approx(factor**2 * plain.variance[0], rel=1e-6, abs=1e-12)
+    reach = moved.reach(0.05)[0]
+    assert reach == pytest.approx(abs(factor) * plain.reach(0.05)[0], rel=1e-6, abs=1e-6)
 
 
 @settings(max_examples=100, deadline=None)

@@ -70,11 +70,11 @@ def test_devices_by_name_or_all() -> None:
 @pytest.mark.parametrize(
     ("named", "device", "told"),
     [
-        ("cuda:3", "auto", "got cuda:3; there is cpu, cuda:0, cuda:1, cuda:2"),
-        ("gpu", "auto", "got gpu; there is cpu"),
-        ("", "auto", "got nothing; there is cpu"),
-        ("cuda:1,all", "auto", "got all; there is"),
-        ("cuda", "auto", "got cuda; there is"),
+        ("cuda:3", "auto", "got cuda:3; here: cpu, cuda:0, cuda:1, cuda:2"),
+        ("gpu", "auto", "got gpu; here: cpu"),
+        ("", "auto", "got nothing; here: cpu"),
+        ("cuda:1,all", "auto", "got all; here: "),
+        ("cuda", "auto", "got cuda; here: "),
         ("cuda:1,cuda:1", "auto", "named once, got cuda:1,cuda:1; name it once"),
         ("cuda:1,cpu", "auto", "devices of one kind"),
         ([], "auto", "devices of one kind, as rounding differs, got nothing"),

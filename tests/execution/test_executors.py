@@ -70,6 +70,19 @@ def test_a_killed_worker_is_tried_again_and_then_given_up(jobs, tmp_path: Path) 
     assert executor.active == 0
 
 
+def test_what_was_tried_again_says_why(jobs, tmp_path: Path) -> None:
+    plan, found = jobs
+    executor = ProcessExecutor(plan.data, workers=1, folder=tmp_path)
+    executor.submit((found[1],))
+    for worker in executor._running.values():
+        os.kill(worker.process.pid, signal.SIGKILL)
+    ((_, result),) = executor.wait()
+    executor.close()
+    assert result.status == "ok"
+    assert result.retried.startswith("the worker died (SIGKILL")
+    assert result.retried.endswith(": tried again")
+
+
 def executor_step(executor: ProcessExecutor):
     """One turn of ``wait`` that does not block for the first result."""
     from multiprocessing.connection import wait

@@ -189,6 +189,21 @@ def test_the_command_line_runs_and_ranks_it(study: dict, tmp_path: Path, capsys)
     assert f"open one part's: mlcompare dashboard {part};" in capsys.readouterr().err
 
 
+def test_reading_a_copy_of_the_tables_alone_changes_nothing(study: dict, tmp_path: Path, capsys) -> None:
+    run_study(study, store=tmp_path / "store")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in ("study.json", "results.parquet", "per_class.parquet"):
+        shutil.copy(tmp_path / "store" / name, copy / name)
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    with pytest.raises(SystemExit) as ended:
+        main(["results", str(copy)])
+    assert not ended.value.code
+    assert "not begun" in capsys.readouterr().out
+    rebuild_views(copy)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+
+
 def test_a_lost_journal_beside_full_tables_is_a_fault_and_nothing_is_destroyed(tiny: dict, tmp_path: Path) -> None:
     run_study(tiny, tmp_path, executor="in-process")
     before = (tmp_path / "results.parquet").read_bytes()

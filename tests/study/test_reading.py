@@ -35,6 +35,11 @@ def test_scalars_follow_yaml_1_2(tmp_path: Path) -> None:
     ("text", "parts"),
     [
         (HEAD + "losses: {cosface: }\nserach: {}", ["serach", "unknown key", "did you mean search"]),
+        (
+            HEAD + "losses: {cosface: }\nsearch: {memory_bank: 64}",
+            ["search.memory_bank", "wrap the loss: {memory:"],
+        ),
+        (HEAD + "losses: {cosface: }\nsearch: {gradient_accumulation: 2}", ["unknown key", "training.microbatch"]),
         (HEAD + "losses: {cosfce: }", ["losses.cosfce", "unknown loss", "did you mean cosface"]),
         (
             HEAD + "losses: {cosface: {margin: {low: 0.9, high: 0.5}}}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -318,16 +319,37 @@ def test_a_full_disk_loses_nothing_and_is_said_once(data, make_job, engine, monk
     assert len(list(tmp_path.iterdir())) == 1, "nothing half-written is left"
 
 
-def test_a_disk_that_fills_up_while_torch_writes(data, make_job, monkeypatch, tmp_path, capfd) -> None:
+@pytest.mark.parametrize("after", [0, 3, 20])
+def test_a_disk_that_fills_up_while_torch_writes(after, data, make_job, monkeypatch, tmp_path, capfd) -> None:
+    """What is said is what the disk said, once for all attempts, and not what torch makes of it."""
     job = two(make_job, tmp_path)[0]
+    job = replace(job, training=job.training.replaced(checkpoint_minutes=1e-9))
+    opened = checkpoint.whole_file
 
-    def full(self, data) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    class Full:
+        def __init__(self, file) -> None:
+            self.file, self.writes = file, 0
 
-    monkeypatch.setattr(checkpoint._Hashed, "write", full)
+        def write(self, data) -> int:
+            self.writes += 1
+            if self.writes > after:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return self.file.write(data)
+
+        def flush(self) -> None:
+            self.file.flush()
+
+    @contextmanager
+    def whole_file(path):
+        with opened(path) as file:
+            yield Full(file)
+
+    monkeypatch.setattr(checkpoint, "whole_file", whole_file)
     assert train(job, data).status == "ok"
-    assert capfd.readouterr().err.count("goes on without") == 1
-    assert list(tmp_path.iterdir()) == []
+    said = capfd.readouterr().err
+    assert said.count("goes on without") == 1
+    assert f"({os.strerror(errno.ENOSPC)})" in said
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_it_is_kept_as_often_as_asked(data, make_job, monkeypatch, tmp_path) -> None:

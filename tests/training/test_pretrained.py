@@ -18,7 +18,7 @@ from mlcompare.study.plan import make_plan
 from mlcompare.training import EncoderConfig, restore, train
 from mlcompare.training.population import train_population
 from mlcompare.training.prepare import Standardizer, prepare
-from mlcompare.training.pretrained import load_weights
+from mlcompare.training.pretrained import load_weights, used_weights
 from tests.study.conftest import TINY
 
 CONV = {"channels": (4, 8)}
@@ -113,6 +113,55 @@ def test_what_is_no_state_dict_is_told(tmp_path: Path, content) -> None:
     torch.save(content, tmp_path / "w.pt")
     with pytest.raises(DataError, match="must be a readable state dict"):
         load_weights(in_an_encoder(2), tmp_path / "w.pt")
+
+
+class Holder(torch.nn.Linear):
+    """A module that is saved whole."""
+
+
+@pytest.mark.parametrize(
+    ("write", "told"),
+    [
+        (lambda path: torch.save(Holder(2, 2), path), "a pickle of Python objects"),
+        (lambda path: path.write_bytes(b"efgh"), "a file that torch can't read"),
+        (lambda path: path.write_bytes(b""), "a file that torch can't read"),
+        (lambda path: torch.save([1], path), "a state dict maps names to tensors"),
+    ],
+)
+def test_what_can_not_be_read_is_told_in_a_line(tmp_path: Path, write, told) -> None:
+    write(tmp_path / "w.pt")
+    with pytest.raises(DataError, match=told) as caught:
+        load_weights(in_an_encoder(2), tmp_path / "w.pt")
+    assert len(str(caught.value).splitlines()) == 1
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_weights_that_diverged_are_refused(tmp_path: Path, odd) -> None:
+    state = in_an_encoder(1)[0].state_dict()
+    state["norm.weight"][1] = odd
+    torch.save(state, tmp_path / "w.pt")
+    with pytest.raises(DataError, match=r"must be finite, got NaN or infinity in norm\.weight; take"):
+        load_weights(in_an_encoder(2), tmp_path / "w.pt")
+
+
+def test_a_file_of_other_names_shows_them(tmp_path: Path) -> None:
+    torch.save({"x.y": torch.zeros(2)}, tmp_path / "w.pt")
+    with pytest.raises(DataError, match=r"the file has x.y \(2,\)"):
+        load_weights(in_an_encoder(2), tmp_path / "w.pt")
+
+
+def test_what_is_taken_from_a_file_is_said(tmp_path: Path) -> None:
+    encoder, path = in_an_encoder(1), tmp_path / "w.pt"
+    state = encoder.state_dict()
+    torch.save(state, path)
+    assert used_weights(encoder, path) == f"{len(state)} of {len(state)} tensors from {path}"
+    last = [key for key in state if key.startswith("1.")]
+    torch.save({**{key: tensor for key, tensor in state.items() if key not in last}, "fc": torch.zeros(3)}, path)
+    said = used_weights(encoder, path)
+    assert said.startswith(f"{len(state) - len(last)} of {len(state)} tensors")
+    assert f"{', '.join(last)} begin" in said
+    assert said.endswith("fc of the file not used")
 
 
 def study(weights: Path, **encoder: object) -> dict:
