@@ -90,7 +90,7 @@ def run(
 @app.command()
 def check(study: StudyArgument, plugin: PluginOption = None) -> None:
     """Check a study file and print the plan: trainings, estimated time, memory. No store is made."""
-    from mlcompare.execution.devices import resolve_devices
+    from mlcompare.execution.devices import available_memory, resolve_devices
     from mlcompare.study import read_study
     from mlcompare.study.estimate import estimate
     from mlcompare.study.plan import make_plan
@@ -99,5 +99,8 @@ def check(study: StudyArgument, plugin: PluginOption = None) -> None:
     plan, console = make_plan(read_study(study), place=str(study), device=resolve_devices(None, "auto")[0]), Console()
     print_outline(plan, console)
     with console.status("timing a few steps of each loss"):
-        told = str(estimate(plan))
-    console.print(told, soft_wrap=True, markup=False)
+        found = estimate(plan)
+    console.print(str(found), soft_wrap=True, markup=False)
+    short = found.short_of_memory(available_memory() if plan.device == "cpu" else None)
+    if short:
+        console.print(short, soft_wrap=True, markup=False)

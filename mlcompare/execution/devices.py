@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from mlcompare.errors import InvalidValueError
 
-__all__ = ["cpu_count", "grouped_devices", "resolve_device", "resolve_devices"]
+__all__ = ["available_memory", "cpu_count", "grouped_devices", "resolve_device", "resolve_devices"]
 
 
 def cpu_count() -> int:
@@ -71,6 +73,15 @@ def resolve_devices(devices: str | Sequence[str] | None, device: str = "auto") -
         rule = "a study trains on devices of one kind, as rounding differs"
         raise InvalidValueError(rule, value=",".join(names) or "nothing", cure=cure, place="--devices")
     return tuple(names)
+
+
+def available_memory() -> int | None:
+    """Return how many bytes new processes can have; None where the system doesn't say."""
+    try:
+        told = re.search(r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"), re.MULTILINE)
+    except OSError:
+        return None
+    return None if told is None else 1024 * int(told[1])
 
 
 def grouped_devices(devices: Sequence[str], ranks: int) -> list[tuple[str, ...]]:

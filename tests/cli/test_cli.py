@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,8 @@ from mlflow.tracking import MlflowClient
 
 from mlcompare.cli import main
 from mlcompare.errors import StudyFileError
+from mlcompare.execution import devices
+from mlcompare.study import estimate
 from mlcompare.tracking import database_uri
 from mlcompare.training import BASELINES
 from tests.study.conftest import TINY
@@ -188,6 +191,25 @@ def test_check_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys) -> Non
     for part in ("12 trainings in the search", "margin m [0, 0.65] cosine", "s a training", "MB a worker"):
         assert part in out
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("free", "told"), [(3, "give run --workers "), (0.01, "take a narrower encoder"), (1e6, None)])
+def test_check_says_where_memory_does_not_suffice(tmp_path: Path, capsys, monkeypatch, free, told) -> None:
+    """``free`` is how many trainings' memory is there, where as many as four run at a time."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY), encoding="utf-8")
+    monkeypatch.setattr(estimate, "_workers", lambda plan: 4)
+    each = int(re.search(r"about (\d+) MB a worker", call(capsys, "check", path)[1])[1]) << 20
+    monkeypatch.setattr(devices, "available_memory", lambda: int(each * free))
+    out = call(capsys, "check", path)[1]
+    assert (told in out) if told else ("note: 4 workers" not in out)
+
+
+def test_memory_is_told_or_not_known(monkeypatch) -> None:
+    known = devices.available_memory()
+    assert known is None or known > 1 << 20
+    monkeypatch.setattr(devices.Path, "read_text", lambda *args, **options: "MemTotal: 3 kB\n")
+    assert devices.available_memory() is None
 
 
 def test_check_says_what_a_training_has_beside_the_usual_and_what_does_nothing(tmp_path: Path, capsys) -> None:
