@@ -19,8 +19,6 @@ def between_seeds(scores: np.ndarray, folds: Sequence[int] | np.ndarray) -> tupl
     (2.0, 0.0, 1)
     """
     scores, of_run = np.asarray(scores, dtype=float), np.asarray(folds)
-    if not np.isnan(scores).any():
-        return _of_complete(scores, of_run)
     of_means = of_cells = 0.0
     degrees = 0
     for fold in dict.fromkeys(of_run.tolist()):
@@ -35,15 +33,3 @@ def between_seeds(scores: np.ndarray, folds: Sequence[int] | np.ndarray) -> tupl
     if not degrees:
         return float("nan"), float("nan"), 0
     return float(of_means / degrees), float(of_cells / degrees), degrees
-
-
-def _of_complete(scores: np.ndarray, of_run: np.ndarray) -> tuple[float, float, int]:
-    levels, fold = np.unique(of_run, return_inverse=True)
-    degrees = len(fold) - len(levels)
-    if not degrees or not len(scores):
-        return float("nan"), float("nan"), 0
-    member = (fold[:, None] == np.arange(len(levels))).astype(float)  # (R, F)
-    deviations = scores - (scores @ (member / member.sum(axis=0)))[:, fold]
-    shifts = deviations.mean(axis=0)
-    of_cells = ((deviations - shifts) ** 2).sum() / max(len(scores) - 1, 1)
-    return float(shifts @ shifts / degrees), float(of_cells / degrees), degrees

@@ -59,7 +59,7 @@ def mean_squares(scores: np.ndarray, folds: Folds) -> MeanSquares:
         nan = float("nan")
         return MeanSquares(nan, nan, nan, nan, classes=0, folds=0, seeds=0.0, by_seeds=False)
     levels = list(dict.fromkeys(of_run.tolist()))
-    cells = _cell_means(scores, of_run, levels)
+    cells = np.stack([_known_mean(scores[:, of_run == fold]) for fold in levels], axis=1)  # (C, F)
     complete = ~np.isnan(cells).any(axis=1)
     crossed = complete.sum() >= min(2, len(cells))
     parts = [] if crossed else _parts(cells)
@@ -112,15 +112,6 @@ def _present(scores: np.ndarray, folds: Folds) -> tuple[np.ndarray, np.ndarray, 
         scores, of_run = scores[~missing.all(axis=1)][:, ~missing.all(axis=0)], of_run[~missing.all(axis=0)]
     by_seeds = len(of_run) > 1 and bool((of_run == of_run[0]).all())
     return scores, (np.arange(len(of_run)) if by_seeds else of_run) if len(scores) else of_run[:0], by_seeds
-
-
-def _cell_means(scores: np.ndarray, of_run: np.ndarray, levels: list) -> np.ndarray:
-    """Means over the known seeds of a fold: ``(C, F)``."""
-    if np.isnan(scores).any():
-        return np.stack([_known_mean(scores[:, of_run == fold]) for fold in levels], axis=1)
-    member = (of_run[:, None] == np.array(levels)).astype(float)  # (R, F)
-    means: np.ndarray = scores @ (member / member.sum(axis=0))
-    return means
 
 
 def _known_mean(values: np.ndarray) -> np.ndarray:

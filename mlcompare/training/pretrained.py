@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], Statistics | None
         raise DataError(rule, value=_unreadable(error), cure=cure, place=f"weights: {path}") from None
     odd = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if odd:
-        value = f"NaN or infinity in {', '.join(odd[:3])}" + (f" and {len(odd) - 3} more" if len(odd) > 3 else "")
-        cure = "take a checkpoint from before its training diverged"
+        value, cure = f"NaN or infinity in {_first(odd)}", "take a checkpoint from before its training diverged"
         raise DataError("the weights must be finite", value=value, cure=cure, place=f"weights: {path}")
     return state, statistics
 
@@ -66,15 +65,25 @@ def _unreadable(error: Exception) -> str:
 def used_weights(encoder: nn.Module, path: str | Path) -> str:
     """Say what of a file's weights an encoder takes, and what begins anew or is left out."""
     state, own = read_weights(path)[0], encoder.state_dict()
-    aligned = _aligned(state, own)
-    taken = [key for key in own if key in aligned and aligned[key].shape == own[key].shape]
+    state = _aligned(state, own)
+    taken = _fitting(state, own)
     parts = [f"{len(taken)} of {len(own)} tensors from {path}"]
     anew = [key for key in own if key not in taken and not key.endswith(COUNTER)]
-    left = [key for key in aligned if key not in taken]
+    left = [key for key in state if key not in taken]
     for keys, what in ((anew, "begins anew" if len(anew) == 1 else "begin anew"), (left, "of the file not used")):
         if keys:
-            parts.append(", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "") + f" {what}")
+            parts.append(f"{_first(keys)} {what}")
     return "; ".join(parts)
+
+
+def _first(names: Sequence[str]) -> str:
+    """Name three, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _fitting(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights that the encoder has under that name, of that shape."""
+    return {key: state[key] for key in own if key in state and state[key].shape == own[key].shape}
 
 
 def load_weights(encoder: nn.Module, path: str | Path | None, statistics: Statistics | None = None) -> None:
@@ -104,7 +113,7 @@ def _load(encoder: nn.Module, path: str | Path) -> Statistics | None:
     state, statistics = read_weights(path)
     own = encoder.state_dict()
     state = _aligned(state, own)
-    fits = {key: state[key] for key in own if key in state and state[key].shape == own[key].shape}
+    fits = _fitting(state, own)
     head = _last_linear(encoder)
     spared = [key for key in own if key.endswith(f".{COUNTER}") and key not in state]
     spared += [key for key in own if head and key.startswith(f"{head}.")]

@@ -5,7 +5,7 @@ true mean of 0) and analysed as every comparison is. The designs: 2 to 5 folds, 
 fold's share of 0 to 1 in the variance between runs, and that variance from a trifle to nearly all of it; some with
 skewed classes. ``by_seeds`` is the share of studies in which the seeds within the folds set the length of the
 interval, ``by_folds_there`` and ``coverage_there`` how often the folds' own interval and the one given cover in those
-alone. The last column counts every run as a fold of its own. Some ten minutes on two cores.
+alone. The last column counts every run as a fold of its own. Some twenty minutes on two cores.
 
     python tests/benchmarks/calibration.py            # writes results/calibration.csv and prints a summary
     python tests/benchmarks/calibration.py --nested   # results/calibration_nested.csv: each class sealed once

@@ -36,6 +36,14 @@ def test_conv_is_the_same_with_its_relu_before_the_pooling() -> None:
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(*gradients))
 
 
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_conv_keeps_its_size_whatever_its_kernel(kernel: int) -> None:
+    encoder = create_encoder("conv", input_shape=(1, 9, 8), embedding_dim=5, channels=(4, 3), kernel=kernel)
+    assert [m.kernel_size for m in encoder if isinstance(m, nn.Conv2d)] == [(kernel, kernel)] * 2
+    assert encoder[0](torch.zeros(2, 1, 9, 8)).shape == (2, 4, 9, 8)
+    assert encoder(torch.zeros(2, 1, 9, 8)).shape == (2, 5)
+
+
 def test_lenetpp_has_the_papers_layers() -> None:
     encoder = create_encoder("lenetpp", input_shape=(1, 28, 28), embedding_dim=2)
     convolutions = [(m.in_channels, m.out_channels, m.kernel_size[0]) for m in encoder if isinstance(m, nn.Conv2d)]
