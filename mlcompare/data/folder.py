@@ -202,7 +202,7 @@ def scan(root: Path, *, place: str, left_out: LeftOut | None = None) -> tuple[Im
         return filled
 
     try:
-        visit(str(root), "", next(listings([str(root)])), frozenset())
+        visit(str(root), "", listings([str(root)])[0], frozenset())
     except OSError as error:
         got = f"{error.strerror}: {error.filename}"
         raise DataError("the folder must be readable", value=got, place=place) from None

@@ -188,7 +188,12 @@ def test_check_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys) -> Non
     path.write_text(yaml.safe_dump(TINY), encoding="utf-8")
     code, out, _ = call(capsys, "check", path)
     assert code == 0
-    for part in ("12 trainings in the search", "margin m [0, 0.65] cosine", "seconds of a training: contrastive", "MB a worker"):
+    for part in (
+        "12 trainings in the search",
+        "margin m [0, 0.65] cosine",
+        "seconds of a training: contrastive",
+        "MB a worker",
+    ):
         assert part in out
     assert list(tmp_path.iterdir()) == [path]
 

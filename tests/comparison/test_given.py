@@ -1,6 +1,5 @@
 """Tables made elsewhere: what may be left out, what is refused, and what an own table must not lose by it."""
 
-
 import numpy as np
 import pandas as pd
 import pytest

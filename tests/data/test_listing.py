@@ -1,21 +1,35 @@
-"""What Arrow lists against what Python does, whatever lies in a folder."""
+"""What Arrow lists against what Python does, whatever lies in a folder; few files are listed without it."""
 
 import os
 import socket
 import sys
+from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlcompare.data import listing
-from mlcompare.data.listing import listings
+from mlcompare.data.listing import Listing, listings
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="names as bytes, sockets and links")
 
 
+@pytest.fixture(autouse=True, params=["with Arrow", "without"])
+def way(request, monkeypatch):
+    monkeypatch.setattr(listing, "AT_ONCE", 2 if request.param == "with Arrow" else 5000)
+
+
 def plain(folder):
-    return listing._plain_listing(str(folder))
+    """An independent listing, a file at a time."""
+    found = Listing()
+    for path in sorted(Path(folder).iterdir(), key=lambda path: path.name):
+        there, is_folder = path.exists(), path.is_dir()
+        found.names.append(path.name)
+        found.sizes.append(0 if is_folder else path.stat().st_size if there else -1)
+        found.modified.append(path.stat().st_mtime_ns if there else 0)
+        found.folders.append(is_folder)
+    return found
 
 
 def test_files_folders_and_links_are_told_apart(tmp_path):
@@ -41,7 +55,7 @@ def test_a_link_to_nothing_is_listed(tmp_path):
 
 
 @linux
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.sets(st.binary(min_size=1, max_size=12).filter(lambda n: b"/" not in n and b"\0" not in n), max_size=6))
 def test_names_are_what_the_system_has(tmp_path_factory, names):
     folder = tmp_path_factory.mktemp("names")
@@ -74,13 +88,40 @@ def test_what_cannot_be_listed_is_an_error_of_the_system(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     for name, error in (("nowhere", FileNotFoundError), ("file", NotADirectoryError)):
         with pytest.raises(error) as caught:
-            list(listings([str(tmp_path / name)]))
+            listings([str(tmp_path / name)])
         assert caught.value.filename == str(tmp_path / name)
 
 
-def test_folders_come_in_the_order_asked_for(tmp_path):
-    for number in range(40):
-        (tmp_path / str(number)).mkdir()
-        (tmp_path / str(number) / f"{number}.png").write_bytes(b"1")
-    found = listings([str(tmp_path / str(number)) for number in range(40)])
-    assert [one.names for one in found] == [[f"{number}.png"] for number in range(40)]
+def test_folders_come_in_the_order_asked_for_however_files_were_written(tmp_path):
+    folders = [tmp_path / str(number) for number in range(20)]
+    for folder in folders:
+        folder.mkdir()
+    for turn in range(3):  # the files of a folder don't lie together on the disk
+        for number, folder in enumerate(folders[::-1] if turn % 2 else folders):
+            (folder / f"{turn}.png").write_bytes(b"1" * (number + turn))
+    found = listings([str(folder) for folder in folders])
+    assert found == [plain(folder) for folder in folders]
+    assert [len(one.names) for one in found] == [3] * 20
+
+
+@linux
+def test_a_link_to_itself_is_an_error_of_the_system(tmp_path):
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / name).symlink_to(name)
+    with pytest.raises(OSError, match="symbolic links") as caught:
+        listings([str(tmp_path)])
+    assert caught.value.filename in [str(tmp_path / name) for name in ("a.png", "b.png", "c.png")]
+
+
+def test_a_file_that_goes_while_listed_counts_as_gone(tmp_path, monkeypatch):
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(b"1")
+    asked = listing._about
+
+    def late(paths):
+        (tmp_path / "1.png").unlink()
+        return asked(paths)
+
+    monkeypatch.setattr(listing, "_about", late)
+    (found,) = listings([str(tmp_path)])
+    assert (found.names, found.sizes) == (["0.png", "1.png", "2.png"], [1, -1, 1])
