@@ -7,6 +7,7 @@ front to back. Several threads ask at once, through Arrow: Python's own ``os.sta
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ __all__ = ["Listing", "listings"]
 THREADS = 2
 AT_ONCE = 5000  # files that a thread asks for in one call; fewer than that in all are not worth importing Arrow
 GONE = (-1, 0, False)  # size, time and whether it is a folder, of a link to nothing
+NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 About = tuple[int, int, bool]
 
 
@@ -93,7 +95,9 @@ def _plainly(paths: list[str]) -> list[About]:
 def _plain(path: str) -> About:
     try:
         about = os.stat(path)
-    except FileNotFoundError:
-        return GONE
+    except OSError as error:
+        if error.errno in NOWHERE:
+            return GONE
+        raise
     is_folder = stat.S_ISDIR(about.st_mode)
     return 0 if is_folder else about.st_size, about.st_mtime_ns, is_folder
