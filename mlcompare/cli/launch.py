@@ -90,17 +90,20 @@ def run(
 @app.command()
 def check(study: StudyArgument, plugin: PluginOption = None) -> None:
     """Check a study file and print the plan: trainings, estimated time, memory. No store is made."""
-    from mlcompare.execution.devices import available_memory, resolve_devices
+    from mlcompare.execution.devices import resolve_devices
     from mlcompare.study import read_study
     from mlcompare.study.estimate import estimate
+    from mlcompare.study.memory import free_memory, memory_note, too_little_memory
     from mlcompare.study.plan import make_plan
     from mlcompare.study.plan_summary import print_outline
 
     plan, console = make_plan(read_study(study), place=str(study), device=resolve_devices(None, "auto")[0]), Console()
     print_outline(plan, console)
+    if short := too_little_memory(plan, workers=1):
+        console.print(f"{short}; it isn't timed", soft_wrap=True, markup=False)
+        return
     with console.status("timing a few steps of each loss"):
         found = estimate(plan)
     console.print(str(found), soft_wrap=True, markup=False)
-    short = found.short_of_memory(available_memory() if plan.device == "cpu" else None)
-    if short:
+    if short := memory_note(found.memory, found.workers, free_memory(plan)):
         console.print(short, soft_wrap=True, markup=False)

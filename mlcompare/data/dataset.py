@@ -17,6 +17,8 @@ from mlcompare.registry import Record, Registry, options_of
 
 __all__ = ["DATASETS", "Dataset", "DatasetSpec", "list_datasets", "load_dataset", "register_dataset"]
 
+CHUNK = 4096  # samples that are looked at at a time: they may be mapped, and more than memory holds
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -76,18 +78,26 @@ class Dataset:
         if self.columns is not None and (not features or len(self.columns) != self.samples.shape[1]):
             got = f"{len(self.columns)} for {self.samples.shape}"
             raise DataError("`columns` must name each feature", value=got, place=self.name)
-        if features and not np.isfinite(self.samples).all():
-            bad = ~np.isfinite(self.samples)
-            row, column = (int(place) for place in np.unravel_index(bad.argmax(), bad.shape))
+        found = self._not_finite() if features else None
+        if found is not None:
+            row, column = found
             named = f" of `{self.columns[column]}`" if self.columns else ""
             raise DataError("features must be finite", value=f"NaN or inf in row {row}{named}", place=self.name)
         if not self.fingerprint:
             object.__setattr__(self, "fingerprint", self._hash())
 
+    def _not_finite(self) -> tuple[int, int] | None:
+        """Return row and column of the first feature that is not finite."""
+        for start in range(0, len(self.samples), CHUNK):
+            bad = np.argwhere(~np.isfinite(self.samples[start : start + CHUNK]))
+            if len(bad):
+                return start + int(bad[0, 0]), int(bad[0, 1])
+        return None
+
     def _hash(self) -> str:
         digest = hashlib.sha256(repr((self.samples.shape, self.samples.dtype.str)).encode())
-        for start in range(0, len(self.samples), 4096):
-            digest.update(np.ascontiguousarray(self.samples[start : start + 4096]).data)
+        for start in range(0, len(self.samples), CHUNK):
+            digest.update(np.ascontiguousarray(self.samples[start : start + CHUNK]).data)
         digest.update(np.ascontiguousarray(self.labels).data)
         return fingerprint_with(self.levels, digest.hexdigest())
 

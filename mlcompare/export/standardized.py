@@ -49,8 +49,15 @@ def described_encoder(section: Mapping[str, Any], shape: tuple[int, ...]) -> nn.
     return on_frozen(body, Standardized(net, blank, blank.clone()))
 
 
-def embed_samples(model: nn.Module, samples: np.ndarray, chunk: int = 512) -> np.ndarray:
-    """Return embeddings ``(N, D)`` float32 of samples as they are stored, chunk by chunk."""
+def embed_samples(
+    model: nn.Module, samples: np.ndarray, rows: np.ndarray | None = None, *, chunk: int = 512
+) -> np.ndarray:
+    """Return embeddings ``(N, D)`` float32 of samples as they are stored, or of some ``rows`` of them.
+
+    Only a chunk of them is read and held at a time.
+    """
+    rows = np.arange(len(samples)) if rows is None else rows
     with torch.no_grad():
-        parts = [model(torch.as_tensor(samples[i : i + chunk])).numpy() for i in range(0, len(samples), chunk)]
+        chunks = (samples[rows[start : start + chunk]] for start in range(0, len(rows), chunk))
+        parts = [model(torch.as_tensor(part)).numpy() for part in chunks]
     return np.concatenate(parts).astype(np.float32)

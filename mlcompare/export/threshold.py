@@ -57,7 +57,7 @@ def _at(pairs: PairCounts, sealed: PairCounts | None, far: float) -> dict[str, A
 def _pairs(model: Standardized, dataset: Dataset, rows: np.ndarray) -> PairCounts | None:
     """All pairs of these samples; None where they have one class, or no two of one class."""
     try:
-        return all_pairs(normalized_samples(embed_samples(model, dataset.samples[rows]), dataset.labels[rows]))
+        return all_pairs(normalized_samples(embed_samples(model, dataset.samples, rows), dataset.labels[rows]))
     except InvalidValueError:
         return None
 

@@ -92,21 +92,6 @@ class Estimate:
         """All of it, starting and reporting included."""
         return (self.parts * (CAUTION * (self.search + self.finals + self.baselines) / self.workers + CONSTANT)) / 60
 
-    def short_of_memory(self, available: int | None) -> str:
-        """Say what would fit where all workers together need more than the bytes that are available; else nothing.
-
-        >>> Estimate({}, 0, 0, 0, 4, 2**30, 1, "").short_of_memory(3 * 2**30)
-        'note: 4 workers of about 1024 MB need more than the 3072 MB that are free: give run --workers 3'
-        """
-        if available is None or self.workers * self.memory <= available:
-            return ""
-        each, free, fit = self.memory / 2**20, available / 2**20, int(available // self.memory)
-        if fit:
-            need = f"{self.workers} workers of about {each:.0f} MB need more than the {free:.0f} MB that are free"
-            return f"note: {need}: give run --workers {fit}"
-        cure = "take a narrower encoder, smaller samples, or pieces of a batch (training.microbatch)"
-        return f"note: a training needs about {each:.0f} MB, and {free:.0f} MB are free: {cure}"
-
     def __str__(self) -> str:
         slowest = max(self.each, key=lambda name: self.each[name])
         trainings = ", ".join(f"{name} {seconds:.2g}" for name, seconds in self.each.items())

@@ -24,6 +24,7 @@ from mlcompare.study.engine import settle_engine
 from mlcompare.study.feature_scale import scale_note
 from mlcompare.study.label_suspects import keep_suspects, suspects_sentence
 from mlcompare.study.logged_names import logged_names
+from mlcompare.study.memory import too_little_memory
 from mlcompare.study.nested import is_nested, join_parts, part_of, part_stores
 from mlcompare.study.notebook import notebook_console, results_html
 from mlcompare.study.optuna_view import write_optuna
@@ -182,6 +183,8 @@ def run_study(
             console.print(_begun(plan), soft_wrap=True, markup=False)
             if added:
                 console.print(MEASURED_AGAIN.format(listed=", ".join(added)), soft_wrap=True, markup=False)
+            if executor != "ray" and (short := too_little_memory(plan, jobs.workers)):
+                console.print(short, soft_wrap=True, markup=False)
         engine = settle_engine(executor, plan, opened, populations=populations)
         tracker = tracker_of(path, fingerprint, tracking_uri)
         try:

@@ -11,6 +11,7 @@ import torch
 
 from mlcompare.data import AUGMENTATIONS, Dataset, Splits, check_augmentation, check_sampler, resolve_augmentation
 from mlcompare.errors import InvalidValueError
+from mlcompare.losses.base import Loss
 from mlcompare.losses.compose import LossEntry
 from mlcompare.losses.matryoshka import nested_sizes
 from mlcompare.search.earlier import Earlier
@@ -29,7 +30,7 @@ from mlcompare.training.class_shards import check_sharded
 from mlcompare.training.searched import AUGMENT, EMBEDDING_DIM, with_searched
 from mlcompare.training.teachers import distilling
 
-__all__ = ["LossPlan", "check_batch", "fit_losses", "plan_losses", "search_start"]
+__all__ = ["LossPlan", "check_batch", "fit_losses", "own_weights", "plan_losses", "samples_classes", "search_start"]
 
 Batch = tuple[int, str, int, int]  # fold, sampler, P, K
 
@@ -149,10 +150,24 @@ def _wrapped(entry: LossEntry, space: Space, config: StudyConfig) -> tuple[tuple
 
 def samples_classes(entry: LossEntry, space: Space, config: StudyConfig) -> bool:
     """Whether `training.class_sample` changes a loss: whether it has class weights."""
+    return any(class_sample(loss, 0.5, 2, torch.Generator()) is not None for loss in _smallest(entry, space, config))
+
+
+def own_weights(entry: LossEntry, space: Space, config: StudyConfig, classes: int) -> int:
+    """Return how many numbers a loss of so many classes learns beside the encoder, at its smallest; none is made."""
+    two, three = (
+        sum(weights.numel() for loss in _smallest(entry, space, config, few) for weights in loss.parameters())
+        for few in (2, 3)
+    )
+    return two + (three - two) * (classes - 2)
+
+
+def _smallest(entry: LossEntry, space: Space, config: StudyConfig, classes: int = 2) -> list[Loss]:
+    """Build a loss of few classes, with the first of each option's values and the least size of the embedding."""
     options = {name: _ends(space[name])[0] for name in entry.options}
     size = _ends(space.get(EMBEDDING_DIM, config.encoder.embedding_dim))[0]
-    built = entry.build(options, num_classes=2, embedding_dim=size, class_counts=np.full(2, 2))
-    return any(class_sample(loss, 0.5, 2, torch.Generator()) is not None for _, loss in built)
+    built = entry.build(options, num_classes=classes, embedding_dim=size, class_counts=np.full(classes, 2))
+    return [loss for _, loss in built]
 
 
 def _check_shares(entry: LossEntry, space: Space, config: StudyConfig) -> None:
@@ -163,9 +178,7 @@ def _check_shares(entry: LossEntry, space: Space, config: StudyConfig) -> None:
     """
     if config.training.class_weights == "replicated":
         return
-    options = {name: _ends(space[name])[0] for name in entry.options}
-    size = _ends(space.get(EMBEDDING_DIM, config.encoder.embedding_dim))[0]
-    for _, loss in entry.build(options, num_classes=2, embedding_dim=size, class_counts=np.full(2, 2)):
+    for loss in _smallest(entry, space, config):
         check_sharded(loss)
 
 

@@ -142,7 +142,7 @@ def _narrowed(embed_rows: EmbedRows, job: TrainingJob, data: TrainingData, rows:
     if len(chosen) < 2 * NARROW:  # too few to find so many axes
         return embed_rows
     axes = _axes(embed_rows(chosen), NARROW, seed)
-    return lambda rows: torch.cat([embed_rows(rows[i : i + CHUNK]) @ axes for i in range(0, len(rows), CHUNK)])
+    return _in_chunks(lambda rows: embed_rows(rows) @ axes)
 
 
 def _axes(rows: Tensor, count: int, seed: int) -> Tensor:
@@ -182,10 +182,15 @@ def _flat(data: TrainingData, rows: np.ndarray) -> np.ndarray:
     return data.dataset.samples[rows].reshape(len(rows), -1).astype(np.float32)
 
 
+def _in_chunks(embed_rows: EmbedRows) -> EmbedRows:
+    """Return what embeds a chunk of samples at a time: data beyond memory are not held, but for their embeddings."""
+    return lambda rows: torch.cat([embed_rows(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)])
+
+
 @register_baseline("raw_pixels", fitted=False)
 def _raw(job: TrainingJob, data: TrainingData) -> EmbedRows:
     """Pixels, or features, as they are."""
-    return lambda rows: torch.as_tensor(_flat(data, rows))
+    return _in_chunks(lambda rows: torch.as_tensor(_flat(data, rows)))
 
 
 @register_baseline("pca")
@@ -198,31 +203,20 @@ def _pca(job: TrainingJob, data: TrainingData) -> EmbedRows:
     fold, seed = data.splits.folds[job.fold], derive_seed("pca", job.random_state)
     chosen, _ = _some(fold.train, fold.labels(data.dataset.labels), np.random.default_rng(seed))
     reduced = _components(torch.as_tensor(_flat(data, chosen)), job.encoder.embedding_dim, seed)
-
-    def embed_rows(rows: np.ndarray) -> Tensor:
-        chunks = (torch.as_tensor(_flat(data, rows[start : start + CHUNK])) for start in range(0, len(rows), CHUNK))
-        return torch.cat([reduced(chunk) for chunk in chunks])
-
-    return embed_rows
+    return _in_chunks(lambda rows: reduced(torch.as_tensor(_flat(data, rows))))
 
 
 @register_baseline("hog", fitted=False, suits=_has_descriptors, reference="Dalal & Triggs 2005")
 def _hog(job: TrainingJob, data: TrainingData) -> EmbedRows:
     """Histograms of oriented gradients, as they are."""
     describe = HistogramOfGradients(data.dataset.sample_shape)
-    samples = data.dataset.samples
-
-    def embed_rows(rows: np.ndarray) -> Tensor:
-        chunks = (samples[rows[start : start + CHUNK]] for start in range(0, len(rows), CHUNK))
-        return torch.cat([describe(torch.as_tensor(chunk).float()) for chunk in chunks])
-
-    return embed_rows
+    return _in_chunks(lambda rows: describe(torch.as_tensor(data.dataset.samples[rows]).float()))
 
 
 @register_baseline("lbp", fitted=False, suits=_has_descriptors, reference="Ahonen et al. 2006")
 def _lbp(job: TrainingJob, data: TrainingData) -> EmbedRows:
     """Local binary patterns, as they are."""
-    return lambda rows: torch.as_tensor(local_binary_patterns(data.dataset.samples[rows]))
+    return _in_chunks(lambda rows: torch.as_tensor(local_binary_patterns(data.dataset.samples[rows])))
 
 
 @register_baseline("linear_svm", decides=True, suits=_has_few_classes, reference="Kumar et al. 2009")
@@ -249,7 +243,7 @@ def _linear_svm(job: TrainingJob, data: TrainingData) -> EmbedRows:
         values = svm.decision_function(reduced(describe(rows)).numpy())
         return torch.as_tensor(values if values.ndim == 2 else np.stack([-values, values], 1)).float()
 
-    return embed_rows
+    return _in_chunks(embed_rows)
 
 
 def _described(job: TrainingJob, data: TrainingData, seed: int) -> tuple[EmbedRows, np.ndarray, np.ndarray]:

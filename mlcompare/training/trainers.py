@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from mlcompare.training.scoring import embed, validation_score
 
 __all__ = ["TRAINERS", "Assignment", "Embedder", "TrainerSpec", "register_trainer", "run_trainer"]
 
+AT_ONCE = 4096  # samples that a function of one's own is given at a time, at most
 Embedder = Callable[[np.ndarray], Any]  # samples as the dataset has them → embeddings (N, D)
 
 
@@ -43,8 +45,10 @@ class Assignment:
         loss: the loss under comparison with its hyperparameters set; ``loss(embeddings, labels)``. Where it has
             weights of its own (``loss.parameters()``), they learn at ``config.head_rate``.
         encoder: the study's encoder with its first weights, to be trained, or left aside for one of your own.
-        samples, labels: what to train on: ``(N, …)`` as the dataset has them, and ``(N,)`` int64 from 0 to C - 1; for a
-            loss of levels, where the dataset has some, ``(N, L)``, that class first.
+        labels: of the samples to train on, ``(N,)`` int64 from 0 to C - 1; for a loss of levels, where the dataset has
+            some, ``(N, L)``, that class first.
+        gather: ``gather(numbers)`` reads some of those samples, ``(n, …)`` as the dataset has them, by their numbers
+            from 0 to N - 1: what a loop over data beyond memory needs.
         standardize: what the encoder's input passes through first.
         config: steps, batch sizes, learning rate and the rest, with what this trial searches put in.
         hyperparameters: everything the trial set, the loss's values included.
@@ -60,7 +64,6 @@ class Assignment:
 
     loss: Loss
     encoder: nn.Module
-    samples: np.ndarray
     labels: np.ndarray
     standardize: Standardizer
     config: TrainingConfig
@@ -69,8 +72,14 @@ class Assignment:
     random_state: int
     folder: Path | None
     device: str
+    gather: Callable[[np.ndarray], np.ndarray] = field(repr=False)
     report: Callable[..., None] = field(repr=False)
     validate: Callable[[nn.Module | Embedder], float] = field(repr=False)
+
+    @cached_property
+    def samples(self) -> np.ndarray:
+        """All samples to train on, ``(N, …)``, in memory from the first time that they are asked for."""
+        return self.gather(np.arange(len(self.labels)))
 
     @property
     def num_classes(self) -> int:
@@ -82,7 +91,8 @@ def register_trainer(name: str, *, reference: str = "", replace: bool = False) -
     """File a training loop under ``name``; a study uses it with ``trainer: <name>``.
 
     It is called as ``trainer(assignment, **options)`` with an :class:`Assignment` and returns what was trained: an
-    ``nn.Module`` that takes standardised samples, or a function from samples as the dataset has them to embeddings.
+    ``nn.Module`` that takes standardised samples, or a function from samples as the dataset has them to embeddings; it
+    is given at most 4096 at a time.
 
     Raises:
         InvalidValueError: the name is taken, and ``replace`` is not said.
@@ -111,7 +121,7 @@ def run_trainer(job: TrainingJob, data: TrainingData, prepared: Prepared, result
     rows = prepared.rows.cpu().numpy()
 
     def embedder(trained: nn.Module | Embedder) -> Callable[[np.ndarray], Tensor]:
-        return lambda chosen: _embed(trained, prepared.standardize, data.dataset.samples[chosen], spec.name)
+        return lambda chosen: _embed(trained, prepared.standardize, data.dataset.samples, chosen, spec.name)
 
     curve = Curve(job, data, prepared, result)
 
@@ -126,11 +136,10 @@ def run_trainer(job: TrainingJob, data: TrainingData, prepared: Prepared, result
             return validation_score(job, data, loss, embedder(trained))
 
     assignment = Assignment(
-        loss=loss.train(), encoder=prepared.encoder.train(), samples=data.dataset.samples[rows],
-        labels=prepared.labels_for(loss).cpu().numpy(), standardize=prepared.standardize, config=prepared.config,
-        hyperparameters=dict(job.hyperparameters), fold=job.fold, random_state=job.random_state,
-        folder=_folder(job), device=job.device, report=report,
-        validate=validate,
+        loss=loss.train(), encoder=prepared.encoder.train(), labels=prepared.labels_for(loss).cpu().numpy(),
+        standardize=prepared.standardize, config=prepared.config, hyperparameters=dict(job.hyperparameters),
+        fold=job.fold, random_state=job.random_state, folder=_folder(job), device=job.device,
+        gather=lambda numbers: data.dataset.samples[rows[numbers]], report=report, validate=validate,
     )  # fmt: skip
     torch.manual_seed(job.random_state % 2**63)
     trained = spec.factory(assignment, **job.trainer_options)
@@ -142,12 +151,19 @@ def run_trainer(job: TrainingJob, data: TrainingData, prepared: Prepared, result
         result.keep(trained, loss, prepared.class_counts)
 
 
-def _embed(trained: nn.Module | Embedder, standardize: Standardizer, samples: np.ndarray, name: str) -> Tensor:
+def _embed(
+    trained: nn.Module | Embedder, standardize: Standardizer, samples: np.ndarray, rows: np.ndarray, name: str
+) -> Tensor:
     if isinstance(trained, nn.Module):
-        return embed(trained, standardize, samples)
+        return embed(trained, standardize, samples, rows)
     if not callable(trained):
         rule = "a trainer returns an nn.Module, or a function from samples to embeddings"
         raise InvalidValueError(rule, value=type(trained).__name__, place=name)
+    chunks = (samples[rows[start : start + AT_ONCE]] for start in range(0, len(rows), AT_ONCE))
+    return torch.cat([_embedded(trained, chunk, name) for chunk in chunks])
+
+
+def _embedded(trained: Embedder, samples: np.ndarray, name: str) -> Tensor:
     with torch.no_grad():
         embeddings = torch.as_tensor(trained(samples)).detach().float()
     if embeddings.ndim != 2 or len(embeddings) != len(samples):

@@ -198,7 +198,7 @@ def test_check_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(("free", "told"), [(3, "give run --workers "), (0.01, "take a narrower encoder"), (1e6, None)])
+@pytest.mark.parametrize(("free", "told"), [(3, "give run --workers "), (0.9, "take a narrower encoder"), (1e6, None)])
 def test_check_says_where_memory_does_not_suffice(tmp_path: Path, capsys, monkeypatch, free, told) -> None:
     """``free`` is how many trainings' memory is there, where as many as four run at a time."""
     path = tmp_path / "tiny.yaml"

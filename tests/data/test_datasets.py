@@ -63,6 +63,13 @@ def test_broken_arrays_are_refused(samples: np.ndarray, labels: np.ndarray, rule
         Dataset("mine", samples, labels, ("a", "b"))
 
 
+def test_a_feature_that_is_not_finite_is_found_wherever_it_is() -> None:
+    samples = np.zeros((9000, 3), np.float32)
+    samples[8999, 2], samples[5000, 1] = np.inf, np.nan
+    with pytest.raises(DataError, match="NaN or inf in row 5000 of `b`"):
+        Dataset("mine", samples, np.zeros(9000, np.int64), ("a",), columns=("a", "b", "c"))
+
+
 def test_augmentation_moves_pixels_and_invents_none() -> None:
     images = torch.arange(2 * 1 * 4 * 5, dtype=torch.float32).reshape(2, 1, 4, 5)
     moved = augment(images.repeat(50, 1, 1, 1), {"flip": 0.5, "shift": 1}, torch.Generator().manual_seed(0))

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.svm import LinearSVC
 
 from mlcompare.data import Dataset, draw_splits
-from mlcompare.training import BASELINES, EncoderConfig, TrainingData, baselines, baselines_of, run_baseline
+from mlcompare.training import BASELINES, EncoderConfig, TrainingData, baselines, baselines_of, run_baseline, scoring
 from mlcompare.training.baselines import _some
 from mlcompare.training.descriptors import local_binary_patterns
 
@@ -163,3 +163,34 @@ def test_descriptors_are_scored_once_for_all_folds(images, make_job, monkeypatch
     together = [run_baseline(job, closed, known) for job in jobs]
     assert [result.metrics for result in together] == [result.metrics for result in apart]
     assert len(ranked) == 1
+
+
+class Counted(np.ndarray):
+    """Samples that count how many of them are read at a time."""
+
+    most = 0
+
+    def __getitem__(self, rows):
+        if isinstance(rows, np.ndarray):
+            Counted.most = max(Counted.most, len(rows))
+        return np.asarray(self).__getitem__(rows)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("wide", [False, True])
+def test_only_some_samples_are_read_at_a_time(images, make_job, monkeypatch, name: str, wide: bool) -> None:
+    job = baseline(make_job, name, metrics=("map_at_r", "accuracy"))
+    monkeypatch.setattr(baselines, "MOST_ROWS", 16)
+    if wide:  # too wide to compare: reduced first
+        monkeypatch.setattr(baselines, "NARROW", 4)
+        monkeypatch.setattr(baselines, "MOST_PRODUCTS", 1)
+    closed = TrainingData(
+        images.dataset, draw_splits(images.dataset.labels, kind="closed_set", test_share=0.5, folds=2)
+    )
+    whole = run_baseline(job, closed).metrics
+    monkeypatch.setattr(baselines, "CHUNK", 5)
+    monkeypatch.setattr(scoring, "IMAGES_ON_CPU", 5)
+    Counted.most = 0
+    counted = replace(closed, dataset=replace(closed.dataset, samples=closed.dataset.samples.view(Counted)))
+    assert run_baseline(job, counted).metrics == pytest.approx(whole)
+    assert 0 < Counted.most <= 16 < len(closed.splits.test)

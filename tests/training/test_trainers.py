@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from mlcompare import Assignment, register_trainer
-from mlcompare.training import train
+from mlcompare.training import train, trainers
 from mlcompare.training.population import population_key
 from mlcompare.training.trainers import TRAINERS
 
@@ -59,6 +59,30 @@ def test_it_is_given_its_fold_and_what_the_trial_searches(data, make_job, regist
     assert given.config.learning_rate == 0.5
     assert given.num_classes == len(np.unique(data.dataset.labels[data.splits.folds[0].train]))
     assert not set(map(bytes, given.samples)) & set(map(bytes, data.dataset.samples[data.splits.test])), "sealed"
+
+
+def test_samples_are_read_where_they_are_asked_for(data, make_job, registered, monkeypatch) -> None:
+    monkeypatch.setattr(trainers, "AT_ONCE", 7)
+    sizes = []
+
+    @registered("reader")
+    def reader(assignment: Assignment):
+        """Read some samples, then all, and embed by a function."""
+        assert "samples" not in vars(assignment)  # nothing is copied before it is asked for
+        some = np.array([3, 0, 3])
+        np.testing.assert_array_equal(assignment.gather(some), assignment.samples[some])
+        assert assignment.samples is assignment.samples
+        assert len(assignment.samples) == len(assignment.labels)
+
+        def embedded(samples):
+            sizes.append(len(samples))
+            return samples.reshape(len(samples), -1)
+
+        return embedded
+
+    result = train(replace(make_job(), trainer="reader"), data)
+    assert result.status == "ok", result.reason
+    assert max(sizes) == 7 < sum(sizes)
 
 
 def test_an_encoder_and_a_function_score_alike(data, make_job, registered) -> None:
