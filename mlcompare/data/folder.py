@@ -181,19 +181,22 @@ def scan(root: Path, *, place: str, left_out: LeftOut | None = None) -> tuple[Im
         here = (itself.st_dev, itself.st_ino)
         if here in above:
             raise DataError("a folder must not contain itself through a link", value=relative, place=place)
-        start, inner, taken = f"{relative}/" if relative else "", [], []
-        for row, (name, is_folder) in enumerate(zip(found.names, found.folders)):
-            if is_systems_own(name):
-                left_out.add(start + name)
-            elif is_folder:
-                inner.append(name)
-            elif name[name.rfind(".") :].lower() in endings:
-                taken.append(row)
-            else:
-                left_out.add(start + name)
+        start = f"{relative}/" if relative else ""
+        taken = [
+            row
+            for row, name in enumerate(found.names)
+            if name[name.rfind(".") :].lower() in endings and not found.folders[row] and not is_systems_own(name)
+        ]
         files.paths += [start + found.names[row] for row in taken]
         files.sizes += [found.sizes[row] for row in taken]
         files.modified += [found.modified[row] for row in taken]
+        inner = []
+        for row in sorted(set(range(len(found.names))).difference(taken)):
+            name = found.names[row]
+            if found.folders[row] and not is_systems_own(name):
+                inner.append(name)
+            else:
+                left_out.add(start + name)
         filled, paths = bool(taken), [os.path.join(folder, name) for name in inner]
         for name, path, listing in zip(inner, paths, listings(paths)):
             filled |= visit(path, start + name, listing, above | {here})

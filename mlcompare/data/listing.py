@@ -13,7 +13,7 @@ import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
+from operator import attrgetter
 
 import numpy as np
 
@@ -23,7 +23,6 @@ THREADS = 2
 AT_ONCE = 5000  # files that a thread asks for in one call; fewer than that in all are not worth importing Arrow
 GONE = (-1, 0, False)  # size, time and whether it is a folder, of a link to nothing
 NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-About = tuple[int, int, bool]
 
 
 @dataclass(frozen=True)
@@ -51,48 +50,50 @@ def listings(folders: Sequence[str]) -> list[Listing]:
     names, paths, inodes = [], [], []
     for folder in folders:
         with os.scandir(folder) as entries:
-            listed = sorted((entry.name, entry.path, entry.inode()) for entry in entries)
-        names.append([name for name, _, _ in listed])
-        paths += [path for _, path, _ in listed]
-        inodes += [inode for _, _, inode in listed]
-    order = np.argsort(np.array(inodes, dtype=np.uint64), kind="stable").tolist()
-    about: list[About] = [GONE] * len(paths)
-    for row, known in zip(order, _about([paths[row] for row in order])):
-        about[row] = known
-    rest = iter(about)
-    return [_listing(of, list(islice(rest, len(of)))) for of in names]
+            listed = sorted(entries, key=attrgetter("name"))
+        names.append([entry.name for entry in listed])
+        paths += [entry.path for entry in listed]
+        inodes += [entry.inode() for entry in listed]
+    order = np.argsort(np.array(inodes, dtype=np.uint64), kind="stable")
+    about = np.empty((3, len(paths)), dtype=np.int64)
+    about[:, order] = _about([paths[row] for row in order.tolist()])
+    ends = np.cumsum([len(of) for of in names], dtype=np.int64)
+    return [_listing(of, about[:, end - len(of) : end]) for of, end in zip(names, ends.tolist())]
 
 
-def _listing(names: list[str], about: list[About]) -> Listing:
-    sizes, modified, folders = (list(column) for column in zip(*about)) if about else ([], [], [])
-    return Listing(names, sizes, modified, folders)
+def _listing(names: list[str], about: np.ndarray) -> Listing:
+    sizes, modified, folders = about
+    return Listing(names, sizes.tolist(), modified.tolist(), folders.astype(bool).tolist())
 
 
-def _about(paths: list[str]) -> list[About]:
-    """Return what the system says of each path, which is asked for in the order given."""
+def _about(paths: list[str]) -> np.ndarray:
+    """Return columns ``(3, N)`` of what the system says of each path, which is asked for in the order given."""
     if len(paths) < AT_ONCE:
         return _plainly(paths)
     parts = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
     with ThreadPoolExecutor(THREADS) as threads:
-        return [known for part in threads.map(_by_arrow, parts) for known in part]
+        return np.concatenate(list(threads.map(_by_arrow, parts)), axis=1)
 
 
-def _by_arrow(paths: list[str]) -> list[About]:
+def _by_arrow(paths: list[str]) -> np.ndarray:
     from pyarrow.fs import FileType, LocalFileSystem
 
     try:
         found = LocalFileSystem().get_file_info(paths)
     except (OSError, ValueError):  # names that are no UTF-8, paths that look like addresses; and what can't be read
         return _plainly(paths)
-    gone, folder = FileType.NotFound, FileType.Directory
-    return [GONE if one.type == gone else (one.size or 0, one.mtime_ns, one.type == folder) for one in found]
+    types = [one.type for one in found]
+    if FileType.NotFound in types:  # links to nothing
+        return _plainly(paths)
+    sizes, modified = [one.size or 0 for one in found], [one.mtime_ns for one in found]
+    return np.array([sizes, modified, [of == FileType.Directory for of in types]], dtype=np.int64)
 
 
-def _plainly(paths: list[str]) -> list[About]:
-    return [_plain(path) for path in paths]
+def _plainly(paths: list[str]) -> np.ndarray:
+    return np.array([_plain(path) for path in paths], dtype=np.int64).reshape(-1, 3).T
 
 
-def _plain(path: str) -> About:
+def _plain(path: str) -> tuple[int, int, bool]:
     try:
         about = os.stat(path)
     except OSError as error:

@@ -16,7 +16,7 @@ from mlcompare.study.data_notes import data_notes
 from mlcompare.study.feature_scale import scale_note
 from mlcompare.study.nested import is_nested
 from mlcompare.study.plan import LossPlan, StudyPlan
-from mlcompare.study.spaces import samples_classes, search_start
+from mlcompare.study.spaces import batches_asked_for, samples_classes, search_start
 from mlcompare.training import TrainingConfig
 from mlcompare.training.freeze import freeze
 from mlcompare.training.pretrained import used_weights
@@ -125,13 +125,18 @@ def _of_no_use(plan: StudyPlan, learning: int) -> Iterator[str]:
     if training.class_sample == 1:
         return
     classes = min(len(np.unique(plan.data.dataset.labels[fold.train])) for fold in plan.data.splits.folds)
-    most = training.classes_per_batch
+    sampled = [name for name, loss in plan.losses.items() if samples_classes(loss.entry, loss.space, plan.config)]
+    asked = [made for name in sampled for made in batches_asked_for(plan.losses[name].space, training, classes)]
+    most = min(max((made.classes_per_batch for made in asked), default=0), classes)
     if training.class_sample * classes < most:
+        searched = (
+            "" if most <= training.classes_per_batch else " (of the one with the most classes that a trial may ask for)"
+        )
         yield (
             f"note: `class_sample: {training.class_sample:g}` of {classes} training classes is fewer than the {most} "
-            "of a batch: a step sees those of its batch, and no others"
+            f"of a batch{searched}: such a step sees those of its batch, and no others"
         )
-    without = [n for n, loss in plan.losses.items() if not samples_classes(loss.entry, loss.space, plan.config)]
+    without = [name for name in plan.losses if name not in sampled]
     if without:
         yield f"note: `class_sample` changes nothing for losses without class weights: {', '.join(without)}"
 

@@ -30,7 +30,10 @@ from mlcompare.training.class_shards import check_sharded
 from mlcompare.training.searched import AUGMENT, EMBEDDING_DIM, with_searched
 from mlcompare.training.teachers import distilling
 
-__all__ = ["LossPlan", "check_batch", "fit_losses", "own_weights", "plan_losses", "samples_classes", "search_start"]
+__all__ = [
+    "LossPlan", "batches_asked_for", "check_batch", "fit_losses", "own_weights", "plan_losses", "samples_classes",
+    "search_start",
+]  # fmt: skip
 
 Batch = tuple[int, str, int, int]  # fold, sampler, P, K
 
@@ -216,18 +219,22 @@ def _check_batches(space: Space, training: TrainingConfig, labels: list[np.ndarr
     """Draw a batch of every composition that a trial may ask for, where it wasn't ``drawn`` before."""
     if K in space and "classes_per_batch" not in space:
         _check_division(_counts(space[K]), training.classes_per_batch * training.samples_per_class)
-    corners: list[dict[str, Any]] = [{}]
-    for key in ("sampler", "classes_per_batch", K):
-        if key in space:
-            corners = [{**corner, key: value} for corner in corners for value in _ends(space[key])]
-    for corner in corners:
-        for fold, targets in enumerate(labels):
-            made = with_searched(training, corner, int(targets.max()) + 1)
+    for fold, targets in enumerate(labels):
+        for made in batches_asked_for(space, training, int(targets.max()) + 1):
             batch = fold, made.sampler, made.classes_per_batch, made.samples_per_class
             if batch not in drawn:
                 counts = {"classes_per_batch": made.classes_per_batch, "samples_per_class": made.samples_per_class}
                 check_sampler(made.sampler, torch.as_tensor(targets), **counts)
                 drawn.add(batch)
+
+
+def batches_asked_for(space: Space, training: TrainingConfig, classes: int) -> list[TrainingConfig]:
+    """Return the training with every composition of a batch at the ends of what a trial may ask for."""
+    corners: list[dict[str, Any]] = [{}]
+    for key in ("sampler", "classes_per_batch", K):
+        if key in space:
+            corners = [{**corner, key: value} for corner in corners for value in _ends(space[key])]
+    return [with_searched(training, corner, classes) for corner in corners]
 
 
 def _check_division(counts: Iterable[int], batch: int) -> None:

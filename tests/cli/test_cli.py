@@ -227,13 +227,24 @@ def test_check_says_what_a_training_has_beside_the_usual_and_what_does_nothing(t
     assert "also: class_sample 0.1, clip_norm 1.0, ema 0.9\n" in out
     assert "564 weights, 520 of which learn" in out
     assert "batch norm: eval" in out
-    assert "`class_sample: 0.1` of 3 training classes is fewer than the 3 of a batch" in out
+    assert "`class_sample: 0.1` of 3 training classes is fewer than the 3 of a batch: such a step" in out
     assert "`class_sample` changes nothing for losses without class weights: contrastive\n" in out
     assert "`freeze` matches all" not in out
     path.write_text(yaml.safe_dump({**TINY, "encoder": {**encoder, "freeze": ["*"]}, "losses": {"cosface": None}}))
     assert "`freeze` matches all weights: the encoder learns nothing" in call(capsys, "check", path)[1]
     path.write_text(yaml.safe_dump(TINY), encoding="utf-8")
     assert "also:" not in call(capsys, "check", path)[1]
+
+
+def test_a_share_of_classes_is_held_against_the_most_that_a_trial_may_ask_for(tmp_path: Path, capsys) -> None:
+    path, note = tmp_path / "tiny.yaml", "fewer than the 3 of a batch (of the one with the most classes"
+    training = {**TINY["training"], "classes_per_batch": 2, "samples_per_class": 6, "class_sample": 0.8}
+    losses = {"cosface": {"samples_per_class": [4, 6]}}
+    path.write_text(yaml.safe_dump({**TINY, "training": training, "losses": losses}), encoding="utf-8")
+    assert note in call(capsys, "check", path)[1]
+    losses = {"cosface": {"samples_per_class": 6}}
+    path.write_text(yaml.safe_dump({**TINY, "training": training, "losses": losses}), encoding="utf-8")
+    assert "fewer than" not in call(capsys, "check", path)[1]
 
 
 def test_wrappers_have_pages(capsys) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -99,6 +100,8 @@ def test_a_killed_worker_is_survived(cluster, tiny: dict, tmp_path: Path) -> Non
         ended.set()
         killer.join()
     assert killed, "the test must have killed a worker in mid-study"
+    told = [json.loads(line).get("retried") for line in (tmp_path / "ray" / "journal.jsonl").read_text().splitlines()]
+    assert {line for line in told if line} == {"the Ray worker died (WorkerCrashedError): tried again"}
     run_study(study, tmp_path / "local", executor="in-process")
     pd.testing.assert_frame_equal(table(tmp_path / "ray"), table(tmp_path / "local"))
 
