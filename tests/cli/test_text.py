@@ -25,6 +25,7 @@ STUDY = {
     "training": {"steps": 2, "classes_per_batch": 3, "samples_per_class": 4},
     "search": {"trials": 1},
     "final": {"seeds": 1},
+    "baselines": ["raw_pixels"],
     "losses": {"arcface [m=0.3]": {"loss": "arcface", "margin": 0.3}, "arcface [m=0.5]": {"loss": "arcface"}},
 }
 
@@ -43,10 +44,11 @@ def test_brackets_stay_and_no_encoding_ends_a_command(tmp_path: Path) -> None:
     checked = run(tmp_path, "check", "study.yaml")
     assert "Is [/softmax] shown, and Füße, and 中?" in checked
     ran = run(tmp_path, "run", "study.yaml", "--executor", "in-process", encoding="latin-1")
+    ranked = run(tmp_path, "results", "runs/text", encoding="ascii")
     for name in STUDY["losses"]:
         assert name in checked
         assert name in ran
-        assert name in run(tmp_path, "results", "runs/text", encoding="ascii")
+        assert name in ranked
     run(tmp_path, "losses", encoding="ascii")
     run(tmp_path, "report", "runs/text")
     report = (tmp_path / "runs/text/report.html").read_text(encoding="utf-8")

@@ -64,6 +64,7 @@ STUDY = {
     "training": {"steps": 4, "classes_per_batch": 3, "samples_per_class": 2},
     "search": {"trials": 2, "parallel": 2},
     "final": {"seeds": 1},
+    "baselines": ["raw_pixels"],
     "losses": {"own_loss": None, "triplet": None},
 }
 

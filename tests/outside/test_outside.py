@@ -72,7 +72,11 @@ def test_it_passes_the_inherited_tests(python: Path, tmp_path: Path) -> None:
     assert "passed" in out
 
 
-@pytest.mark.parametrize("trainer", ["", "trainer: {name: zoo_trainer, epochs: 3}\n"], ids=["our-loop", "own-loop"])
+@pytest.mark.parametrize(
+    "trainer",
+    ["", "trainer: {name: zoo_trainer, epochs: 3}\nbaselines: [zoo_baseline]\n"],
+    ids=["our-loop", "own-loop"],
+)
 def test_a_study_of_it_runs_and_its_winner_embeds(python: Path, tmp_path: Path, trainer: str) -> None:
     study = (HERE / "study.yaml").read_text(encoding="utf-8") + trainer
     (tmp_path / "study.yaml").write_text(study, encoding="utf-8")

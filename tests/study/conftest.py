@@ -16,6 +16,7 @@ TINY = {
     "training": {"steps": 4, "classes_per_batch": 3, "samples_per_class": 4},
     "search": {"trials": 3, "parallel": 2, "start": "published"},
     "final": {"seeds": 1},
+    "baselines": ["raw_pixels"],  # those of images load libraries that take each process seconds
     "losses": {"contrastive": None, "cosface": {"scale": 16}},
 }
 

@@ -23,7 +23,7 @@ def store(tmp_path_factory) -> Path:
         "search": {"trials": 2, "parallel": 2, "objective": "accuracy"},
     }
     path = tmp_path_factory.mktemp("closed") / "store"
-    run_study(study, store=path)
+    run_study(study, store=path, executor="in-process")
     return path
 
 

@@ -44,6 +44,6 @@ def test_check_and_report_say_so(tiny, tmp_path, capsys) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["check", str(file)])
     assert "training samples are corrupted" in capsys.readouterr().out
-    run_study(file, tmp_path / "store", trials=1)
+    run_study(file, tmp_path / "store", trials=1, executor="in-process")
     page = write_report([tmp_path / "store"]).read_text()
     assert "20% of the training labels are wrong; a long tail: the largest training class is 20 times" in page

@@ -36,7 +36,9 @@ def student(tiny: dict, tmp_path: Path) -> dict:
 
 
 @pytest.mark.parametrize(
-    "options", [{"populations": True}, {"populations": False, "workers": 2, "executor": "processes"}], ids=str
+    "options",
+    [{"populations": True, "executor": "in-process"}, {"populations": False, "workers": 2, "executor": "processes"}],
+    ids=str,
 )
 def test_it_is_tuned_and_scored(student: dict, tmp_path, options) -> None:
     run_study(student, store=tmp_path / "x", **options)
@@ -56,11 +58,11 @@ def test_the_teacher_is_part_of_what_a_study_is(student: dict, tmp_path) -> None
     teacher = student["losses"]["taught"]["teacher"]
     before = plan(student).fingerprint()
     assert list(before["teachers"]) == [teacher]
-    run_study(student, store=tmp_path / "x")
+    run_study(student, store=tmp_path / "x", executor="in-process")
     np.savez(teacher, embeddings=np.random.default_rng(0).normal(size=(1797, 5)))
     assert plan(student).fingerprint()["teachers"] != before["teachers"]
     with pytest.raises(StoreError, match="teachers"):
-        run_study(student, store=tmp_path / "x")
+        run_study(student, store=tmp_path / "x", executor="in-process")
 
 
 def test_teachers_may_be_searched(student: dict, tmp_path) -> None:

@@ -99,7 +99,7 @@ def test_weights_that_do_not_fit_are_named(images: Dataset, tmp_path: Path) -> N
 @pytest.mark.slow
 def test_an_exported_model_is_frozen_with_its_own_statistics(tiny: dict, tmp_path: Path) -> None:
     tiny["encoder"] = {"name": "conv", "embedding_dim": 8, **CONV}
-    run_study(tiny, store=tmp_path / "store")
+    run_study(tiny, store=tmp_path / "store", executor="in-process")
     model = export_model(tmp_path / "store", "cosface", tmp_path / "model")
     tiny["encoder"] = {"name": "conv", **CONV, "frozen": True, "weights": str(tmp_path / "model"), "head": "mlp"}
     plan = make_plan(validated(tiny, "study"))
@@ -166,7 +166,8 @@ def test_a_frozen_encoder_takes_no_augmentation(tiny: dict) -> None:
 
 
 def test_the_features_study_runs(tmp_path: Path, own_cache: Path) -> None:
-    run_study(read_study(STUDY).replaced(trials=2, steps=20, seeds=1), store=tmp_path / "store")
+    study = read_study(STUDY).replaced(trials=2, steps=20, seeds=1)
+    run_study(study, store=tmp_path / "store", executor="in-process")
     results = load_results(tmp_path / "store")
     assert set(results["status"]) == {"ok"}
     assert {"softmax", "contrastive", "raw_pixels"} <= set(results["loss"])

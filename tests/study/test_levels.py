@@ -61,7 +61,7 @@ def test_every_loss_is_measured_at_every_level(family: dict, tmp_path, capsys) -
 def test_a_level_may_be_the_objective(family: dict, tmp_path, populations) -> None:
     family["search"] |= {"objective": "map_at_r_level_realm"}
     family["final"] |= {"metrics": ["auc_level_kind", "map_at_r"]}
-    run_study(family, store=tmp_path / "x", populations=populations)
+    run_study(family, store=tmp_path / "x", executor="in-process", populations=populations)
     results = load_results(tmp_path / "x")
     assert set(results["status"]) == {"ok"}
     assert {"map_at_r_level_realm", "map_at_r_level_kind", "auc_level_kind", "map_at_r"} <= set(results["metric"])

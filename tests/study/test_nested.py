@@ -190,7 +190,7 @@ def test_the_command_line_runs_and_ranks_it(study: dict, tmp_path: Path, capsys)
 
 
 def test_reading_a_copy_of_the_tables_alone_changes_nothing(study: dict, tmp_path: Path, capsys) -> None:
-    run_study(study, store=tmp_path / "store")
+    run_study(study, store=tmp_path / "store", executor="in-process")
     copy = tmp_path / "copy"
     copy.mkdir()
     for name in ("study.json", "results.parquet", "per_class.parquet"):

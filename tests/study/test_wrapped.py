@@ -23,7 +23,7 @@ def test_quality_against_dimension(tiny: dict, tmp_path, capsys, options) -> Non
         "nested": {"matryoshka": {"loss": "cosface", "scale": 16}, "prefixes": "4,2", "heads": ["own", "shared"]},
         "spread": {"sum": [{"matryoshka": {"loss": "triplet"}, "prefixes": "4"}, {"loss": "anti_collapse"}]},
     }
-    run_study(tiny, store=tmp_path / "x", **options)
+    run_study(tiny, store=tmp_path / "x", executor="in-process", **options)
     results = load_results(tmp_path / "x")
     finals = results[results["kind"] == "final"]
     assert set(finals["status"]) == {"ok"}
@@ -57,7 +57,7 @@ def test_a_memory_is_tuned(tiny: dict, tmp_path) -> None:
         "both": {"sum": [{"loss": "cosface"}, {"memory": {"loss": "contrastive"}, "N": 24, "weight": 0.1}]},
     }
     tiny["search"] = {"trials": 6, "start": "cold", "racing": False}
-    run_study(tiny, store=tmp_path / "x")
+    run_study(tiny, store=tmp_path / "x", executor="in-process")
     results = load_results(tmp_path / "x")
     assert set(results["status"]) == {"ok"}
     asked = results.loc[(results["loss"] == "remembered") & (results["kind"] == "trial"), "hyperparameters"]
