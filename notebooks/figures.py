@@ -177,14 +177,19 @@ class StoredStudy:
         metric = self.results.loc[self.results["kind"] == "trial", "metric"].iloc[0]
         self.metric = metric
         self.scores = score_array(self.results, load_per_class(self.path), metric, source="selected")
+        self.whole = score_array(self.results, None, metric, source="selected")  # all classes together
 
     def of(self, name: str) -> Estimate:
         """Return an entry's mean on the sealed test classes, its interval over classes, folds and seeds."""
         return self._estimate(self.scores.of(name))
 
-    def difference(self, a: str, b: str) -> Estimate:
-        """Return the paired difference a − b on the sealed test classes, its interval over classes, folds and seeds."""
-        return self._estimate(self.scores.of(a) - self.scores.of(b))
+    def difference(self, a: str, b: str, *, classes: bool = True) -> Estimate:
+        """Return the paired difference a − b on the sealed test classes, its interval over classes, folds and seeds.
+
+        Without ``classes`` it is over folds and seeds: these test samples are taken as all that there are.
+        """
+        scores = self.scores if classes else self.whole
+        return self._estimate(scores.of(a) - scores.of(b))
 
     def _estimate(self, values: np.ndarray) -> Estimate:
         found = contrast(values, self.scores.folds)

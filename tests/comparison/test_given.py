@@ -138,6 +138,22 @@ def test_unequal_classes_are_covered():
         assert least < ((low <= 0) & (high >= 0)).mean() < most
 
 
+def test_without_classes_these_are_all_there_are(rng):
+    """A loss that gains on some classes and loses on others: on these it is better, on others it may not be."""
+    by_class = np.array([0.12, -0.06, 0.1, -0.04, 0.08, -0.05, 0.09, 0.05, -0.06, 0.04])  # .027 in the mean
+    rows = [
+        (loss, fold, seed, "accuracy", f"class {c}", 0.6 + better * by_class[c] + rng.normal(0, 0.004))
+        for loss, better in (("a", 0), ("b", 1)) for fold in range(5) for seed in range(2) for c in range(10)
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["loss", "fold", "seed", "metric", "class", "value"])
+    drawn = compare(frame).pairwise.iloc[0]
+    given = compare(frame.groupby(["loss", "fold", "seed", "metric"], as_index=False)["value"].mean()).pairwise.iloc[0]
+    assert drawn.difference == pytest.approx(given.difference)
+    assert drawn.ci_low < 0 < drawn.ci_high
+    assert 0 < abs(given.ci_high - given.ci_low) < 0.02
+    assert min(abs(given.ci_low), abs(given.ci_high)) < 0.027 < max(abs(given.ci_low), abs(given.ci_high))
+
+
 def test_large_tables_are_compared_by_class(rng):
     losses, classes = [f"loss{i}" for i in range(12)], 10_000
     names = ["loss", "fold", "seed", "class"]

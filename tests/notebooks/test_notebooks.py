@@ -147,6 +147,26 @@ DATA_OF = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("steps", [75, 150, 300])
+def test_no_family_leads_on_known_classes_that_are_all_there_are(steps: int) -> None:
+    from mlcompare import compare, load_results
+    from mlcompare.comparison import holm
+    from mlcompare.comparison.stored import load_study
+
+    readme = " ".join((FOLDER.parent / "README.md").read_text(encoding="utf-8").split())
+    assert "taken as all that there are, by both rules no family leads on them either, at any length" in readme
+    stores = {data: FOLDER / "results" / f"metric-or-margin-{data}-{steps}" for data in DATA_OF}
+    kinds = {d: load_study(store)["study"]["protocol"]["kind"] for d, store in stores.items() if store.is_dir()}
+    found = {d: compare(load_results(stores[d]) if kind == "closed_set" else stores[d]) for d, kind in kinds.items()}
+    corrected = dict(zip(found, holm([comparison.family.p_value for comparison in found.values()])))
+    known = [data for data, kind in kinds.items() if kind == "closed_set"]
+    assert len(known) == 3
+    for data in known:
+        assert found[data].unit == "run"
+        assert found[data].family.leader is None
+        assert corrected[data] > 0.05
+
+
 def test_the_readmes_table_of_data_sets_is_that_of_the_kept_tables() -> None:
     from mlcompare import compare
     from mlcompare.comparison import holm
