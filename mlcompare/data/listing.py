@@ -76,17 +76,16 @@ def _about(paths: list[str]) -> np.ndarray:
 
 
 def _by_arrow(paths: list[str]) -> np.ndarray:
-    from pyarrow.fs import FileType, LocalFileSystem
+    from pyarrow.fs import LocalFileSystem
 
     try:
         found = LocalFileSystem().get_file_info(paths)
     except (OSError, ValueError):  # names that are no UTF-8, paths that look like addresses; and what can't be read
         return _plainly(paths)
-    types = [one.type for one in found]
-    if FileType.NotFound in types:  # links to nothing
+    sizes = [one.size for one in found]
+    if None in sizes:  # a folder, a link to nothing, a socket
         return _plainly(paths)
-    sizes, modified = [one.size or 0 for one in found], [one.mtime_ns for one in found]
-    return np.array([sizes, modified, [of == FileType.Directory for of in types]], dtype=np.int64)
+    return np.array([sizes, [one.mtime_ns for one in found], [False] * len(found)], dtype=np.int64)
 
 
 def _plainly(paths: list[str]) -> np.ndarray:
