@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from mlcompare.encoders import create_encoder
@@ -34,7 +36,11 @@ def free_memory(plan: StudyPlan) -> int | None:
 
 
 def least_memory(plan: StudyPlan) -> MemoryNeed | None:
-    """Return what a process of the plan's trainings takes at least; None where the encoder can't be tried."""
+    """Return what a process of the plan's trainings takes at least; None where the encoder can't be tried.
+
+    Of class weights a rank holds its share where they are sharded. Where a step sees a share of the classes the weights
+    alone count: gradients and the optimiser's state are only of classes that were seen.
+    """
     encoder, dataset = plan.encoder, plan.data.dataset
     built = create_encoder(
         encoder.name, input_shape=dataset.sample_shape, embedding_dim=encoder.embedding_dim, **encoder.options
@@ -42,7 +48,10 @@ def least_memory(plan: StudyPlan) -> MemoryNeed | None:
     freeze(built, encoder.freeze)
     classes = min(len(np.unique(fold.labels(dataset.labels))) for fold in plan.data.splits.folds)
     own = max(own_weights(loss.entry, loss.space, plan.config, classes) for loss in plan.losses.values())
-    return memory_need(built, dataset.sample_shape, plan.training, own)
+    own //= plan.training.ranks if plan.training.class_weights == "sharded" else 1
+    unseen = own if plan.training.class_sample < 1 else 0
+    need = memory_need(built, dataset.sample_shape, plan.training, own - unseen)
+    return None if need is None else replace(need, weights=need.weights + 4 * unseen)
 
 
 def _embedded(plan: StudyPlan) -> int:

@@ -67,6 +67,19 @@ def test_class_weights_count_and_pairs_have_none(tiny: dict) -> None:
     assert least_memory(both).weights - least_memory(pairs).weights == 4 * copies * classes * dims
 
 
+def test_class_weights_count_as_they_are_held(tiny: dict) -> None:
+    tiny["losses"] = {"cosface": {"scale": 16}}
+    pairs, whole = make_plan(tiny | {"losses": {"contrastive": None}}), make_plan(tiny)
+    tiny["training"] |= {"class_sample": 0.4}
+    some = make_plan(tiny)
+    tiny["training"] |= {"class_sample": 1.0, "ranks": 3, "class_weights": "sharded"}
+    apart, of_classes = make_plan(tiny), 4 * 3 * 8
+    own = {name: least_memory(plan).weights - least_memory(pairs).weights
+           for name, plan in (("whole", whole), ("some", some), ("apart", apart))}  # fmt: skip
+    assert own == {"whole": 3 * of_classes, "some": of_classes, "apart": of_classes}
+    assert least_memory(some).gradients == least_memory(pairs).gradients
+
+
 def test_a_gpus_memory_is_not_asked_for(tiny: dict, monkeypatch) -> None:
     free(monkeypatch, 1)
     assert free_memory(make_plan(tiny, device="cuda")) is None
