@@ -10,7 +10,7 @@ import pytest
 
 from .simulate import calibration
 
-REPETITIONS = 300
+REPETITIONS = 500
 DESIGNS = list(itertools.product((10, 20, 100), (1, 5), (0.0, 0.7, 1.0), (0.01, 0.03, 0.1)))
 
 

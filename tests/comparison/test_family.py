@@ -119,7 +119,7 @@ def tables(draw):
     return results, (per_class if draw(st.booleans()) else None)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(table=tables(), metric=st.sampled_from(["map_at_r", "eer"]))
 def test_sentence_table_and_ranking_agree(table, metric):
     results, per_class = (None if frame is None else frame.assign(metric=metric) for frame in table)

@@ -77,6 +77,11 @@ losses:
 """
 
 
+def with_a_character_less(whole: str) -> st.SearchStrategy[str]:
+    """A slip of the finger, which often leaves a study that can be read."""
+    return st.integers(0, len(whole) - 1).map(lambda place: whole[:place] + whole[place + 1 :])
+
+
 @NUMBERS
 def test_the_study_reader(number: int, tmp_path: Path) -> None:
     path, counts = tmp_path / "study.yaml", {"refused": 0, "read": 0, "planned": 0}
@@ -99,9 +104,10 @@ def test_the_study_reader(number: int, tmp_path: Path) -> None:
     assert counts == {"refused": 0, "read": 1, "planned": 1}, (
         "the whole one is read: what is refused is so for its breaks"
     )
-    assert fuzz(number, st.one_of(*map(broken_text, [SMALL, SMALL, *TEXTS])), check) >= number
+    texts = [*map(broken_text, [SMALL, SMALL, *TEXTS]), *map(with_a_character_less, [SMALL, *TEXTS])]
+    assert fuzz(number, st.one_of(*texts), check) >= number
     assert counts["refused"] > number / 4
-    assert counts["read"] > number / 100
+    assert counts["read"] > number / 40
     assert [file.name for file in tmp_path.iterdir()] == ["study.yaml"]
 
 
